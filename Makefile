@@ -1,0 +1,408 @@
+# grapnel's one Makefile (GNU make). `make help` lists the targets.
+#
+# The first run does all by itself: scripts/install-deps.sh, autoconf, ./configure (which writes
+# config.mk). Sources are found by their place:
+#   proto/*.c         compiled twice: for the launcher, and for the agent
+#   agent/*.c         the agent
+#   launcher/*.c      libgrapnel
+#   launcher/cli/*.c  the grapnel command
+#   tests/unit/test_*.c, tests/agent/test_*.c, tests/fuzz/fuzz_*.c, tests/bench/*.c, tests/*/*.bats
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+V ?= 0
+ifeq ($(V),0)
+Q   := @
+say  = @printf '  %-6s %s\n' $1 '$2'
+endif
+
+# One tree can hold several builds: build/ is the plain one, VARIANT=asan the sanitizers' in
+# build/asan, VARIANT=valgrind one whose agent is linked dynamically, for valgrind to look into.
+VARIANT ?=
+BUILD   ?= build$(VARIANT:%=/%)
+OBJ     := $(BUILD)/obj
+GEN     := $(BUILD)/gen
+DEPS    := build/deps
+
+# ---- configuration, made when it is missing or out of date ------------------------------------
+
+WITHOUT_CONFIG := help clean distclean format
+ifneq ($(filter-out $(WITHOUT_CONFIG),$(or $(MAKECMDGOALS),all)),)
+include config.mk
+ifdef AGENT_LIBC
+ifeq ($(VARIANT),)
+include $(DEPS)/agent-$(AGENT_LIBC).mk
+endif
+ifeq ($(SSH2),built)
+include $(DEPS)/libssh2.mk
+endif
+endif
+endif
+
+# The packages for all that was asked for, so that they are named or installed in one go.
+GROUPS := build $(if $(filter check asan fuzz bench valgrind,$(MAKECMDGOALS)),test) \
+          $(filter demo valgrind lint,$(MAKECMDGOALS))
+
+configure: configure.ac
+	@scripts/install-deps.sh $(GROUPS)
+	$(call say,GEN,$@)
+	$(Q)autoconf
+
+config.mk: configure config.mk.in
+	@scripts/install-deps.sh $(GROUPS)
+	$(call say,GEN,$@)
+	$(Q)if [ -x config.status ] && [ -f $@ ]; then \
+	    ./config.status -q --recheck && ./config.status -q; \
+	else \
+	    ./configure -q; \
+	fi
+	@touch $@
+
+# Static libraries from the distribution's source packages. The file made names the folder.
+ifneq ($(AGENT_LIBC),)
+$(DEPS)/agent-$(AGENT_LIBC).mk: scripts/build-static-deps.sh config.mk
+	@mkdir -p $(@D)
+	$(Q)dir=$$(scripts/build-static-deps.sh agent $(AGENT_LIBC)) && echo "AGENT_DEPS := $$dir" >$@
+$(DEPS)/libssh2.mk: scripts/build-static-deps.sh config.mk
+	@mkdir -p $(@D)
+	$(Q)dir=$$(CC='$(CC)' scripts/build-static-deps.sh libssh2) && echo "SSH2_DEPS := $$dir" >$@
+endif
+# The cache may have been emptied since.
+ifneq ($(AGENT_DEPS),)
+ifeq ($(wildcard $(AGENT_DEPS)/VERSIONS),)
+$(DEPS)/agent-$(AGENT_LIBC).mk: FORCE
+endif
+endif
+ifneq ($(SSH2_DEPS),)
+ifeq ($(wildcard $(SSH2_DEPS)/VERSIONS),)
+$(DEPS)/libssh2.mk: FORCE
+endif
+endif
+ifeq ($(SSH2),built)
+SSH2_LIB := $(SSH2_DEPS)/lib/libssh2.a
+SSH2_INC := -isystem $(SSH2_DEPS)/include
+endif
+
+# ---- flags -------------------------------------------------------------------------------------
+
+WARN   := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes $(WERROR)
+# config.h holds the version and folders; every file sees it.
+COMMON := -D_GNU_SOURCE -I. -I$(GEN) -include $(GEN)/config.h -ffile-prefix-map=$(CURDIR)=.
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ifeq ($(VARIANT),asan)
+CFLAGS += -O1 -g $(SANITIZE)
+endif
+# Unoptimised reads of uninitialised bytes are easier to follow; valgrind needs no fortification.
+ifeq ($(VARIANT),valgrind)
+CFLAGS += -O1 -g
+endif
+
+HOST_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(WARN) $(COMMON) $(SSH2_INC) -fPIC -pthread
+HOST_LIBS   = $(SSH2_LIBS) $(LIBS) -pthread
+
+ifeq ($(VARIANT),)
+AGENT_CFLAGS  = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident \
+                -fstack-protector-strong $(WARN) $(COMMON) -DGRAPNEL_AGENT -isystem $(AGENT_DEPS)/include
+AGENT_LDFLAGS = -static -s -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noexecstack -L$(AGENT_DEPS)/lib
+AGENT_LIBS    = -lev -lcbor -lz -lsodium -lm
+AGENT_LD      = $(AGENT_CC)
+else
+AGENT_CC      = $(CC)
+AGENT_CFLAGS  = $(CFLAGS) $(CPPFLAGS) $(WARN) $(COMMON) -DGRAPNEL_AGENT
+AGENT_LDFLAGS = $(LDFLAGS)
+AGENT_LIBS    = $(LIBS)
+endif
+
+# ---- sources -----------------------------------------------------------------------------------
+
+PROTO_SRC    := $(wildcard proto/*.c)
+AGENT_SRC    := $(wildcard agent/*.c)
+LAUNCHER_SRC := $(wildcard launcher/*.c)
+CLI_SRC      := $(wildcard launcher/cli/*.c)
+
+host = $(patsubst %.c,$(OBJ)/host/%.o,$1)
+LIB_OBJ   := $(call host,$(PROTO_SRC) $(LAUNCHER_SRC))
+CLI_OBJ   := $(call host,$(CLI_SRC))
+AGENT_OBJ := $(patsubst %.c,$(OBJ)/agent/%.o,$(PROTO_SRC) $(AGENT_SRC))
+
+GRAPNEL := $(BUILD)/grapnel
+LIB_A   := $(BUILD)/libgrapnel.a
+LIB_SO  := $(BUILD)/libgrapnel.so
+SONAME  := libgrapnel.so.0
+AGENT   := $(BUILD)/agents/$(OS_ARCH)
+
+all: $(GRAPNEL) $(LIB_A) $(LIB_SO) $(AGENT) $(AGENT).gz ## build everything
+agent: $(AGENT) $(AGENT).gz ## build the agent only
+.PHONY: all agent FORCE
+FORCE:
+
+# ---- generated headers -------------------------------------------------------------------------
+
+# Replaces a file by its .new only where they differ, so that nothing is rebuilt for nothing.
+keep = @if cmp -s $1.new $1; then rm -f $1.new; else mv $1.new $1; fi
+
+# Compared each time: `make prefix=...` changes what is compiled in.
+$(GEN)/config.h: FORCE
+	@mkdir -p $(@D)
+	@printf '#define GRAPNEL_%s\n' 'VERSION "$(VERSION)"' 'OS_ARCH "$(OS_ARCH)"' \
+	    'LIBEXECDIR "$(libexecdir)/grapnel"' >$@.new
+	$(call keep,$@)
+
+# One line for each agent found: name, bytes raw and gzipped, BLAKE2b-256 of both.
+$(GEN)/agents_manifest.stamp: $(AGENT) $(AGENT).gz scripts/agents-manifest.sh
+	@mkdir -p $(@D)
+	$(call say,GEN,$(@:.stamp=.h))
+	@scripts/agents-manifest.sh $(BUILD)/agents >$(@:.stamp=.h.new)
+	$(call keep,$(@:.stamp=.h))
+	@touch $@
+$(GEN)/agents_manifest.h: $(GEN)/agents_manifest.stamp ;
+
+# ---- compilation -------------------------------------------------------------------------------
+
+$(OBJ)/host/%.o: %.c $(GEN)/config.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
+
+$(OBJ)/agent/%.o: %.c $(GEN)/config.h
+	@mkdir -p $(@D)
+	$(call say,CC,$< (agent))
+	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@
+
+# The launcher's table of agents is the only reader of the manifest.
+$(call host,launcher/agents.c): | $(GEN)/agents_manifest.h
+
+# A change of flags rebuilds all.
+$(LIB_OBJ) $(CLI_OBJ) $(AGENT_OBJ): Makefile config.mk
+
+# ---- what is shipped ---------------------------------------------------------------------------
+
+$(AGENT): $(AGENT_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) $(AGENT_LDFLAGS) $(AGENT_OBJ) $(AGENT_LIBS) -o $@
+
+$(AGENT).gz: $(AGENT)
+	$(call say,GZIP,$@)
+	$(Q)gzip -9nc $< >$@
+
+# libssh2, where it was built here, becomes part of the archive: users need not find it.
+$(LIB_A): $(LIB_OBJ) $(SSH2_LIB)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) Dcr $@ $(LIB_OBJ)
+ifneq ($(SSH2_LIB),)
+	$(Q)printf '%s\n' 'OPEN $@' 'ADDLIB $(SSH2_LIB)' SAVE END | $(AR) -M
+endif
+
+$(LIB_SO): $(LIB_OBJ) $(SSH2_LIB)
+	$(call say,LD,$@)
+	@echo '{ global: grapnel_*; local: *; };' >$(GEN)/libgrapnel.map
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--as-needed \
+	    -Wl,--version-script=$(GEN)/libgrapnel.map $(LIB_OBJ) $(SSH2_LIB) $(HOST_LIBS) -o $@
+	@ln -sf $(@F) $(BUILD)/$(SONAME)
+
+$(GRAPNEL): $(CLI_OBJ) $(LIB_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed $(CLI_OBJ) $(LIB_A) $(HOST_LIBS) -o $@
+
+# ---- tests -------------------------------------------------------------------------------------
+
+TEST_SRC   := $(wildcard tests/unit/test_*.c tests/agent/test_*.c tests/launcher/test_*.c)
+TEST_HELP  := $(filter-out $(TEST_SRC),$(wildcard tests/unit/*.c tests/agent/*.c tests/launcher/*.c))
+TEST_BIN   := $(TEST_SRC:%.c=$(BUILD)/%)
+TOOL_SRC   := $(wildcard tests/tools/*.c)
+TOOL_BIN   := $(TOOL_SRC:%.c=$(BUILD)/%)
+BENCH_SRC  := $(wildcard tests/bench/*.c)
+BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
+BATS       := $(wildcard tests/*/*.bats)
+# What a test may link besides the library: the agent's and the command's files without main().
+TEST_LIB   := $(BUILD)/tests/libtest.a
+TEST_OBJ   := $(call host,$(filter-out %/main.c,$(AGENT_SRC) $(CLI_SRC)) $(TEST_HELP))
+CHECK_LIBS := -lcheck -lsubunit -lrt
+
+$(call host,$(TEST_SRC) $(TEST_HELP) $(TOOL_SRC) $(BENCH_SRC)): \
+    HOST_CFLAGS += -DAGENT_PATH='"$(abspath $(AGENT))"'
+
+$(TEST_LIB): $(TEST_OBJ)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) Dcr $@ $(TEST_OBJ)
+
+$(TEST_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(CHECK_LIBS) $(HOST_LIBS) -o $@
+
+$(TOOL_BIN) $(BENCH_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(HOST_LIBS) -o $@
+
+tests: $(TEST_BIN) $(TOOL_BIN) ## build the test programs
+
+JOBS     ?= 2
+TEST_ENV  = BUILD='$(abspath $(BUILD))' GRAPNEL='$(abspath $(GRAPNEL))' \
+            GRAPNEL_AGENT='$(abspath $(AGENT))' GRAPNEL_VARIANT='$(VARIANT)'
+PROVE     = $(TEST_ENV) prove -j$(JOBS) --merge --exec tests/run.sh
+
+check: check-deps all tests $(if $(VARIANT),,fuzz-build) ## run every test
+	$(PROVE) $(TEST_BIN) $(BATS) $(if $(VARIANT),,$(FUZZ_BIN)) </dev/null
+
+check-deps:
+	@scripts/install-deps.sh build test
+
+asan: ## build and test with AddressSanitizer and UBSan, in build/asan
+	@scripts/install-deps.sh build test
+	@ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) VARIANT=asan check
+
+valgrind: ## run the unit and agent tests under valgrind, in build/valgrind
+	@scripts/install-deps.sh build test valgrind
+	@$(MAKE) VARIANT=valgrind check-valgrind
+
+check-valgrind: all tests
+	GRAPNEL_VALGRIND=1 CK_TIMEOUT_MULTIPLIER=20 $(PROVE) $(TEST_BIN) </dev/null
+
+check-reproducible: ## build the agent and its libraries twice and compare the bytes
+	@scripts/check-reproducible.sh
+.PHONY: tests check check-deps asan valgrind check-valgrind check-reproducible
+
+# ---- fuzzing (clang's libFuzzer) ---------------------------------------------------------------
+
+FUZZ_SRC     := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_HELP    := $(filter-out $(FUZZ_SRC),$(wildcard tests/fuzz/*.c))
+FUZZ_BIN     := $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%)
+FUZZ_OBJ     := build/fuzz/obj
+FUZZ_LIB     := build/fuzz/libfuzzed.a
+FUZZ_CC      ?= clang
+FUZZ_SECONDS ?= 60
+FUZZ_CFLAGS   = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+                $(CPPFLAGS) $(WARN) $(COMMON) $(SSH2_INC) -pthread -DFUZZING
+FUZZ_LIB_OBJ := $(patsubst %.c,$(FUZZ_OBJ)/%.o,$(PROTO_SRC) $(LAUNCHER_SRC) \
+                $(filter-out %/main.c,$(AGENT_SRC) $(CLI_SRC)) $(FUZZ_HELP))
+
+$(FUZZ_OBJ)/%.o: %.c Makefile config.mk $(GEN)/config.h
+	@mkdir -p $(@D)
+	$(call say,CC,$< (fuzz))
+	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -MMD -MP -c $< -o $@
+
+$(FUZZ_OBJ)/launcher/agents.o: | $(GEN)/agents_manifest.h
+
+$(FUZZ_LIB): $(FUZZ_LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) Dcr $@ $(FUZZ_LIB_OBJ)
+
+$(FUZZ_BIN): build/fuzz/%: $(FUZZ_OBJ)/tests/fuzz/%.o $(FUZZ_LIB) $(SSH2_LIB)
+	$(call say,LD,$@)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(FUZZ_LIB) $(SSH2_LIB) $(HOST_LIBS) -o $@
+
+fuzz-build: $(FUZZ_BIN)
+
+fuzz: ## run each fuzzer for FUZZ_SECONDS (60)
+	@scripts/install-deps.sh build test
+	@$(MAKE) fuzz-build
+	FUZZ_SECONDS=$(FUZZ_SECONDS) prove -v -j$(JOBS) --merge --exec tests/run.sh $(FUZZ_BIN) </dev/null
+.PHONY: fuzz fuzz-build
+
+# ---- demo, benchmarks --------------------------------------------------------------------------
+
+demo: ## throw an agent onto a throwaway sshd and show it
+	@scripts/install-deps.sh build demo
+	@$(MAKE) all
+	@BUILD='$(abspath $(BUILD))' scripts/demo.sh
+
+bench: ## measure against ssh and others, side by side (bench-deps installs the others)
+	@scripts/install-deps.sh build test
+	@$(MAKE) all tests bench-build
+	@$(TEST_ENV) tests/bench/bench.sh
+
+bench-build: $(BENCH_BIN)
+
+bench-deps: ## install the peers that bench compares with
+	@scripts/install-deps.sh bench
+.PHONY: demo bench bench-build bench-deps
+
+# ---- sources: format, lint ---------------------------------------------------------------------
+
+C_DIRS    := $(wildcard proto agent launcher tests)
+C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
+LINT_SRC   = $(filter %.c,$(C_FILES))
+SHELL_SRC  = $(wildcard scripts/*.sh .ci/run tests/*.sh tests/*/*.sh tests/*/*.bash tests/*/*.bats)
+
+format: ## run clang-format over all C files
+	clang-format -i $(C_FILES)
+
+CPPCHECK := --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+            --suppress=missingIncludeSystem --suppress=unknownMacro
+
+lint: ## clang-tidy, cppcheck and shellcheck; silent when all is well
+	@scripts/install-deps.sh build test lint
+	@$(MAKE) -s $(GEN)/config.h $(GEN)/agents_manifest.h
+	@clang-tidy --quiet --warnings-as-errors='*' $(LINT_SRC) -- $(filter-out -Werror,$(HOST_CFLAGS)) \
+	    -DAGENT_PATH='""' 2>&1 | { ! grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter'; }
+	@cppcheck $(CPPCHECK) -I. -I$(GEN) --include=$(GEN)/config.h -D_GNU_SOURCE $(C_DIRS)
+	@shellcheck -x $(SHELL_SRC)
+.PHONY: format lint
+
+# ---- installation ------------------------------------------------------------------------------
+
+INSTALL     ?= install
+MAN1        := $(wildcard man/*.1)
+bashcompdir := $(datarootdir)/bash-completion/completions
+zshcompdir  := $(datarootdir)/zsh/site-functions
+fishcompdir := $(datarootdir)/fish/vendor_completions.d
+
+install: all ## install to prefix (DESTDIR is honoured)
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)' \
+	    '$(DESTDIR)$(libexecdir)/grapnel'
+	$(INSTALL) -m 755 $(GRAPNEL) '$(DESTDIR)$(bindir)/grapnel'
+	$(INSTALL) -m 644 $(LIB_A) '$(DESTDIR)$(libdir)/'
+	$(INSTALL) -m 755 $(LIB_SO) '$(DESTDIR)$(libdir)/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(libdir)/libgrapnel.so'
+	$(INSTALL) -m 644 launcher/grapnel.h '$(DESTDIR)$(includedir)/'
+	$(INSTALL) -m 755 $(AGENT) '$(DESTDIR)$(libexecdir)/grapnel/'
+	$(INSTALL) -m 644 $(AGENT).gz '$(DESTDIR)$(libexecdir)/grapnel/'
+	printf '%s\n' 'Name: grapnel' 'Description: SSH-bootstrapped agents' 'Version: $(VERSION)' \
+	    'Cflags: -I$(includedir)' 'Libs: -L$(libdir) -lgrapnel' 'Libs.private: $(HOST_LIBS)' \
+	    >'$(DESTDIR)$(libdir)/pkgconfig/grapnel.pc'
+	set -e; for page in $(MAN1); do \
+	    $(INSTALL) -D -m 644 $$page '$(DESTDIR)$(mandir)/man1/'$${page##*/}; done
+	$(if $(wildcard completions/grapnel.bash),$(INSTALL) -D -m 644 completions/grapnel.bash '$(DESTDIR)$(bashcompdir)/grapnel')
+	$(if $(wildcard completions/_grapnel),$(INSTALL) -D -m 644 completions/_grapnel '$(DESTDIR)$(zshcompdir)/_grapnel')
+	$(if $(wildcard completions/grapnel.fish),$(INSTALL) -D -m 644 completions/grapnel.fish '$(DESTDIR)$(fishcompdir)/grapnel.fish')
+
+uninstall: ## remove what install put there
+	rm -f '$(DESTDIR)$(bindir)/grapnel' '$(DESTDIR)$(libdir)/libgrapnel.a' \
+	    '$(DESTDIR)$(libdir)/$(SONAME)' '$(DESTDIR)$(libdir)/libgrapnel.so' \
+	    '$(DESTDIR)$(libdir)/pkgconfig/grapnel.pc' '$(DESTDIR)$(includedir)/grapnel.h' \
+	    '$(DESTDIR)$(bashcompdir)/grapnel' '$(DESTDIR)$(zshcompdir)/_grapnel' \
+	    '$(DESTDIR)$(fishcompdir)/grapnel.fish' \
+	    $(foreach page,$(notdir $(MAN1)),'$(DESTDIR)$(mandir)/man1/$(page)')
+	rm -rf '$(DESTDIR)$(libexecdir)/grapnel'
+
+# The tracked files of HEAD and a configure, so that the tarball builds without autoconf and git.
+DIST = grapnel-$(VERSION)
+dist: configure ## make grapnel-VERSION.tar.gz from HEAD
+	git archive --format=tar --prefix=$(DIST)/ --add-file=configure HEAD | gzip -9n >$(DIST).tar.gz
+	@echo $(DIST).tar.gz
+.PHONY: install uninstall dist
+
+# ---- housekeeping ------------------------------------------------------------------------------
+
+clean: ## remove build/
+	rm -rf build
+
+distclean: clean ## also remove what configure made (the cache of libraries stays)
+	rm -rf config.mk config.log config.status configure configure~ autom4te.cache grapnel-*.tar.gz
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  \1\t\2/p' Makefile | expand -t 22
+.PHONY: clean distclean help
+
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(AGENT_OBJ:.o=.d) $(FUZZ_LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(patsubst %.c,$(OBJ)/host/%.d,$(TEST_SRC) $(TOOL_SRC) $(BENCH_SRC))
+-include $(patsubst %.c,$(FUZZ_OBJ)/%.d,$(FUZZ_SRC))

@@ -1,0 +1,37 @@
+/* The agent proper: a link over two descriptors, its services, its life. */
+#ifndef GRAPNEL_AGENT_AGENT_H
+#define GRAPNEL_AGENT_AGENT_H
+
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "proto/errors.h"
+
+#define AGENT_LEASE_MS 30000u /* silence after which the launcher is given up */
+
+struct agent;
+struct deliver_set;
+struct exec_set;
+struct reap;
+
+struct agent_options {
+    int input, output; /* the byte pipe; made non-blocking */
+    int guardian;      /* becomes readable when the guardian is gone; -1: there is none */
+    uint32_t lease_ms;
+    mode_t umask;               /* of commands */
+    const struct rlimit *files; /* descriptor limit of commands; NULL: the agent's own */
+    char *const *environment;
+};
+
+/* Serves until the line ends, the launcher says goodbye, a signal (TERM, HUP, INT) comes or the
+ * guardian dies; by then every descendant has been ended.  0 after a proper goodbye, else a
+ * negative code with *e filled. */
+int agent_run(const struct agent_options *options, struct error *e);
+
+/* For the services. */
+struct exec_set *agent_execs(struct agent *a);
+struct deliver_set *agent_blobs(struct agent *a);
+struct reap *agent_reap(struct agent *a);
+
+#endif

@@ -1,0 +1,131 @@
+/* The agent's command line.
+ *
+ *   agent probe       leaves at once: may programs be run here?
+ *   agent boot HASH   checks and deletes its own file, then serves on stdin and stdout
+ *   agent stdio       serves on stdin and stdout */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/guardian.h"
+#include "agent/linux.h"
+#include "agent/selfdelete.h"
+
+#define EXIT_USAGE    2
+#define EXIT_TAMPERED 87
+
+extern char **environ;
+
+static void complain(const struct error *e)
+{
+    fprintf(stderr, "grapnel: agent: %s%s%s\n", errors_text(e->code),
+            e->detail[0] != '\0' ? ": " : "", e->detail);
+}
+
+/* Descriptors 0 to 2 are open afterwards, and no others. */
+static void set_up_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= 2);
+    linux_close_from(3);
+}
+
+/* The environment variable `name` as a number in the given base, taken out of the environment. */
+static long take_number(const char *name, int base, long fallback, long most)
+{
+    const char *text = getenv(name);
+    char *end;
+    long number = fallback;
+
+    if (text != NULL && text[0] != '\0') {
+        number = strtol(text, &end, base);
+        if (*end != '\0' || number < 0 || number > most) {
+            number = fallback;
+        }
+    }
+    unsetenv(name);
+    return number;
+}
+
+static int boot(const char *hex)
+{
+    struct error checked = {0};
+    struct error deleted = {0};
+
+    (void)selfdelete_check(hex, &checked);
+    (void)selfdelete_run(&deleted);
+    if (checked.code == -E_AGENT_TAMPERED) {
+        fputs("grapnel: agent tampered\n", stderr);
+        return EXIT_TAMPERED;
+    }
+    if (checked.code != 0 || deleted.code != 0) {
+        complain(checked.code != 0 ? &checked : &deleted);
+        return errors_exit(-E_AGENT_START);
+    }
+    return 0;
+}
+
+static int serve(void)
+{
+    struct agent_options options = {.input = 0, .output = 1, .guardian = -1};
+    struct rlimit files, more;
+    struct error e = {0};
+    int status = 0;
+    int result;
+    mode_t found = umask(077);
+
+    options.umask = (mode_t)take_number("GRAPNEL_UMASK", 8, (long)found, 0777);
+    options.lease_ms = (uint32_t)take_number("GRAPNEL_LEASE_MS", 10, AGENT_LEASE_MS, 86400000);
+    options.environment = environ;
+    result = guardian_start(&options.guardian, &status, &e);
+    if (result > 0) {
+        return status;
+    }
+    /* Many commands at a time need many pipes; they themselves get the limit as it was. */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        more = files;
+        more.rlim_cur = more.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
+            options.files = &files;
+        }
+    }
+    if (result == 0) {
+        result = agent_run(&options, &e);
+    }
+    if (result != 0 && result != -E_LOST) {
+        complain(&e);
+    }
+    return result != 0 ? errors_exit(result) : 0;
+}
+
+int main(int argc, char **argv)
+{
+    int status;
+
+    if (argc == 2 && strcmp(argv[1], "probe") == 0) {
+        return 0;
+    }
+    if (!(argc == 2 && strcmp(argv[1], "stdio") == 0) &&
+        !(argc == 3 && strcmp(argv[1], "boot") == 0)) {
+        fputs("usage: agent probe | boot HASH | stdio\n", stderr);
+        return EXIT_USAGE;
+    }
+    set_up_descriptors();
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (argc == 3) {
+        status = boot(argv[2]);
+        if (status != 0) {
+            return status;
+        }
+    }
+    return serve();
+}

@@ -1,0 +1,37 @@
+/* The agent binaries that this launcher was built with: where they lie and what they must be. */
+#ifndef GRAPNEL_LAUNCHER_AGENTS_H
+#define GRAPNEL_LAUNCHER_AGENTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/errors.h"
+
+/* One agent, loaded and verified. */
+struct agents_binary {
+    char name[48];        /* "<os>-<arch>" */
+    char uname[64];       /* what `uname -sm` prints where it runs: "Linux x86_64" */
+    const char *hash_hex; /* BLAKE2b-256 of the plain binary, 64 hex digits */
+    uint8_t *packed;      /* gzip member (RFC 1952) */
+    size_t packed_size;
+    size_t plain_size;
+};
+
+struct agents;
+
+/* A store that looks in `folder` (NULL: the environment's GRAPNEL_AGENTS, then "agents" beside the
+ * running program, then the installed folder) and keeps what it has loaded.  NULL: out of memory.
+ */
+struct agents *agents_new(const char *folder);
+void agents_free(struct agents *a);
+
+/* The agent for a host whose `uname -sm` is `uname` ("Linux x86_64"; NULL: a guess, namely this
+ * machine's own).  The store owns the result.  NULL with *e: -E_ARCH (with the list of those that
+ * there are), -E_AGENT_MISSING, -E_AGENT_TAMPERED (not the bytes of the build), -E_NOMEM. */
+const struct agents_binary *agents_find(struct agents *a, const char *uname, struct error *e);
+
+/* The plain binary of b, for hosts that cannot unpack: plain_size bytes for the caller to free, or
+ * NULL with *e filled. */
+uint8_t *agents_unpack(const struct agents_binary *b, struct error *e);
+
+#endif

@@ -1,0 +1,26 @@
+/* Work that would block the loop (name resolution, asking a person, decrypting keys) done in a
+ * thread of its own, with the result brought back to the loop. */
+#ifndef GRAPNEL_LAUNCHER_BLOCKING_H
+#define GRAPNEL_LAUNCHER_BLOCKING_H
+
+#include <ev.h>
+
+struct blocking;
+struct blocking_job;
+
+/* One per loop.  NULL when memory or descriptors are out. */
+struct blocking *blocking_new(struct ev_loop *loop);
+/* Waits for running work to return, runs every `done` that is due with cancelled = 1 so that what
+ * it owns is freed, then frees.  NULL is legal. */
+void blocking_free(struct blocking *b);
+
+/* Runs work(arg) in another thread and then done(arg, cancelled) in the thread that drives the
+ * loop. `done` always runs exactly once, so that it can free arg; `cancelled` is true after
+ * blocking_cancel.  NULL: no thread could be started, nothing runs. */
+struct blocking_job *blocking_run(struct blocking *b, void (*work)(void *arg),
+                                  void (*done)(void *arg, int cancelled), void *arg);
+/* The caller has lost interest: done will run with cancelled = 1.  The work itself is not
+ * interrupted: give it a descriptor to watch if it must be. */
+void blocking_cancel(struct blocking_job *job);
+
+#endif

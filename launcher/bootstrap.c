@@ -1,0 +1,370 @@
+#include "launcher/bootstrap.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/safetext.h"
+#include "proto/wire.h"
+
+#define NONCE_SIZE    16
+#define LINE_MAX_SIZE 512
+#define EXCERPT       600 /* bytes of foreign text kept for messages */
+
+/* The script of /bin/sh.  It stands in single quotes of the login shell's language, whichever that
+ * is (sh, csh, fish …), so it holds no single quote, no backslash, no exclamation mark and no
+ * newline.  The marker is split so that a shell that echoes the command does not imitate it.
+ *
+ * n nonce · m the account's umask · u system · d the directory that holds the first copy · p that
+ * copy · e the directory being tried · i its number.
+ *
+ * mkdir of an unguessable name is as safe as mktemp -d, and is there where mktemp is not.  The
+ * agent is unpacked once; where programs may not run it is copied on to the next directory.
+ * `head` that is missing is replaced by a dd that reads byte by byte: slow, but it reads exactly.
+ */
+static const char script[] =
+    "n=%s; m=$(umask); umask 077; u=$(uname -sm); echo \"@grap\"\"nel $n sys $u\"; "
+    "f() { echo \"@grap\"\"nel $n fail $*\"; exit 1; }; "
+    "[ \"$u\" = \"%s\" ] || f arch; "
+    "command -v head >/dev/null 2>&1 || head() { dd bs=1 count=$2 2>/dev/null; }; "
+    "%s"
+    "q() { rm -rf \"$d\" \"$e\"; }; trap q EXIT; trap \"exit 1\" HUP INT TERM; "
+    "d=; e=; p=; i=0; "
+    "for t in \"$TMPDIR\" /tmp /var/tmp /dev/shm \"$XDG_RUNTIME_DIR\" \"$HOME\"; do "
+    "i=$((i+1)); [ $i -gt %d ] && [ -d \"$t\" ] || continue; "
+    "e=$t/.grapnel-$n; mkdir \"$e\" 2>/dev/null || { e=; continue; }; "
+    "if [ -z \"$p\" ]; then { head -c %zu | %s; } 2>/dev/null >\"$e/agent\" || f space $i; "
+    "d=$e; p=$e/agent; "
+    "else cp \"$p\" \"$e/agent\" 2>/dev/null || { rm -rf \"$e\"; continue; }; fi; "
+    "chmod 700 \"$e/agent\"; "
+    "if \"$e/agent\" probe 2>/dev/null; then [ \"$d\" = \"$e\" ] || rm -rf \"$d\"; "
+    "GRAPNEL_UMASK=$m; export GRAPNEL_UMASK; exec \"$e/agent\" boot %s; fi; "
+    "[ \"$d\" = \"$e\" ] || rm -rf \"$e\"; "
+    "done; [ -n \"$p\" ] && f noexec; f notemp";
+
+/* Whether the agent can be unpacked is asked before anything is read from stdin. */
+static const char need_gzip[] = "command -v gzip >/dev/null 2>&1 || f gzip; ";
+
+enum state { NOISE, WAITING, STARTED, ENDED };
+
+struct bootstrap {
+    struct bootstrap_options options;
+    char nonce[2 * NONCE_SIZE + 1];
+    char *command;
+    uint8_t *payload;
+    size_t payload_size;
+    enum state state;
+    struct wire_buf text; /* not understood yet */
+    size_t noise;         /* bytes before the first status line */
+    char said[EXCERPT];   /* end of the noise */
+    size_t said_length;
+    char diagnostics[EXCERPT];
+    size_t diagnostics_length;
+    char uname[64];
+    char failure[64]; /* words after "fail" */
+};
+
+static int user_name_is_plain(const char *user)
+{
+    if (*user == '-')
+        return 0;
+    return user[strspn(
+               user, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == '\0';
+}
+
+static int make_payload(struct bootstrap *b, struct error *e)
+{
+    const struct agents_binary *agent = b->options.agent;
+    size_t size = b->options.plain ? agent->plain_size : agent->packed_size;
+    uint8_t *plain = NULL;
+
+    if (b->options.plain && (plain = agents_unpack(agent, e)) == NULL)
+        return -E_AGENT_TAMPERED;
+    b->payload_size = size + BOOTSTRAP_PADDING;
+    b->payload = calloc(1, b->payload_size);
+    if (b->payload)
+        memcpy(b->payload, plain ? plain : agent->packed, size);
+    free(plain);
+    return b->payload ? 0 : errors_set(e, -E_NOMEM, "the agent's copy");
+}
+
+static int make_command(struct bootstrap *b, struct error *e)
+{
+    const struct bootstrap_options *o = &b->options;
+    size_t size = o->plain ? o->agent->plain_size : o->agent->packed_size;
+    char *body = NULL, sudo[80] = "";
+    int n;
+
+    if (o->sudo_user)
+        snprintf(sudo, sizeof sudo, "sudo -n -H -u %s -- ", *o->sudo_user ? o->sudo_user : "root");
+    n = asprintf(&body, script, b->nonce, o->agent->uname, o->plain ? "" : need_gzip, o->skip, size,
+                 o->plain ? "cat" : "gzip -dc", o->agent->hash_hex);
+    if (n >= 0 && asprintf(&b->command, "exec %s/bin/sh -c '%s'", sudo, body) < 0)
+        b->command = NULL;
+    free(n < 0 ? NULL : body);
+    return b->command ? 0 : errors_set(e, -E_NOMEM, "the start command");
+}
+
+struct bootstrap *bootstrap_new(const struct bootstrap_options *options, struct error *e)
+{
+    struct bootstrap *b = NULL;
+    uint8_t nonce[NONCE_SIZE];
+
+    if (options->sudo_user &&
+        (strlen(options->sudo_user) > 32 || !user_name_is_plain(options->sudo_user))) {
+        errors_set(e, -E_ARGUMENT, "\"%.40s\" is not a user name", options->sudo_user);
+        return NULL;
+    }
+    b = calloc(1, sizeof *b);
+    if (!b) {
+        errors_set(e, -E_NOMEM, "bootstrap");
+        return NULL;
+    }
+    b->options = *options;
+    randombytes_buf(nonce, sizeof nonce);
+    sodium_bin2hex(b->nonce, sizeof b->nonce, nonce, sizeof nonce);
+    if (make_payload(b, e) < 0 || make_command(b, e) < 0) {
+        bootstrap_free(b);
+        return NULL;
+    }
+    return b;
+}
+
+void bootstrap_free(struct bootstrap *b)
+{
+    if (!b)
+        return;
+    wire_free(&b->text);
+    free(b->command);
+    free(b->payload);
+    free(b);
+}
+
+const char *bootstrap_command(const struct bootstrap *b)
+{
+    return b->command;
+}
+
+const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t *n)
+{
+    *n = b->payload_size;
+    return b->payload;
+}
+
+int bootstrap_shell_runs(const struct bootstrap *b)
+{
+    return *b->uname != '\0';
+}
+
+/* Keeps the last EXCERPT bytes of what was said. */
+static void keep_tail(char *tail, size_t *length, const uint8_t *bytes, size_t n)
+{
+    size_t old = *length, keep;
+
+    if (n >= EXCERPT) {
+        memcpy(tail, bytes + (n - EXCERPT), EXCERPT);
+        *length = EXCERPT;
+        return;
+    }
+    keep = old + n > EXCERPT ? EXCERPT - n : old;
+    memmove(tail, tail + (old - keep), keep);
+    memcpy(tail + keep, bytes, n);
+    *length = keep + n;
+}
+
+void bootstrap_diagnostics(struct bootstrap *b, const uint8_t *bytes, size_t n)
+{
+    keep_tail(b->diagnostics, &b->diagnostics_length, bytes, n);
+}
+
+void bootstrap_noise(const struct bootstrap *b, char *text, size_t n)
+{
+    const char *bytes = b->diagnostics_length ? b->diagnostics : b->said;
+    size_t length = b->diagnostics_length ? b->diagnostics_length : b->said_length;
+
+    while (length && (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
+        length--;
+    safetext_copy(text, n, bytes, length, 0);
+}
+
+static void drop_noise(struct bootstrap *b, size_t n)
+{
+    keep_tail(b->said, &b->said_length, wire_data(&b->text), n);
+    b->noise += n;
+    wire_take(&b->text, n);
+}
+
+/* The rest of a status line that begins at the front of b->text, or NULL when it is not whole.
+ * Sets *length (without newline) and leaves the bytes where they are. */
+static const char *whole_line(const struct bootstrap *b, size_t skip, size_t *length)
+{
+    const char *at = (const char *)wire_data(&b->text) + skip;
+    const char *end = memchr(at, '\n', wire_length(&b->text) - skip);
+
+    *length = end ? (size_t)(end - at) : 0;
+    return end ? at : NULL;
+}
+
+static void copy_word(char *to, size_t size, const char *from, size_t n)
+{
+    if (n >= size)
+        n = size - 1;
+    memcpy(to, from, n);
+    to[n] = '\0';
+}
+
+/* Looks for "@grapnel NONCE sys UNAME\n" anywhere in the noise. */
+static enum bootstrap_result find_system(struct bootstrap *b, struct error *e)
+{
+    char marker[64];
+    size_t marker_length, length;
+    const uint8_t *hit;
+    const char *line;
+
+    marker_length = (size_t)snprintf(marker, sizeof marker, "@grapnel %s sys ", b->nonce);
+    hit = wire_length(&b->text)
+              ? memmem(wire_data(&b->text), wire_length(&b->text), marker, marker_length)
+              : NULL;
+    if (!hit) {
+        if (wire_length(&b->text) >= marker_length)
+            drop_noise(b, wire_length(&b->text) - marker_length + 1);
+        if (b->noise > BOOTSTRAP_NOISE_MAX) {
+            char said[EXCERPT];
+            bootstrap_noise(b, said, sizeof said);
+            errors_set(e, -E_SHELL, "it only printed %zu bytes of text: …%.300s", b->noise, said);
+            return BOOTSTRAP_FAILED;
+        }
+        return BOOTSTRAP_MORE;
+    }
+    drop_noise(b, (size_t)(hit - wire_data(&b->text)));
+    line = whole_line(b, marker_length, &length);
+    if (!line && wire_length(&b->text) < LINE_MAX_SIZE)
+        return BOOTSTRAP_MORE;
+    if (!line || length >= sizeof b->uname) {
+        errors_set(e, -E_SHELL, "it sent an endless status line");
+        return BOOTSTRAP_FAILED;
+    }
+    copy_word(b->uname, sizeof b->uname, line, length);
+    wire_take(&b->text, marker_length + length + 1);
+    b->state = WAITING;
+    return BOOTSTRAP_MORE;
+}
+
+/* What the script says when it gives up. */
+static enum bootstrap_result judge_failure(struct bootstrap *b, struct error *e)
+{
+    const char *why = b->failure;
+
+    b->state = ENDED;
+    if (strcmp(why, "arch") == 0 || strcmp(why, "gzip") == 0 || strncmp(why, "space", 5) == 0)
+        return BOOTSTRAP_AGAIN;
+    if (strcmp(why, "noexec") == 0)
+        errors_set(e, -E_NO_EXEC,
+                   "tried $TMPDIR, /tmp, /var/tmp, /dev/shm, $XDG_RUNTIME_DIR, $HOME");
+    else if (strcmp(why, "notemp") == 0 && b->options.skip)
+        errors_set(e, -E_NO_SPACE, "%zu bytes are needed", b->options.agent->plain_size);
+    else if (strcmp(why, "notemp") == 0)
+        errors_set(e, -E_NO_TEMP,
+                   "tried $TMPDIR, /tmp, /var/tmp, /dev/shm, $XDG_RUNTIME_DIR, $HOME");
+    else
+        errors_set(e, -E_AGENT_START, "the start script failed");
+    return BOOTSTRAP_FAILED;
+}
+
+/* After the first status line: either the agent's preface, or the script's last words. */
+static enum bootstrap_result find_start(struct bootstrap *b, struct error *e)
+{
+    char marker[64];
+    size_t marker_length, length;
+    const char *line;
+
+    if (!wire_length(&b->text))
+        return BOOTSTRAP_MORE;
+    if (*wire_data(&b->text) != '@') {
+        b->state = STARTED;
+        return BOOTSTRAP_STARTED;
+    }
+    marker_length = (size_t)snprintf(marker, sizeof marker, "@grapnel %s fail ", b->nonce);
+    line = whole_line(b, 0, &length);
+    if (!line && wire_length(&b->text) < LINE_MAX_SIZE)
+        return BOOTSTRAP_MORE;
+    if (!line || length < marker_length || memcmp(line, marker, marker_length) != 0) {
+        errors_set(e, -E_PROTOCOL, "the start script sent an unknown status");
+        return BOOTSTRAP_FAILED;
+    }
+    copy_word(b->failure, sizeof b->failure, line + marker_length, length - marker_length);
+    return judge_failure(b, e);
+}
+
+enum bootstrap_result bootstrap_input(struct bootstrap *b, const uint8_t *bytes, size_t n,
+                                      size_t *used, struct error *e)
+{
+    enum bootstrap_result result = BOOTSTRAP_MORE;
+
+    *used = n;
+    if (b->state == ENDED)
+        return BOOTSTRAP_MORE;
+    if (wire_put(&b->text, bytes, n) < 0) {
+        errors_set(e, -E_NOMEM, "bootstrap");
+        return BOOTSTRAP_FAILED;
+    }
+    if (b->state == NOISE)
+        result = find_system(b, e);
+    if (b->state == WAITING)
+        result = find_start(b, e);
+    if (result == BOOTSTRAP_STARTED) {
+        *used = n - wire_length(&b->text);
+        wire_free(&b->text);
+    }
+    return result;
+}
+
+static int mentions(const char *text, const char *word)
+{
+    return strcasestr(text, word) != NULL;
+}
+
+static int judge_sudo(const char *said, struct error *e)
+{
+    if (mentions(said, "password") || mentions(said, "askpass") || mentions(said, "terminal"))
+        return errors_set(e, -E_SUDO_PASSWORD, "%.300s", said);
+    return errors_set(e, -E_SUDO, "%.300s", said);
+}
+
+enum bootstrap_result bootstrap_ended(struct bootstrap *b, int status, struct error *e)
+{
+    char said[EXCERPT * 2], ending[40] = "it ended";
+
+    if (wire_length(&b->text) && b->state == NOISE)
+        drop_noise(b, wire_length(&b->text));
+    bootstrap_noise(b, said, sizeof said);
+    if (status >= 0)
+        snprintf(ending, sizeof ending, "exit status %d", status);
+    if (b->state == WAITING && status == 87)
+        errors_set(e, -E_AGENT_TAMPERED, "the host's copy differs from ours");
+    else if (bootstrap_shell_runs(b))
+        errors_set(e, -E_AGENT_START, "%s%s%.300s", ending, *said ? ": " : "", said);
+    else if (b->options.sudo_user && (mentions(said, "sudo") || mentions(said, "password")))
+        judge_sudo(said, e);
+    else if (mentions(said, "not available") || mentions(said, "nologin"))
+        errors_set(e, -E_NOLOGIN, "%.300s", said);
+    else
+        errors_set(e, -E_SHELL, "%s%s%.300s", ending, *said ? "; it said: " : ", without a word",
+                   said);
+    b->state = ENDED;
+    return BOOTSTRAP_FAILED;
+}
+
+const char *bootstrap_next(const struct bootstrap *b, struct bootstrap_options *options)
+{
+    int number;
+
+    if (strcmp(b->failure, "arch") == 0)
+        return b->uname;
+    if (strcmp(b->failure, "gzip") == 0)
+        options->plain = 1;
+    if (sscanf(b->failure, "space %d", &number) == 1 && number > options->skip)
+        options->skip = number;
+    return NULL;
+}

@@ -1,0 +1,64 @@
+/* The bootstrap: from a login shell to a running agent.
+ *
+ * One command text, the same for every login shell, starts /bin/sh with a script that tells the
+ * host's system at once, takes the agent from its stdin, tries temporary directories until one
+ * lets it run, and becomes the agent.  This file makes the text and reads the answers; it moves no
+ * bytes itself.
+ */
+#ifndef GRAPNEL_LAUNCHER_BOOTSTRAP_H
+#define GRAPNEL_LAUNCHER_BOOTSTRAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "launcher/agents.h"
+#include "proto/errors.h"
+
+/* Zero bytes after the agent: a `head` that reads ahead may swallow up to its buffer of them. */
+#define BOOTSTRAP_PADDING   8192
+#define BOOTSTRAP_NOISE_MAX (256 * 1024) /* bytes of banners before the first status line */
+
+struct bootstrap;
+
+struct bootstrap_options {
+    const struct agents_binary *agent;
+    const char *sudo_user; /* NULL: no sudo; "": root */
+    int plain;             /* send the agent unpacked */
+    int skip;              /* so many of the temporary directories are not tried */
+};
+
+/* Starts an attempt.  NULL with *e filled (-E_ARGUMENT: sudo_user is not a user name). */
+struct bootstrap *bootstrap_new(const struct bootstrap_options *options, struct error *e);
+void bootstrap_free(struct bootstrap *b);
+
+/* The command text for the login shell, and what to send to its stdin ahead of the link's bytes
+ * (the agent and the padding).  They live as long as b. */
+const char *bootstrap_command(const struct bootstrap *b);
+const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t *n);
+
+enum bootstrap_result {
+    BOOTSTRAP_MORE,    /* feed it more */
+    BOOTSTRAP_STARTED, /* the agent speaks: what is left is the link's */
+    BOOTSTRAP_AGAIN,   /* this attempt failed, and the next may do: see bootstrap_next */
+    BOOTSTRAP_FAILED,  /* *e says why */
+};
+
+/* Feeds n bytes of the command's stdout; *used are taken.  After MORE all are. */
+enum bootstrap_result bootstrap_input(struct bootstrap *b, const uint8_t *bytes, size_t n,
+                                      size_t *used, struct error *e);
+/* Feeds what it wrote to stderr (kept for messages). */
+void bootstrap_diagnostics(struct bootstrap *b, const uint8_t *bytes, size_t n);
+/* The command ended with `status` (-1: unknown) before the agent spoke.  AGAIN or FAILED with *e.
+ */
+enum bootstrap_result bootstrap_ended(struct bootstrap *b, int status, struct error *e);
+/* The host's first status line has come: its shell runs our script. */
+int bootstrap_shell_runs(const struct bootstrap *b);
+
+/* After AGAIN: changes *options (those of this attempt) to what the next must do differently.
+ * Returns the host's `uname -sm` (lives as long as b) when it needs another agent, else NULL. */
+const char *bootstrap_next(const struct bootstrap *b, struct bootstrap_options *options);
+
+/* The last text that came without being ours, harmless for terminals, for messages: "" if none. */
+void bootstrap_noise(const struct bootstrap *b, char *text, size_t n);
+
+#endif

@@ -1,0 +1,119 @@
+#include "launcher/cli/interrupts.h"
+
+#include <signal.h>
+#include <time.h>
+
+#define TWICE_MS 1000 /* two INTs within this time: leave */
+#define GRACE_MS 5000 /* for a command to end by itself after TERM or HUP */
+#define CONFIRM_MS                                                                                 \
+    8000 /* for the host to confirm a cancelled command's end: KILL comes after 2 s */
+
+static const struct {
+    int number;
+    const char *name;
+} passed_on[] = {
+    {SIGINT, "INT"},   {SIGTERM, "TERM"}, {SIGHUP, "HUP"},     {SIGQUIT, "QUIT"},
+    {SIGUSR1, "USR1"}, {SIGUSR2, "USR2"}, {SIGWINCH, "WINCH"},
+};
+
+#define PASSED_ON_COUNT (sizeof passed_on / sizeof passed_on[0])
+
+int64_t interrupts_clock_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t interrupts_clock(void)
+{
+    return interrupts_clock_us() / 1000;
+}
+
+static void cancel(struct interrupts *i)
+{
+    atomic_store(&i->cancelled, 1);
+    atomic_store(&i->deadline, interrupts_clock() + CONFIRM_MS);
+    grapnel_exec_cancel(i->x);
+}
+
+/* Returns true when the signal shall not be passed on. */
+static int ends_us(struct interrupts *i, int number)
+{
+    int64_t now = interrupts_clock();
+
+    if (number != SIGINT && number != SIGTERM && number != SIGHUP && number != SIGQUIT)
+        return 0;
+    if (!atomic_load(i->ready) ||
+        (number == SIGINT && i->interrupted >= 0 && now - i->interrupted < TWICE_MS)) {
+        atomic_store(&i->leave, number);
+        return 1;
+    }
+    if (number == SIGINT)
+        i->interrupted = now;
+    if (number != SIGTERM && number != SIGHUP)
+        return 0;
+    if (atomic_load(&i->ending)) {
+        cancel(i);
+        return 1;
+    }
+    atomic_store(&i->ending, number);
+    atomic_store(&i->deadline, now + GRACE_MS);
+    return 0;
+}
+
+static void on_signal(void *arg, int number)
+{
+    struct interrupts *i = arg;
+
+    if (!ends_us(i, number)) {
+        for (size_t k = 0; k < PASSED_ON_COUNT; k++) {
+            if (passed_on[k].number == number)
+                grapnel_exec_signal(i->x, passed_on[k].name, NULL);
+        }
+    }
+    grapnel_stop(i->g); /* the deadline may have changed */
+}
+
+int interrupts_begin(struct interrupts *i, struct grapnel *g, struct grapnel_exec *x,
+                     const atomic_int *ready)
+{
+    int rc = 0;
+
+    i->g = g;
+    i->x = x;
+    i->ready = ready;
+    i->interrupted = -1;
+    atomic_init(&i->leave, 0);
+    atomic_init(&i->ending, 0);
+    atomic_init(&i->cancelled, 0);
+    atomic_init(&i->deadline, -1);
+    for (size_t k = 0; k < PASSED_ON_COUNT && rc == 0; k++) {
+        struct sigaction now;
+
+        if (sigaction(passed_on[k].number, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+            continue;
+        rc = grapnel_on_signal(g, passed_on[k].number, on_signal, i);
+    }
+    return rc;
+}
+
+int interrupts_drive(struct interrupts *i, const atomic_int *finished)
+{
+    while (!atomic_load(finished) && !atomic_load(&i->leave)) {
+        int64_t deadline = atomic_load(&i->deadline), left = -1;
+
+        if (deadline >= 0) {
+            left = deadline - interrupts_clock();
+            if (left <= 0 && atomic_load(&i->cancelled))
+                return atomic_load(&i->ending);
+            if (left <= 0) {
+                cancel(i);
+                continue;
+            }
+        }
+        grapnel_drive(i->g, left);
+    }
+    return atomic_load(finished) ? 0 : atomic_load(&i->leave);
+}

@@ -1,0 +1,313 @@
+#include "launcher/cli/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/cli/near.h"
+#include "launcher/cli/quantity.h"
+#include "launcher/cli/say.h"
+
+#define LEASE_MIN 1000 /* ms */
+
+static const struct options_entry table[] = {
+#define OPTION(name, letter, kind, member, argument, verbs, group, help)                           \
+    {name,     letter,           OPTIONS_##kind,  offsetof(struct options, member),                \
+     argument, VERB_BIT_##verbs, OPTIONS_##group, help},
+#include "launcher/cli/options.def"
+#undef OPTION
+};
+
+#define TABLE_COUNT (sizeof table / sizeof table[0])
+
+/* Where parsing stands. */
+struct reader {
+    struct options *o;
+    int argc;
+    char *const *argv;
+    int next; /* the word to read next */
+    struct grapnel_error *error;
+};
+
+const struct options_entry *options_at(size_t i)
+{
+    return i < TABLE_COUNT ? &table[i] : NULL;
+}
+
+const struct options_entry *options_by_letter(char letter)
+{
+    for (size_t i = 0; letter && i < TABLE_COUNT; i++) {
+        if (table[i].letter == letter)
+            return &table[i];
+    }
+    return NULL;
+}
+
+const struct options_entry *options_by_name(const char *name, size_t n)
+{
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        if (strlen(table[i].name) == n && !strncmp(table[i].name, name, n))
+            return &table[i];
+    }
+    return NULL;
+}
+
+int options_fits(const struct options_entry *entry, const struct verb *verb)
+{
+    return (entry->verbs >> verb->id & 1) != 0;
+}
+
+static int list_add(struct options_list *list, const char *item, struct grapnel_error *error)
+{
+    const char **items = realloc(list->items, (list->count + 2) * sizeof *items);
+
+    if (!items)
+        return say_fail(error, "NOMEM", "out of memory");
+    items[list->count++] = item;
+    items[list->count] = NULL;
+    list->items = items;
+    return 0;
+}
+
+static int unknown_option(const struct reader *r, const char *name, size_t n)
+{
+    char word[64];
+    struct near best;
+    int cut = n < sizeof word ? (int)n : (int)sizeof word - 1;
+
+    memcpy(word, name, (size_t)cut);
+    word[cut] = '\0';
+    near_begin(&best, word);
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        if (options_fits(&table[i], r->o->verb))
+            near_offer(&best, table[i].name);
+    }
+    if (near_best(&best))
+        return say_fail(r->error, "ARGUMENT", "unknown option --%s (did you mean --%s?)", word,
+                        near_best(&best));
+    return say_fail(r->error, "ARGUMENT", "unknown option --%s", word);
+}
+
+static int set_text(struct reader *r, const struct options_entry *entry, const char *shown,
+                    const char *value)
+{
+    int64_t *number = (int64_t *)(void *)((char *)r->o + entry->offset);
+    struct options_list *list = (struct options_list *)(void *)number;
+    const char *equals = strchr(value, '=');
+
+    switch (entry->kind) {
+    case OPTIONS_PAIR:
+        if (!equals || equals == value)
+            return say_fail(r->error, "ARGUMENT", "%s needs NAME=VALUE, not '%s'", shown, value);
+        return list_add(list, value, r->error);
+    case OPTIONS_NAME:
+        if (equals || !*value)
+            return say_fail(r->error, "ARGUMENT", "%s needs a variable's name, not '%s'", shown,
+                            value);
+        return list_add(list, value, r->error);
+    case OPTIONS_LIST:
+        return list_add(list, value, r->error);
+    case OPTIONS_PORT:
+        if (!*value || strspn(value, "0123456789") != strlen(value) || strlen(value) > 5 ||
+            (*number = atoi(value)) < 1 || *number > 65535)
+            return say_fail(r->error, "ARGUMENT", "%s needs a port from 1 to 65535, not '%s'",
+                            shown, value);
+        return 0;
+    case OPTIONS_TIME:
+        if (quantity_time(value, number) < 0)
+            return say_fail(r->error, "ARGUMENT",
+                            "%s needs a time such as 90, 1.5s, 500ms, 2m or 1h, not '%s'", shown,
+                            value);
+        return 0;
+    case OPTIONS_SIZE:
+        if (quantity_size(value, number) < 0)
+            return say_fail(r->error, "ARGUMENT",
+                            "%s needs a size such as 4096, 64k, 10M or 1.5G, not '%s'", shown,
+                            value);
+        return 0;
+    default:
+        *(const char **)(void *)number = value;
+        return 0;
+    }
+}
+
+/* One option.  shown: as it was typed.  attached: what follows it in its own word, or NULL; *used
+ * tells whether that was its argument. */
+static int set_option(struct reader *r, const struct options_entry *entry, const char *shown,
+                      const char *attached, int *used)
+{
+    const struct verb *verb = r->o->verb;
+    const char *value = attached;
+    int *flag = (int *)(void *)((char *)r->o + entry->offset);
+
+    *used = 0;
+    if (!options_fits(entry, verb))
+        return say_fail(r->error, "ARGUMENT", "%s is not an option of %s", shown, verb->name);
+    if (entry->kind == OPTIONS_LATER)
+        return say_fail(r->error, "UNSUPPORTED", "%s is %s", shown, entry->help);
+    if (entry->kind == OPTIONS_FLAG || entry->kind == OPTIONS_COUNT) {
+        *flag += entry->kind == OPTIONS_COUNT || !*flag;
+        return 0;
+    }
+    if (entry->kind == OPTIONS_SUDO && !value)
+        value = "";
+    if (!value) {
+        if (r->next >= r->argc)
+            return say_fail(r->error, "ARGUMENT", "%s needs %s", shown, entry->argument);
+        value = r->argv[r->next++];
+    }
+    *used = 1;
+    return set_text(r, entry, shown, value);
+}
+
+static int read_long(struct reader *r, const char *word)
+{
+    const char *name = word + 2, *equals = strchr(name, '=');
+    size_t n = equals ? (size_t)(equals - name) : strlen(name);
+    const struct options_entry *entry = options_by_name(name, n);
+    char shown[64] = "--";
+    int used, rc;
+
+    if (!entry)
+        return unknown_option(r, name, n);
+    strcat(shown, entry->name);
+    rc = set_option(r, entry, shown, equals ? equals + 1 : NULL, &used);
+    if (rc == 0 && equals && !used)
+        return say_fail(r->error, "ARGUMENT", "%s takes no argument", shown);
+    return rc;
+}
+
+static int read_letters(struct reader *r, const char *word)
+{
+    int used = 0, rc = 0;
+
+    for (const char *s = word + 1; *s && !used && rc == 0; s++) {
+        const struct options_entry *entry = options_by_letter(*s);
+        char shown[3] = {'-', *s, '\0'};
+
+        if (!entry)
+            return say_fail(r->error, "ARGUMENT", "unknown option -%c%s%s%s", *s,
+                            s > word + 1 ? " in " : "", s > word + 1 ? word : "",
+                            word[1] != '-' && strlen(word) > 3 &&
+                                    options_by_name(word + 1, strlen(word + 1))
+                                ? " (long options begin with two dashes)"
+                                : "");
+        rc = set_option(r, entry, shown, s[1] ? s + 1 : NULL, &used);
+    }
+    return rc;
+}
+
+/* Reads up to the end, or to where the command begins. */
+static int read_words(struct reader *r)
+{
+    struct options *o = r->o;
+    int commands = o->verb->shape == SHAPE_COMMAND, ended = 0, rc = 0;
+
+    while (r->next < r->argc && rc == 0 && !o->help && !o->version) {
+        const char *word = r->argv[r->next];
+
+        if (commands && o->operands.count == 1 && (ended || word[0] != '-' || !word[1]))
+            break;
+        r->next++;
+        if (!ended && !strcmp(word, "--")) {
+            ended = 1;
+            if (commands && o->operands.count == 1)
+                break;
+        } else if (!ended && word[0] == '-' && word[1] == '-') {
+            rc = read_long(r, word);
+        } else if (!ended && word[0] == '-' && word[1]) {
+            rc = read_letters(r, word);
+        } else {
+            rc = list_add(&o->operands, word, r->error);
+        }
+    }
+    return rc;
+}
+
+/* One host: not a list, a range or a pattern of several. */
+static int check_target(const char *target, struct grapnel_error *error)
+{
+    const char *open = strchr(target, '['), *close = strchr(target, ']');
+
+    if (!*target)
+        return say_fail(error, "ARGUMENT", "the target is empty");
+    if (strchr(target, ',') || (open && !(close && memchr(open, ':', (size_t)(close - open)))))
+        return say_fail(error, "ARGUMENT", "'%s' names several hosts: give one target at a time",
+                        target);
+    return 0;
+}
+
+static int check_command(const struct options *o, struct grapnel_error *error)
+{
+    if (o->word_count == 0)
+        return say_fail(error, "ARGUMENT", "a command is missing after %s", o->target);
+    if (o->word_count == 1 && !*o->words[0])
+        return say_fail(error, "ARGUMENT", "the command is empty");
+    if (o->shell && o->word_count > 1)
+        return say_fail(error, "ARGUMENT",
+                        "--shell needs the command in one word: several are run without a shell");
+    return 0;
+}
+
+static int check(struct options *o, struct grapnel_error *error)
+{
+    enum verb_shape shape = o->verb->shape;
+    int rc = 0;
+
+    if (o->operands.count == 0)
+        return say_fail(error, "ARGUMENT", "a target is missing");
+    for (size_t i = 0; i < o->operands.count && rc == 0; i++)
+        rc = check_target(o->operands.items[i], error);
+    if (rc < 0)
+        return rc;
+    o->target = o->operands.items[0];
+    if (o->lease && o->lease < LEASE_MIN)
+        return say_fail(error, "ARGUMENT", "--lease must be one second or more");
+    if (o->quiet && o->verbose)
+        return say_fail(error, "ARGUMENT", "-q and -v contradict each other");
+    if (shape == SHAPE_COMMAND)
+        return check_command(o, error);
+    o->words = o->operands.items;
+    o->word_count = o->operands.count;
+    if (shape == SHAPE_TARGET && o->word_count > 1)
+        return say_fail(error, "ARGUMENT", "%s takes one target at a time", o->verb->name);
+    return 0;
+}
+
+/* The words as they are; only a first --help is an option. */
+static int parse_plain(struct options *o, int argc, char *const *argv)
+{
+    if (o->verb->summary && argc > 0 && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")))
+        o->help = 1;
+    o->words = (const char *const *)argv;
+    o->word_count = (size_t)argc;
+    return 0;
+}
+
+int options_parse(struct options *o, const struct verb *verb, int argc, char *const *argv,
+                  struct grapnel_error *error)
+{
+    struct reader r = {.o = o, .argc = argc, .argv = argv, .error = error};
+    int rc;
+
+    *o = (struct options){.verb = verb};
+    if (verb->shape == SHAPE_WORDS)
+        return parse_plain(o, argc, argv);
+    rc = read_words(&r);
+    if (rc < 0 || o->help || o->version)
+        return rc;
+    if (verb->shape == SHAPE_COMMAND) {
+        o->words = (const char *const *)argv + r.next;
+        o->word_count = (size_t)(argc - r.next);
+    }
+    return check(o, error);
+}
+
+void options_clear(struct options *o)
+{
+    free(o->identity_files.items);
+    free(o->ssh_options.items);
+    free(o->env.items);
+    free(o->unset.items);
+    free(o->operands.items);
+    *o = (struct options){.verb = NULL};
+}

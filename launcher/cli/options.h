@@ -1,0 +1,97 @@
+/* The options and operands of one call of the command: the table itself is options.def. */
+#ifndef GRAPNEL_CLI_OPTIONS_H
+#define GRAPNEL_CLI_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "launcher/cli/verbs.h"
+#include "launcher/grapnel.h"
+
+struct options_list {
+    const char **items; /* NULL-terminated; NULL when it is empty */
+    size_t count;
+};
+
+/* All strings are those of argv. */
+struct options {
+    const struct verb *verb;
+
+    const char *user;
+    int64_t port; /* 0: not given */
+    struct options_list identity_files;
+    const char *config_file;
+    struct options_list ssh_options;
+    const char *transport;
+    const char *sudo_user; /* "": root; NULL: no sudo */
+    int64_t connect_timeout;
+    int64_t lease;
+
+    const char *cwd;
+    struct options_list env;
+    struct options_list unset;
+    int clean_env;
+    const char *shell;
+    int no_input;
+    int merge;
+    int64_t timeout;
+    int64_t output_limit;
+
+    int json;
+    int stats;
+    int quiet;
+    int verbose;
+    int help;
+    int version;
+
+    const char *target; /* SHAPE_COMMAND and SHAPE_TARGET */
+    /* The command's words; the targets; or all words.  NULL-terminated. */
+    const char *const *words;
+    size_t word_count;
+    struct options_list operands; /* what `words` may point into */
+};
+
+enum options_kind {
+    OPTIONS_FLAG,
+    OPTIONS_COUNT,
+    OPTIONS_TEXT,
+    OPTIONS_LIST,
+    OPTIONS_PAIR,
+    OPTIONS_NAME,
+    OPTIONS_PORT,
+    OPTIONS_TIME,
+    OPTIONS_SIZE,
+    OPTIONS_SUDO,
+    OPTIONS_LATER,
+};
+
+enum options_group { OPTIONS_CONNECTION, OPTIONS_COMMAND, OPTIONS_OUTPUT, OPTIONS_GROUP_COUNT };
+
+/* One line of options.def. */
+struct options_entry {
+    const char *name; /* without its dashes */
+    char letter;      /* 0: none */
+    enum options_kind kind;
+    size_t offset;        /* of the member in struct options */
+    const char *argument; /* NULL: it takes none */
+    unsigned verbs;       /* bits of enum verb_bit */
+    enum options_group group;
+    const char *help;
+};
+
+/* The i-th option; NULL after the last. */
+const struct options_entry *options_at(size_t i);
+/* The option of this letter, or of these n letters of a name; NULL: there is none. */
+const struct options_entry *options_by_letter(char letter);
+const struct options_entry *options_by_name(const char *name, size_t n);
+/* True when the verb takes the option. */
+int options_fits(const struct options_entry *entry, const struct verb *verb);
+
+/* Reads the words after the verb (argv[0] is the first of them; argv[argc] is NULL) into *o, which
+ * it fills wholly, by the verb's shape.  With --help or --version nothing else is demanded.
+ * 0, or negative with *error filled: then, too, options_clear is due. */
+int options_parse(struct options *o, const struct verb *verb, int argc, char *const *argv,
+                  struct grapnel_error *error);
+void options_clear(struct options *o);
+
+#endif

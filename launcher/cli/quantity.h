@@ -1,0 +1,27 @@
+/* Times and sizes as people write them. */
+#ifndef GRAPNEL_CLI_QUANTITY_H
+#define GRAPNEL_CLI_QUANTITY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define QUANTITY_TIME_MAX ((int64_t)3650 * 24 * 3600 * 1000) /* ten years, in ms */
+#define QUANTITY_SIZE_MAX ((int64_t)1 << 60)
+
+/* "10", "1.5s", "500ms", "2m", "1h", "7d": a decimal number (at most six digits after the point)
+ * and a unit, seconds when there is none.  *ms: milliseconds, rounded up so that a little never
+ * becomes nothing.  0; -1: malformed, negative, or over QUANTITY_TIME_MAX. */
+int quantity_time(const char *text, int64_t *ms);
+
+/* "4096", "64k", "10M", "1.5G", "1T", also "64KiB" and "64KB": all by 1,024.  *bytes rounded up.
+ * 0; -1: malformed, negative, or over QUANTITY_SIZE_MAX. */
+int quantity_size(const char *text, int64_t *bytes);
+
+#define QUANTITY_TEXT 32 /* bytes that are enough for the texts below */
+
+/* "512 bytes", "3.1 KiB", "1.9 GiB".  Returns text. */
+const char *quantity_size_text(char text[QUANTITY_TEXT], int64_t bytes);
+/* Microseconds as "0.35 ms", "12.1 ms", "350 ms", "4.20 s".  Returns text. */
+const char *quantity_time_text(char text[QUANTITY_TEXT], int64_t us);
+
+#endif

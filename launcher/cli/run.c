@@ -1,0 +1,304 @@
+#include "launcher/cli/run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/cli/interrupts.h"
+#include "launcher/cli/quantity.h"
+#include "launcher/cli/reach.h"
+#include "launcher/cli/say.h"
+#include "launcher/cli/spool.h"
+
+#define STATUS_TIMEOUT 124 /* as timeout(1) */
+#define SIGNAL_BASE    128 /* as shells */
+#define JSON_OUTPUT    ((int64_t)64 << 20)
+#define CLOSE_MS       5000
+
+struct run {
+    const struct options *o;
+    struct grapnel *g;
+    struct grapnel_server *server;
+    struct grapnel_exec *x;
+    struct reach_trace trace;
+    struct reach reach;
+    struct interrupts interrupts;
+    int out, err; /* where output goes: 1 and 2, or gathered for JSON */
+    int64_t started_ms;
+    /* Written by the callback before `finished`. */
+    struct grapnel_exec_status status;
+    struct grapnel_error error; /* code 0: none */
+    atomic_int finished;
+};
+
+static void on_done(void *arg, struct grapnel_exec *x, const struct grapnel_exec_status *status,
+                    const struct grapnel_error *error)
+{
+    struct run *r = arg;
+
+    (void)x;
+    if (status)
+        r->status = *status;
+    else
+        r->error = *error;
+    atomic_store(&r->finished, 1);
+    grapnel_stop(r->g);
+}
+
+static int open_output(struct run *r)
+{
+    r->out = STDOUT_FILENO;
+    r->err = STDERR_FILENO;
+    if (!r->o->json)
+        return 0;
+    r->out = spool_open();
+    r->err = r->out < 0 ? -1 : spool_open();
+    if (r->err >= 0)
+        return 0;
+    return say_fail(&r->error, "SYSTEM", "no place to gather the output: %s", strerror(errno));
+}
+
+static int start(struct run *r)
+{
+    static const struct grapnel_exec_handler handler = {.done = on_done};
+    const struct options *o = r->o;
+    struct grapnel_exec_options options = {
+        .shell = o->shell,
+        .cwd = o->cwd,
+        .env = o->env.items,
+        .unset = o->unset.items,
+        .clean_env = o->clean_env,
+        .merge = o->merge,
+        .timeout = o->timeout,
+        .output_limit = o->output_limit,
+        .use_fds = 1,
+        .in = o->no_input ? -1 : STDIN_FILENO,
+        .out = r->out,
+        .err = r->err,
+    };
+
+    if (o->word_count == 1)
+        options.line = o->words[0];
+    else
+        options.argv = o->words;
+    if (o->json && !options.output_limit)
+        options.output_limit = JSON_OUTPUT;
+    r->g = reach_context(&r->trace, &r->error);
+    if (!r->g)
+        return -1;
+    r->server = reach_open(&r->reach, r->g, o, o->target, 1, &r->error);
+    if (!r->server)
+        return -1;
+    r->x = grapnel_exec_start(r->server, &options, &handler, r, &r->error);
+    if (!r->x)
+        return -1;
+    if (interrupts_begin(&r->interrupts, r->g, r->x, &r->reach.ready) < 0)
+        return say_fail(&r->error, "SYSTEM", "signals cannot be caught");
+    return 0;
+}
+
+static int signal_number(const char *name)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } signals[] = {
+        {"HUP", SIGHUP},       {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ILL", SIGILL},
+        {"TRAP", SIGTRAP},     {"ABRT", SIGABRT}, {"BUS", SIGBUS},   {"FPE", SIGFPE},
+        {"KILL", SIGKILL},     {"USR1", SIGUSR1}, {"SEGV", SIGSEGV}, {"USR2", SIGUSR2},
+        {"PIPE", SIGPIPE},     {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"XCPU", SIGXCPU},
+        {"XFSZ", SIGXFSZ},     {"SYS", SIGSYS},   {"PROF", SIGPROF}, {"VTALRM", SIGVTALRM},
+#ifdef SIGSTKFLT
+        {"STKFLT", SIGSTKFLT},
+#endif
+#ifdef SIGPOLL
+        {"POLL", SIGPOLL},     {"IO", SIGPOLL},
+#endif
+#ifdef SIGPWR
+        {"PWR", SIGPWR},
+#endif
+    };
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        if (!strcmp(signals[i].name, name))
+            return signals[i].number;
+    }
+    return SIGNAL_BASE - 1; /* one that this system does not have */
+}
+
+/* A failure that the command's own end amounts to. */
+static int ended_badly(struct run *r, const char *name, const char *phase, const char *text,
+                       const char *hint)
+{
+    r->error.code = -1;
+    r->error.name = name;
+    r->error.phase = phase;
+    r->error.text = text;
+    r->error.hint = hint;
+    snprintf(r->error.host, sizeof r->error.host, "%s", r->o->target);
+    return SAY_FAILED;
+}
+
+/* The exit status of a command that was run; r->error gets what there is to say of it. */
+static int judge(struct run *r)
+{
+    const struct grapnel_exec_status *s = &r->status;
+    const char *reason = s->reason ? s->reason : "";
+
+    r->error.detail[0] = '\0';
+    if (s->local_error) {
+        snprintf(r->error.detail, sizeof r->error.detail, "%s", strerror(s->local_error));
+        return ended_badly(r, "IO", "local", "the output could not be written",
+                           s->local_error == EPIPE
+                               ? "its reader has gone; the command was stopped"
+                               : "free some space where it goes to; the command was stopped");
+    }
+    if (!strcmp(reason, "timeout")) {
+        ended_badly(r, "EXEC_TIMEOUT", "exec", "the command was stopped at its time limit",
+                    "raise --timeout");
+        return STATUS_TIMEOUT;
+    }
+    if (!strcmp(reason, "output-limit"))
+        return ended_badly(r, "OUTPUT_LIMIT", "exec", "the command was stopped at its output limit",
+                           "raise --max-output");
+    if (atomic_load(&r->interrupts.cancelled))
+        return SIGNAL_BASE + atomic_load(&r->interrupts.ending);
+    if (s->exited)
+        return s->exit_status;
+    return SIGNAL_BASE + signal_number(s->signal ? s->signal : "");
+}
+
+static json_t *json_status(const struct run *r, int exit_status)
+{
+    const struct grapnel_exec_status *s = &r->status;
+    json_t *object =
+        json_pack("{s:o, s:i}", "host", say_json_text(r->o->target), "exit", exit_status);
+
+    if (r->error.code == 0 || s->pid) {
+        json_object_set_new(object, "status",
+                            s->exited ? json_integer(s->exit_status) : json_null());
+        json_object_set_new(object, "signal", s->signal ? json_string(s->signal) : json_null());
+        json_object_set_new(object, "reason", s->reason ? json_string(s->reason) : json_null());
+        json_object_set_new(object, "core", json_boolean(s->core));
+        json_object_set_new(object, "pid", json_integer(s->pid));
+        json_object_set_new(object, "wall_us", json_integer(s->wall_us));
+        json_object_set_new(object, "rusage",
+                            json_pack("{s:I, s:I, s:I}", "user_us", (json_int_t)s->user_us,
+                                      "system_us", (json_int_t)s->system_us, "max_rss",
+                                      (json_int_t)s->max_rss));
+    }
+    return object;
+}
+
+static int json_output(json_t *object, const char *key, int fd)
+{
+    size_t n;
+    char *bytes = spool_read(fd, &n);
+    int rc = bytes ? say_json_bytes(object, key, bytes, n) : -1;
+
+    free(bytes);
+    return rc;
+}
+
+/* Prints the one object; returns exit_status, or another if that fails. */
+static int report_json(struct run *r, int exit_status)
+{
+    json_t *object = json_status(r, exit_status);
+    struct grapnel_error error;
+    int failed = 0;
+
+    if (r->out >= 0 && r->err >= 0)
+        failed =
+            json_output(object, "stdout", r->out) < 0 || json_output(object, "stderr", r->err) < 0;
+    failed |= json_object_set_new(object, "phases", reach_json(&r->reach)) < 0;
+    failed |= json_object_set_new(object, "elapsed_ms",
+                                  json_integer(interrupts_clock() - r->started_ms)) < 0;
+    if (r->error.code != 0)
+        failed |= json_object_set_new(object, "error", say_json_error(&r->error)) < 0;
+    if (failed) {
+        json_decref(object);
+        object = NULL;
+    }
+    if (say_json(object, &error) < 0 || say_flush(&error) < 0) {
+        say_error(&error);
+        return SAY_FAILED;
+    }
+    return exit_status;
+}
+
+static void report_stats(const struct run *r)
+{
+    const struct grapnel_exec_status *s = &r->status;
+    char wall[QUANTITY_TEXT], user[QUANTITY_TEXT], system[QUANTITY_TEXT], rss[QUANTITY_TEXT];
+
+    say_note("%s: command %s wall, %s user, %s system, %s resident; %.3f s in all", r->o->target,
+             quantity_time_text(wall, s->wall_us), quantity_time_text(user, s->user_us),
+             quantity_time_text(system, s->system_us), quantity_size_text(rss, s->max_rss),
+             (double)(interrupts_clock() - r->started_ms) / 1e3);
+}
+
+static int report(struct run *r, int exit_status)
+{
+    if (r->o->json)
+        return report_json(r, exit_status);
+    if (r->error.code != 0)
+        say_error(&r->error);
+    if (r->o->stats && r->status.pid)
+        report_stats(r);
+    return exit_status;
+}
+
+/* Leaves without waiting for anything: the line is cut, upon which the host cleans up by itself. */
+static void leave(struct run *r, int number)
+{
+    grapnel_server_free(r->server);
+    if (number != SIGINT && !r->o->quiet)
+        say_note("%s: left on a signal; the host cleans up by itself", r->o->target);
+    _exit(SIGNAL_BASE + number);
+}
+
+static int work(struct run *r)
+{
+    int number;
+
+    if (open_output(r) < 0 || start(r) < 0)
+        return r->error.exit_status ? r->error.exit_status : SAY_FAILED;
+    number = interrupts_drive(&r->interrupts, &r->finished);
+    if (number)
+        leave(r, number);
+    if (r->error.code != 0) {
+        number = atomic_load(&r->interrupts.ending);
+        return number ? SIGNAL_BASE + number : r->error.exit_status;
+    }
+    return judge(r);
+}
+
+int run_verb(const struct options *o)
+{
+    struct run *r = calloc(1, sizeof *r);
+    int exit_status;
+
+    if (!r) {
+        say_note("out of memory");
+        return SAY_FAILED;
+    }
+    r->o = o;
+    r->trace.o = o;
+    r->out = r->err = -1;
+    r->started_ms = interrupts_clock();
+    exit_status = report(r, work(r));
+    /* What the command left running ends before we do: that is what is waited for here. */
+    if (r->server && r->status.pid)
+        grapnel_close(r->server, CLOSE_MS, NULL);
+    grapnel_exec_free(r->x);
+    grapnel_server_free(r->server);
+    grapnel_free(r->g);
+    if (o->json && r->out >= 0)
+        close(r->out);
+    if (o->json && r->err >= 0)
+        close(r->err);
+    free(r);
+    return exit_status;
+}

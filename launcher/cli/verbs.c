@@ -1,0 +1,44 @@
+#include "launcher/cli/verbs.h"
+
+#include <string.h>
+
+#include "launcher/cli/complete.h"
+#include "launcher/cli/doctor.h"
+#include "launcher/cli/facts.h"
+#include "launcher/cli/help.h"
+#include "launcher/cli/man.h"
+#include "launcher/cli/near.h"
+#include "launcher/cli/run.h"
+
+static const struct verb table[] = {
+#define VERB(id, name, function, shape, synopsis, summary, details, examples)                      \
+    {VERB_##id, name, function, SHAPE_##shape, synopsis, summary, details, examples},
+#include "launcher/cli/verbs.def"
+#undef VERB
+};
+
+const struct verb *verbs_at(size_t i)
+{
+    return &table[i];
+}
+
+const struct verb *verbs_find(const char *name)
+{
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        if (!strcmp(table[i].name, name))
+            return &table[i];
+    }
+    return NULL;
+}
+
+const char *verbs_nearest(const char *name)
+{
+    struct near best;
+
+    near_begin(&best, name);
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        if (table[i].summary)
+            near_offer(&best, table[i].name);
+    }
+    return near_best(&best);
+}

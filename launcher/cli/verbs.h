@@ -1,0 +1,47 @@
+/* The verbs of the command: the table itself is verbs.def. */
+#ifndef GRAPNEL_CLI_VERBS_H
+#define GRAPNEL_CLI_VERBS_H
+
+#include <stddef.h>
+
+struct options;
+
+enum verb_id {
+#define VERB(id, name, function, shape, synopsis, summary, details, examples) VERB_##id,
+#include "launcher/cli/verbs.def"
+#undef VERB
+    VERB_COUNT
+};
+
+/* Sets of verbs, for options.def. */
+enum verb_bit {
+#define VERB(id, name, function, shape, synopsis, summary, details, examples)                      \
+    VERB_BIT_##id = 1 << VERB_##id,
+#include "launcher/cli/verbs.def"
+#undef VERB
+    VERB_BIT_LINE = VERB_BIT_RUN | VERB_BIT_FACTS | VERB_BIT_DOCTOR, /* those that connect */
+    VERB_BIT_EVERY = (1 << VERB_COUNT) - 1,
+};
+
+enum verb_shape { SHAPE_COMMAND, SHAPE_TARGET, SHAPE_TARGETS, SHAPE_WORDS };
+
+struct verb {
+    enum verb_id id;
+    const char *name;
+    /* Does the work; returns the process's exit status. */
+    int (*function)(const struct options *options);
+    enum verb_shape shape;
+    const char *synopsis;
+    const char *summary; /* NULL: hidden */
+    const char *details;
+    const char *examples;
+};
+
+/* The verb with this number (< VERB_COUNT), or this name (NULL: there is none). */
+const struct verb *verbs_at(size_t i);
+const struct verb *verbs_find(const char *name);
+
+/* The name of the verb that `name` was most likely meant to be; NULL: none is near. */
+const char *verbs_nearest(const char *name);
+
+#endif

@@ -1,0 +1,24 @@
+/* A server: one agent on one host, from the first packet to the last.  Behind
+ * struct grapnel_server of the public header.  Everything here needs the context's lock. */
+#ifndef GRAPNEL_LAUNCHER_CONNECTION_H
+#define GRAPNEL_LAUNCHER_CONNECTION_H
+
+#include "launcher/context.h"
+#include "proto/link.h"
+
+/* Sends what the links of `g` have to send, before the loop sleeps. */
+void connection_flush_all(struct grapnel *g);
+/* Frees all servers of g; their exec objects stay with their owners and are ended. */
+void connection_free_all(struct grapnel *g);
+
+/* The link (usable at once: what is opened before the agent runs is sent along with it); it may
+ * have ended, see connection_error. */
+struct link *connection_link(struct grapnel_server *s);
+struct grapnel *connection_context(struct grapnel_server *s);
+const char *connection_target(const struct grapnel_server *s);
+/* Why the server is of no use any more; code 0: it lives. */
+const struct error *connection_error(const struct grapnel_server *s);
+/* A command was opened on the link: a one-shot server says now that no other follows. */
+void connection_command_opened(struct grapnel_server *s);
+
+#endif

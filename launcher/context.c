@@ -1,0 +1,399 @@
+#include "launcher/context.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "launcher/agents.h"
+#include "launcher/blocking.h"
+#include "launcher/connection.h"
+#include "launcher/keyring.h"
+#include "launcher/safetext.h"
+#include "launcher/transport_ssh2.h"
+
+#define HANDOVER_MS 20 /* how long the heartbeat thread leaves the lead to those who come back */
+
+struct context_signal {
+    struct context_signal *next;
+    struct grapnel *g;
+    ev_signal watcher;
+    void (*callback)(void *arg, int signal);
+    void *arg;
+};
+
+uint64_t context_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t context_deadline(int64_t timeout_ms)
+{
+    return timeout_ms < 0 ? UINT64_MAX : context_now() + (uint64_t)timeout_ms * 1000;
+}
+
+void context_lock(struct grapnel *g)
+{
+    pthread_mutex_lock(&g->lock);
+}
+
+void context_unlock(struct grapnel *g)
+{
+    if (g->led && !pthread_equal(g->leader, pthread_self()))
+        ev_async_send(g->loop, &g->wake);
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* ---- driving ---- */
+
+/* libev calls these around its poll: the lock is free while the leader sleeps. */
+static void release(struct ev_loop *loop) EV_NOEXCEPT
+{
+    struct grapnel *g = ev_userdata(loop);
+
+    g->depth--;
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void acquire(struct ev_loop *loop) EV_NOEXCEPT
+{
+    struct grapnel *g = ev_userdata(loop);
+
+    pthread_mutex_lock(&g->lock);
+    g->depth++;
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents;
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents;
+}
+
+static void on_before_poll(struct ev_loop *loop, ev_prepare *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    connection_flush_all(w->data);
+}
+
+/* One iteration with at most `limit_us` of sleep. */
+static void lead_once(struct grapnel *g, uint64_t limit_us)
+{
+    ev_timer timer;
+
+    g->led = 1;
+    g->leader = pthread_self();
+    ev_timer_init(&timer, on_deadline, 0., 0.);
+    if (limit_us != UINT64_MAX) {
+        ev_now_update(g->loop);
+        ev_timer_set(&timer, (double)limit_us / 1e6, 0.);
+        ev_timer_start(g->loop, &timer);
+    }
+    g->depth++;
+    ev_run(g->loop, EVRUN_ONCE);
+    g->depth--;
+    ev_timer_stop(g->loop, &timer);
+    g->led = 0;
+    if (g->followers)
+        pthread_cond_broadcast(&g->happened);
+}
+
+static void wait_condition(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t deadline_us)
+{
+    struct timespec t = {(time_t)(deadline_us / 1000000), (long)(deadline_us % 1000000) * 1000};
+
+    if (deadline_us == UINT64_MAX)
+        pthread_cond_wait(condition, lock);
+    else
+        pthread_cond_timedwait(condition, lock, &t);
+}
+
+static int in_callback(const struct grapnel *g)
+{
+    return g->led && g->depth > 0 && pthread_equal(g->leader, pthread_self());
+}
+
+int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64_t deadline_us)
+{
+    int result = 0;
+
+    if (in_callback(g))
+        return -E_ARGUMENT;
+    while (!reached(arg)) {
+        uint64_t now = context_now();
+        if (now >= deadline_us) {
+            result = -E_TIMEOUT;
+            break;
+        }
+        if (!g->led) {
+            lead_once(g, deadline_us == UINT64_MAX ? UINT64_MAX : deadline_us - now);
+            continue;
+        }
+        g->followers++;
+        if (g->heartbeat_leads)
+            ev_async_send(g->loop, &g->wake);
+        wait_condition(&g->happened, &g->lock, deadline_us);
+        g->followers--;
+    }
+    if (g->heartbeat_rests)
+        pthread_cond_signal(&g->resting);
+    else if (g->followers)
+        pthread_cond_broadcast(&g->happened);
+    return result;
+}
+
+/* ---- heartbeat ---- */
+
+static void *heartbeat(void *arg)
+{
+    struct grapnel *g = arg;
+
+    pthread_mutex_lock(&g->lock);
+    while (!g->ending) {
+        /* Whoever led will most likely be back at once: do not take the lead in between. */
+        g->heartbeat_rests = 1;
+        if (g->led || g->followers)
+            pthread_cond_wait(&g->resting, &g->lock);
+        g->heartbeat_rests = 0;
+        wait_condition(&g->resting, &g->lock, context_now() + HANDOVER_MS * 1000);
+        g->heartbeat_leads = 1;
+        while (!g->led && !g->followers && !g->ending)
+            lead_once(g, UINT64_MAX);
+        g->heartbeat_leads = 0;
+    }
+    pthread_mutex_unlock(&g->lock);
+    return NULL;
+}
+
+int context_need_heartbeat(struct grapnel *g)
+{
+    sigset_t all, old;
+
+    if (g->heartbeat_runs)
+        return 0;
+    /* The application's signals are for its own threads. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    g->heartbeat_runs = pthread_create(&g->heartbeat, NULL, heartbeat, g) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return g->heartbeat_runs ? 0 : -E_SYSTEM;
+}
+
+/* ---- making and freeing ---- */
+
+static void init_locks(struct grapnel *g)
+{
+    pthread_mutexattr_t recursive;
+    pthread_condattr_t monotonic;
+
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&g->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&g->happened, &monotonic);
+    pthread_cond_init(&g->resting, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static int init_loop(struct grapnel *g)
+{
+    g->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (!g->loop)
+        return -E_DESCRIPTORS;
+    ev_set_userdata(g->loop, g);
+    ev_set_loop_release_cb(g->loop, release, acquire);
+    ev_async_init(&g->wake, on_wake);
+    ev_async_start(g->loop, &g->wake);
+    ev_prepare_init(&g->before_poll, on_before_poll);
+    g->before_poll.data = g;
+    ev_prepare_start(g->loop, &g->before_poll);
+    return 0;
+}
+
+struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapnel_error *error)
+{
+    struct grapnel *g = calloc(1, sizeof *g);
+    struct error e = {.code = -E_NOMEM};
+
+    if (!g)
+        goto failed;
+    if (options)
+        g->options = *options;
+    init_locks(g);
+    if (sodium_init() < 0 || transport_ssh2_init() < 0) {
+        errors_set(&e, -E_SYSTEM, "the cryptographic libraries do not start");
+        goto failed;
+    }
+    if ((e.code = init_loop(g)) < 0)
+        goto failed;
+    e.code = -E_NOMEM;
+    g->blocking = blocking_new(g->loop);
+    g->agents = agents_new(g->options.agents);
+    g->keys = g->blocking ? keyring_new(g->blocking) : NULL;
+    g->options.agents = NULL; /* the caller's, borrowed for this call only */
+    if (!g->keys || !g->agents)
+        goto failed;
+    return g;
+failed:
+    context_error(error, "", &e);
+    grapnel_free(g);
+    return NULL;
+}
+
+static void free_signals(struct grapnel *g)
+{
+    struct context_signal *s;
+
+    while ((s = g->signals)) {
+        g->signals = s->next;
+        ev_signal_stop(g->loop, &s->watcher);
+        free(s);
+    }
+}
+
+void grapnel_free(struct grapnel *g)
+{
+    if (!g)
+        return;
+    context_lock(g);
+    g->ending = 1;
+    pthread_cond_broadcast(&g->resting);
+    context_unlock(g);
+    if (g->heartbeat_runs)
+        pthread_join(g->heartbeat, NULL);
+    if (g->loop)
+        connection_free_all(g);
+    keyring_free(g->keys);
+    blocking_free(g->blocking);
+    agents_free(g->agents);
+    if (g->loop) {
+        free_signals(g);
+        ev_loop_destroy(g->loop);
+    }
+    pthread_cond_destroy(&g->happened);
+    pthread_cond_destroy(&g->resting);
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+}
+
+const char *grapnel_version(void)
+{
+    return GRAPNEL_VERSION;
+}
+
+/* ---- public waiting ---- */
+
+static int is_stopped(void *arg)
+{
+    return ((struct grapnel *)arg)->stopped;
+}
+
+int grapnel_drive(struct grapnel *g, int64_t timeout)
+{
+    int result;
+
+    context_lock(g);
+    result = context_wait(g, is_stopped, g, context_deadline(timeout));
+    if (result == 0)
+        g->stopped = 0;
+    context_unlock(g);
+    return result;
+}
+
+void grapnel_stop(struct grapnel *g)
+{
+    context_lock(g);
+    g->stopped = 1;
+    if (g->followers)
+        pthread_cond_broadcast(&g->happened);
+    context_unlock(g);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    struct context_signal *s = w->data;
+
+    (void)loop;
+    (void)revents;
+    s->callback(s->arg, w->signum);
+}
+
+int grapnel_on_signal(struct grapnel *g, int signal, void (*callback)(void *arg, int signal),
+                      void *arg)
+{
+    struct context_signal *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return -E_NOMEM;
+    s->g = g;
+    s->callback = callback;
+    s->arg = arg;
+    ev_signal_init(&s->watcher, on_signal, signal);
+    s->watcher.data = s;
+    context_lock(g);
+    s->next = g->signals;
+    g->signals = s;
+    ev_signal_start(g->loop, &s->watcher);
+    context_unlock(g);
+    return 0;
+}
+
+/* ---- words ---- */
+
+void context_trace(struct grapnel *g, int level, const char *host, const char *format, ...)
+{
+    char text[1000], safe[1200];
+    va_list args;
+
+    if (!g->options.trace || level > g->options.verbose)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    safetext_copy(safe, sizeof safe, text, strlen(text), 0);
+    g->options.trace(g->options.trace_arg, level, host, safe);
+}
+
+int context_error(struct grapnel_error *to, const char *host, const struct error *inner)
+{
+    if (!to)
+        return inner->code;
+    memset(to, 0, sizeof *to);
+    to->code = inner->code;
+    to->exit_status = errors_exit(inner->code);
+    to->name = errors_name(inner->code);
+    to->phase = errors_phase_name(errors_phase(inner->code));
+    to->text = errors_text(inner->code);
+    to->hint = errors_hint(inner->code);
+    safetext_copy(to->host, sizeof to->host, host, strlen(host), 0);
+    safetext_copy(to->detail, sizeof to->detail, inner->detail, strlen(inner->detail), 0);
+    return inner->code;
+}
+
+const char *grapnel_error_name(int code)
+{
+    return errors_name(code);
+}
+
+void grapnel_error_format(const struct grapnel_error *error, char *text, size_t n)
+{
+    snprintf(text, n, "grapnel: %s%s%s: %s%s%s (%s)", error->host, *error->host ? ": " : "",
+             error->phase, error->text, *error->detail ? ": " : "", error->detail, error->hint);
+}

@@ -1,0 +1,65 @@
+/* The context behind struct grapnel: the lock, the loop and who drives it, and what all servers of
+ * it share.  Not public. */
+#ifndef GRAPNEL_LAUNCHER_CONTEXT_H
+#define GRAPNEL_LAUNCHER_CONTEXT_H
+
+#include <ev.h>
+#include <pthread.h>
+
+#include "launcher/grapnel.h"
+#include "proto/errors.h"
+
+struct agents;
+struct blocking;
+struct keyring;
+
+/* One mutex (recursive, as callbacks call back) guards everything that hangs on a context.  The
+ * thread that waits drives the loop; others that wait sleep until something has happened.  When
+ * nobody waits the heartbeat thread drives it, so that leases never lapse by accident. */
+struct grapnel {
+    struct grapnel_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t happened; /* followers: an iteration is over, or the lead is free */
+    pthread_cond_t resting;  /* heartbeat thread: the lead is free */
+    struct ev_loop *loop;
+    ev_async wake;
+    ev_prepare before_poll;
+    int led;       /* a thread is in the loop */
+    int followers; /* threads that wait while another leads */
+    int depth;     /* callbacks under way in the leading thread */
+    pthread_t leader;
+    pthread_t heartbeat;
+    int heartbeat_runs, heartbeat_leads, heartbeat_rests, ending;
+    int stopped; /* grapnel_stop */
+    struct blocking *blocking;
+    struct agents *agents;
+    struct keyring *keys;
+    struct grapnel_server *servers; /* list, by connection.c */
+    struct grapnel_server *dirty;   /* those with output to flush before the next poll */
+    struct context_signal *signals;
+};
+
+void context_lock(struct grapnel *g);
+/* Also makes the leading thread notice changed watchers. */
+void context_unlock(struct grapnel *g);
+
+/* With the lock held once: drives the loop (or waits for who does) until reached(arg) is true or
+ * the monotonic deadline (µs; UINT64_MAX: none) has passed.  0, -E_TIMEOUT, or -E_ARGUMENT when
+ * called from a callback. */
+int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64_t deadline_us);
+
+/* Starts the heartbeat thread if it does not run: somebody depends on the loop. */
+int context_need_heartbeat(struct grapnel *g);
+
+/* Monotonic microseconds; and a deadline so many milliseconds from now (< 0: UINT64_MAX). */
+uint64_t context_now(void);
+uint64_t context_deadline(int64_t timeout_ms);
+
+/* Trace text (printf) about `host` (may be NULL) when `level` is wanted. */
+void context_trace(struct grapnel *g, int level, const char *host, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Fills a public error from an inner one; returns inner->code.  `to` may be NULL. */
+int context_error(struct grapnel_error *to, const char *host, const struct error *inner);
+
+#endif

@@ -1,0 +1,342 @@
+#include "launcher/route.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/context.h"
+#include "launcher/sshconfig.h"
+
+enum kind { SSH2, OPENSSH, LOCAL, COMMAND };
+
+struct route {
+    struct grapnel *g;
+    char *target;
+    char *key; /* "name:port" after ssh_config */
+    enum kind kind;
+    int automatic; /* the kind may change to OPENSSH */
+    struct sshconfig_set *set;
+    struct sshconfig *config; /* SSH2, OPENSSH */
+    char **argv;              /* OPENSSH and COMMAND: owned, NULL-terminated */
+    struct transport_options options;
+    /* How the OpenSSH client is to be called. */
+    char *host, *user, *config_file;
+    char **settings; /* "Keyword=value", owned, NULL-terminated */
+    unsigned port;
+};
+
+const char *route_target(const struct route *r)
+{
+    return r->target;
+}
+
+const char *route_key(const struct route *r)
+{
+    return r->key;
+}
+
+static void free_strings(char **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        free(list[i]);
+    free(list);
+}
+
+void route_free(struct route *r)
+{
+    if (!r)
+        return;
+    free_strings(r->argv);
+    free_strings(r->settings);
+    sshconfig_free(r->config);
+    sshconfig_close(r->set);
+    free(r->host);
+    free(r->user);
+    free(r->config_file);
+    free(r->target);
+    free(r->key);
+    free(r);
+}
+
+static int openssh_installed(void)
+{
+    char path[4096];
+    const char *at = getenv("PATH"), *end;
+
+    for (at = at ? at : "/usr/bin:/bin"; *at; at = *end ? end + 1 : end) {
+        end = strchrnul(at, ':');
+        snprintf(path, sizeof path, "%.*s/ssh", (int)(end - at), at);
+        if (access(path, X_OK) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* ---- argument lists ---- */
+
+/* Appends a copy of `text` (which may be the result of asprintf, see add_format). */
+static int add(char ***list, size_t *n, const char *text)
+{
+    char **longer = realloc(*list, (*n + 2) * sizeof **list);
+
+    if (!longer)
+        return -E_NOMEM;
+    *list = longer;
+    longer[*n] = strdup(text);
+    longer[*n + 1] = NULL;
+    return longer[*n] && ++*n ? 0 : -E_NOMEM;
+}
+
+static int add_option(char ***list, size_t *n, const char *setting)
+{
+    return add(list, n, "-o") < 0 ? -E_NOMEM : add(list, n, setting);
+}
+
+static int openssh_argv(struct route *r)
+{
+    static const char *const fixed[] = {"RemoteCommand=none", "RequestTTY=no", "LogLevel=ERROR",
+                                        "ForwardX11=no", "ClearAllForwardings=yes"};
+    char port[16];
+    size_t n = 0;
+    int bad;
+
+    bad = add(&r->argv, &n, "ssh") | add(&r->argv, &n, "-T");
+    if (r->config_file)
+        bad |= add(&r->argv, &n, "-F") | add(&r->argv, &n, r->config_file);
+    if (r->user)
+        bad |= add(&r->argv, &n, "-l") | add(&r->argv, &n, r->user);
+    if (r->port) {
+        snprintf(port, sizeof port, "%u", r->port);
+        bad |= add(&r->argv, &n, "-p") | add(&r->argv, &n, port);
+    }
+    if (!r->options.interactive)
+        bad |= add_option(&r->argv, &n, "BatchMode=yes");
+    for (size_t i = 0; r->settings && r->settings[i]; i++)
+        bad |= add_option(&r->argv, &n, r->settings[i]);
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        bad |= add_option(&r->argv, &n, fixed[i]);
+    if (r->options.connect_timeout_ms) {
+        char setting[40];
+        snprintf(setting, sizeof setting, "ConnectTimeout=%lld",
+                 (long long)(r->options.connect_timeout_ms + 999) / 1000);
+        bad |= add_option(&r->argv, &n, setting);
+    }
+    bad |= add(&r->argv, &n, "--") | add(&r->argv, &n, r->host);
+    return bad ? -E_NOMEM : 0;
+}
+
+/* A command line goes through the local shell, as ssh's ProxyCommand does. */
+static int shell_argv(struct route *r, const char *line)
+{
+    char *text;
+    size_t n = 0;
+    int bad;
+
+    if (asprintf(&text, "exec %s", line) < 0)
+        return -E_NOMEM;
+    bad = add(&r->argv, &n, "/bin/sh") | add(&r->argv, &n, "-c") | add(&r->argv, &n, text);
+    free(text);
+    return bad ? -E_NOMEM : 0;
+}
+
+/* ---- making ---- */
+
+static int copy_settings(struct route *r, const struct grapnel_connect_options *o)
+{
+    size_t n = 0;
+    int bad = 0;
+
+    for (size_t i = 0; o->identity_files && o->identity_files[i]; i++) {
+        char *text;
+        if (asprintf(&text, "IdentityFile=%s", o->identity_files[i]) < 0)
+            return -E_NOMEM;
+        bad |= add(&r->settings, &n, text);
+        free(text);
+    }
+    for (size_t i = 0; o->ssh_options && o->ssh_options[i]; i++)
+        bad |= add(&r->settings, &n, o->ssh_options[i]);
+    return bad ? -E_NOMEM : 0;
+}
+
+static char *optional_copy(const char *s)
+{
+    return s && *s ? strdup(s) : NULL;
+}
+
+static int load_config(struct route *r, const struct grapnel_connect_options *o, struct error *e)
+{
+    char user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX];
+    struct sshconfig_options so = {.file = o->config_file};
+    unsigned port;
+    int result = sshconfig_split(r->target, user, host, &port, e);
+
+    if (result < 0)
+        return result;
+    r->host = strdup(host);
+    r->user = optional_copy(o->user ? o->user : user);
+    r->port = o->port ? o->port : port;
+    r->config_file = optional_copy(o->config_file);
+    if (!r->host || copy_settings(r, o) < 0)
+        return errors_set(e, -E_NOMEM, "%s", r->target);
+    so.settings = (const char *const *)r->settings;
+    while (r->settings && r->settings[so.settings_count])
+        so.settings_count++;
+    result = sshconfig_open(&so, &r->set, e);
+    if (result == 0)
+        result = sshconfig_load(r->set, r->host, r->user, r->port, 0, &r->config, e);
+    if (result < 0)
+        return result;
+    if (asprintf(&r->key, "%s:%u", r->config->host, r->config->port) < 0)
+        r->key = NULL;
+    return 0;
+}
+
+static int choose_openssh(struct route *r, struct error *e)
+{
+    r->kind = OPENSSH;
+    r->automatic = 0;
+    r->options.command_appended = 1;
+    if (openssh_argv(r) < 0)
+        return errors_set(e, -E_NOMEM, "%s", r->target);
+    r->options.argv = r->argv;
+    return 0;
+}
+
+static int choose_ssh(struct route *r, const char *transport,
+                      const struct grapnel_connect_options *o, struct error *e)
+{
+    char why[300];
+    int result = load_config(r, o, e);
+
+    if (result < 0)
+        return result;
+    r->options.config = r->config;
+    if (strcmp(transport, "openssh") == 0)
+        return choose_openssh(r, e);
+    r->kind = SSH2;
+    r->automatic = strcmp(transport, "auto") == 0;
+    if (!r->automatic || !sshconfig_needs_openssh(r->config, why, sizeof why))
+        return 0;
+    if (!openssh_installed())
+        return errors_set(e, -E_AUTH_NEEDS_OPENSSH, "%s", why);
+    context_trace(r->g, 1, r->target, "%s: using the OpenSSH client", why);
+    return choose_openssh(r, e);
+}
+
+static int choose(struct route *r, const struct grapnel_connect_options *o, struct error *e)
+{
+    const char *transport = o->transport && *o->transport ? o->transport : "auto";
+
+    if (strcmp(transport, "local") == 0) {
+        r->kind = LOCAL;
+        return 0;
+    }
+    if (strcmp(transport, "auto") == 0 || strcmp(transport, "ssh2") == 0 ||
+        strcmp(transport, "openssh") == 0)
+        return choose_ssh(r, transport, o, e);
+    r->kind = COMMAND;
+    if (shell_argv(r, transport) < 0)
+        return errors_set(e, -E_NOMEM, "%s", r->target);
+    r->options.argv = r->argv;
+    return 0;
+}
+
+struct route *route_new(struct grapnel *g, const char *target,
+                        const struct grapnel_connect_options *options, struct error *e)
+{
+    struct route *r = calloc(1, sizeof *r);
+
+    if (!r || (r->target = strdup(target)) == NULL) {
+        errors_set(e, -E_NOMEM, "route");
+        route_free(r);
+        return NULL;
+    }
+    r->g = g;
+    r->options = (struct transport_options){
+        .loop = g->loop,
+        .blocking = g->blocking,
+        .host = r->target,
+        .keys = g->keys,
+        .connect_timeout_ms = options->connect_timeout,
+        .interactive = options->interactive,
+    };
+    if (choose(r, options, e) < 0) {
+        route_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+/* ---- use ---- */
+
+struct transport *route_start(struct route *r, const char *command,
+                              const struct transport_handler *handler, void *arg, struct error *e)
+{
+    switch (r->kind) {
+    case SSH2:
+        return transport_ssh2(&r->options, command, handler, arg, e);
+    case LOCAL:
+        return transport_local(&r->options, command, handler, arg, e);
+    case OPENSSH:
+    case COMMAND:
+        break;
+    }
+    return transport_command(&r->options, command, handler, arg, e);
+}
+
+int route_typed(const struct route *r)
+{
+    return r->kind == COMMAND;
+}
+
+int route_unhurried(const struct route *r)
+{
+    return (r->kind == OPENSSH || r->kind == COMMAND) && r->options.interactive;
+}
+
+int route_fall_back(struct route *r, const struct error *e)
+{
+    struct error ignored;
+
+    if (!r->automatic || e->code != -E_AUTH_NEEDS_OPENSSH || !openssh_installed())
+        return 0;
+    return choose_openssh(r, &ignored) == 0;
+}
+
+/* What the OpenSSH client prints on stderr, and what it means.  First match wins. */
+static const struct {
+    const char *words;
+    enum errors_code code;
+} openssh_words[] = {
+    {"Could not resolve hostname", E_RESOLVE},
+    {"REMOTE HOST IDENTIFICATION HAS CHANGED", E_HOSTKEY_CHANGED},
+    {"is marked as revoked", E_HOSTKEY_REVOKED},
+    {"REVOKED HOST KEY", E_HOSTKEY_REVOKED},
+    {"Host key verification failed", E_HOSTKEY_UNKNOWN},
+    {"Connection refused", E_REFUSED},
+    {"No route to host", E_UNREACHABLE},
+    {"Network is unreachable", E_UNREACHABLE},
+    {"timed out", E_CONNECT_TIMEOUT},
+    {"Permission denied", E_AUTH},
+    {"Too many authentication failures", E_AUTH},
+    {"no matching", E_KEX},
+    {"kex_exchange_identification", E_NOT_SSH},
+    {"Connection closed", E_DISCONNECTED},
+    {"Connection reset", E_DISCONNECTED},
+};
+
+void route_explain(const struct route *r, int status, const char *said, struct error *e)
+{
+    if (r->kind == COMMAND && (status == 126 || status == 127))
+        errors_set(e, -E_TRANSPORT, "exit status %d: %s", status, said);
+    if (r->kind != OPENSSH || status != 255)
+        return;
+    for (size_t i = 0; i < sizeof openssh_words / sizeof *openssh_words; i++) {
+        if (strstr(said, openssh_words[i].words)) {
+            errors_set(e, -(int)openssh_words[i].code, "%s", said);
+            return;
+        }
+    }
+    errors_set(e, -E_TRANSPORT, "ssh: %s", said);
+}

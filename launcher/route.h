@@ -1,0 +1,37 @@
+/* A route: where a target leads and by which transport, from what the user typed, ssh_config and
+ * the options.  Knows how the OpenSSH client is called and what its words mean. */
+#ifndef GRAPNEL_LAUNCHER_ROUTE_H
+#define GRAPNEL_LAUNCHER_ROUTE_H
+
+#include "launcher/grapnel.h"
+#include "launcher/transport.h"
+
+struct route;
+
+/* Works it out (reads ssh_config; may run `ssh -G`).  NULL with *e filled. */
+struct route *route_new(struct grapnel *g, const char *target,
+                        const struct grapnel_connect_options *options, struct error *e);
+void route_free(struct route *r);
+
+/* What was typed; and "name:port" of the host that this means, NULL when it is not an SSH host. */
+const char *route_target(const struct route *r);
+const char *route_key(const struct route *r);
+
+/* Starts the transport of this route.  NULL with *e filled. */
+struct transport *route_start(struct route *r, const char *command,
+                              const struct transport_handler *handler, void *arg, struct error *e);
+
+/* True when the command is typed into a shell's stdin instead of being its argument. */
+int route_typed(const struct route *r);
+/* True when a person may be answering questions before the shell runs: no time limit of ours. */
+int route_unhurried(const struct route *r);
+
+/* The transport failed with *e: true, and the next route_start uses the OpenSSH client, when that
+ * may do better (transport "auto", the client is installed, it was not tried yet). */
+int route_fall_back(struct route *r, const struct error *e);
+
+/* The program of the transport ended with `status` before the shell ran, having said `said`: if
+ * that was the OpenSSH client's own failure, *e is changed to the code that its words mean. */
+void route_explain(const struct route *r, int status, const char *said, struct error *e);
+
+#endif

@@ -1,0 +1,321 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2317 # the functions are called by name
+# Measures grapnel beside ssh and beside bare libssh2: side by side, by turns, in one run, on one
+# throwaway sshd, for an account whose shell reads no start-up files.
+#
+#   bench.sh [NAME...]      cold far bulk bulkfar echo agent links stuck; default: all
+#
+# Prints a table and writes build/bench.json. What does not reach the value asked for is marked, and
+# is no failure; the exit status is 1 only when something could not be measured.
+# BENCH_RUNS (40), BENCH_FAR_RUNS (15), BENCH_MIB (2048), BENCH_FAR_MIB (256), BENCH_BULK_RUNS (3),
+# BENCH_ROUNDS (5000), BENCH_LINKS (60) change how much is done.
+set -eu
+cd "$(dirname "$0")/../.."
+BUILD=${BUILD:-$PWD/build}
+GRAPNEL=${GRAPNEL:-$BUILD/grapnel}
+AGENT=${GRAPNEL_AGENT:-$(find "$BUILD/agents" -name "linux-$(uname -m)")}
+export GRAPNEL_AGENTS=${GRAPNEL_AGENTS:-$BUILD/agents}
+BIN=${BENCH_BIN:-$BUILD/tests/bench}
+OUT=${BENCH_JSON:-$BUILD/bench.json}
+
+# Root gets a mount namespace of its own, in which the account has an empty home and /bin/sh: the
+# machine itself is not changed. Others are measured with what their shell does at its start.
+if [ "$(id -u)" = 0 ] && [ -z "${BENCH_INSIDE:-}" ]; then
+    if unshare -m --propagation private true 2>/dev/null; then
+        BENCH_INSIDE=1 exec unshare -m --propagation private "$0" "$@"
+    fi
+fi
+
+# shellcheck source=tests/sshd/fixture.bash
+. tests/sshd/fixture.bash
+
+work=
+proxy=
+finish() {
+    [ -z "$proxy" ] || kill "$proxy" 2>/dev/null || true
+    sshd_stop
+    if [ -n "$work" ]; then
+        [ -z "${BENCH_INSIDE:-}" ] || umount /etc/passwd 2>/dev/null || true
+        rm -rf "$work"
+    fi
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/grapnel-bench.XXXXXX")
+rows=$work/rows
+: >"$rows"
+unmeasured=0
+
+account() {
+    [ -n "${BENCH_INSIDE:-}" ] || {
+        echo "bench: not root: the account's own shell start-up is measured along" >&2
+        return 0
+    }
+    mkdir "$work/home"
+    awk -F: -v OFS=: -v uid="$(id -u)" -v home="$work/home" \
+        '$3 == uid { $6 = home; $7 = "/bin/sh" } 1' /etc/passwd >"$work/passwd"
+    chmod 644 "$work/passwd"
+    chmod 755 "$work"
+    mount --bind "$work/passwd" /etc/passwd
+    export HOME=$work/home
+}
+
+# ---- results -----------------------------------------------------------------------------------
+
+# row KEY WHAT OURS THEIRS UNIT RELATION ASKED: RELATION is max or min; ASKED is for the ratio, or,
+# when THEIRS is "-", for the value itself. ASKED "-": for information.
+row() {
+    local IFS=$'\t'
+    printf '%s\n' "$*" >>"$rows"
+}
+
+# Judges each row: adds ratio and verdict.
+judged() {
+    awk -F'\t' -v OFS='\t' '{
+        ratio = $4 == "-" ? "-" : ($4 > 0 ? sprintf("%.3f", $3 / $4) : "-")
+        value = $4 == "-" ? $3 : ratio
+        verdict = "-"
+        if ($3 == "-") verdict = "failed"
+        else if ($7 != "-") {
+            good = $6 == "max" ? value + 0 <= $7 + 0 : value + 0 >= $7 + 0
+            verdict = good ? "ok" : ($6 == "max" ? "over" : "under")
+        }
+        print $0, ratio, verdict
+    }' "$rows"
+}
+
+table() {
+    {
+        printf 'WHAT\tOURS\tTHEIRS\tRATIO\tASKED\t\n'
+        judged | awk -F'\t' -v OFS='\t' '{
+            asked = $7 == "-" ? "" : ($6 == "max" ? "<= " : ">= ") $7
+            print $2, $3 " " $5, $4 == "-" ? "" : $4 " " $5, $8 == "-" ? "" : $8, asked, \
+                $9 == "-" ? "" : $9
+        }'
+    } | column -t -s "$(printf '\t')"
+}
+
+json() {
+    {
+        printf '{"cores":%s,"kernel":"%s","ssh":"%s","load":"%s","lines":[' "$(nproc)" \
+            "$(uname -r)" "$(ssh -V 2>&1 | cut -d, -f1)" "$(cut -d' ' -f1-3 /proc/loadavg)"
+        judged | awk -F'\t' '
+            function number(x) { return x == "-" ? "null" : x }
+            {
+                printf "%s\n{\"key\":\"%s\",\"what\":\"%s\",\"ours\":%s,\"theirs\":%s,", \
+                    NR > 1 ? "," : "", $1, $2, number($3), number($4)
+                printf "\"unit\":\"%s\",\"ratio\":%s,\"asked\":%s,\"relation\":\"%s\",", \
+                    $5, number($8), number($7), $6
+                printf "\"verdict\":\"%s\"}", $9
+            }'
+        printf '\n]}\n'
+    } >"$OUT"
+}
+
+# measure NAME FUNCTION: runs it; says so when it fails.
+measure() {
+    printf 'bench: %s …\n' "$1" >&2
+    if ! "$2"; then
+        unmeasured=1
+        row "$1" "$1: could not be measured" - - '' max -
+    fi
+}
+
+field() { # field FILE LINE FIELD
+    awk -v line="$2" -v field="$3" 'NR == line { print $field }' "$1"
+}
+
+mib() { # bytes as MiB
+    awk -v n="$1" 'BEGIN { printf "%.2f", n / 1048576 }'
+}
+
+kib() {
+    awk -v n="$1" 'BEGIN { printf "%.1f", n / 1024 }'
+}
+
+milliseconds() {
+    awk -v n="$1" 'BEGIN { printf "%.2f", n / 1000 }'
+}
+
+# ---- the line with 100 ms ----------------------------------------------------------------------
+
+# Starts the proxy; FAR_CONFIG then leads through it.
+far_start() {
+    [ -z "$proxy" ] || return 0
+    "$BIN/delayproxy" "$SSHD_PORT" 50 >"$work/proxy" &
+    proxy=$!
+    until [ -s "$work/proxy" ]; do
+        kill -0 "$proxy" || return 1
+        _sshd_tick
+    done
+    read -r FAR_PORT <"$work/proxy"
+    awk -v host="[127.0.0.1]:$FAR_PORT" '{ $1 = host; print }' "$SSHD_KNOWN" >"$work/known"
+    cat "$work/known" >>"$SSHD_KNOWN"
+    FAR_CONFIG=$work/far_config
+    sed "s/Port $SSHD_PORT/Port $FAR_PORT/" "$SSHD_CONFIG" >"$FAR_CONFIG"
+}
+
+# Runs a command through the proxy and prints the round trips of its connection.
+round_trips() {
+    local before tries
+    before=$(wc -l <"$work/proxy")
+    "$@" </dev/null >/dev/null || return 1
+    for ((tries = 0; tries < 500; tries++)); do
+        [ "$(wc -l <"$work/proxy")" = "$before" ] || break
+        _sshd_tick
+    done
+    tail -n 1 "$work/proxy" | awk '{ print $3 }'
+}
+
+# ---- what is measured --------------------------------------------------------------------------
+
+cold() {
+    "$BIN/race" -n "${BENCH_RUNS:-40}" -w 2 "$GRAPNEL" -F "$SSHD_CONFIG" run t -- true \
+        ::: ssh -F "$SSHD_CONFIG" t true \
+        ::: ssh -F "$SSHD_CONFIG" -o KexAlgorithms=curve25519-sha256 t true >"$work/cold" || return 1
+    row cold 'cold run of true, whole process' "$(field "$work/cold" 1 1)" \
+        "$(field "$work/cold" 2 1)" ms max 0.35
+    row cold-min '  the fastest of each' "$(field "$work/cold" 1 2)" \
+        "$(field "$work/cold" 2 2)" ms max -
+    row cold-curve25519 '  against ssh with curve25519' "$(field "$work/cold" 1 1)" \
+        "$(field "$work/cold" 3 1)" ms max -
+    row cold-cpu '  CPU time of the client' "$(field "$work/cold" 1 4)" \
+        "$(field "$work/cold" 2 4)" ms max -
+}
+
+far() {
+    local ours theirs
+    far_start || return 1
+    "$BIN/race" -n "${BENCH_FAR_RUNS:-15}" "$GRAPNEL" -F "$FAR_CONFIG" run t -- true \
+        ::: ssh -F "$FAR_CONFIG" t true >"$work/far" || return 1
+    row far 'the same at 100 ms round trip' "$(field "$work/far" 1 1)" \
+        "$(field "$work/far" 2 1)" ms max 0.7
+    ours=$(round_trips "$GRAPNEL" -F "$FAR_CONFIG" run t -- true) || return 1
+    theirs=$(round_trips ssh -F "$FAR_CONFIG" t true) || return 1
+    row far-trips '  round trips, with TCP' "$ours" "$theirs" '' max -
+}
+
+# The words of `cat FILE FILE …`, BENCH_MIB in all: bytes that no compression makes smaller.
+source_words() {
+    local mib=$1 i
+    [ -e "$work/random" ] || head -c 64M /dev/urandom >"$work/random"
+    words=(cat)
+    for ((i = 0; i < mib / 64; i++)); do
+        words+=("$work/random")
+    done
+}
+
+# rates FILE MIB: what the lines of race say, as MB/s of the whole process, one a line
+rates() {
+    awk -v mib="$2" '{ printf "%.1f\n", mib * 1048.576 / $1 }' "$1"
+}
+
+bulk() {
+    local mib=${BENCH_MIB:-2048} runs=${BENCH_BULK_RUNS:-3} chacha=chacha20-poly1305@openssh.com
+    local words
+    source_words "$mib"
+    "$BIN/race" -n "$runs" "$GRAPNEL" -F "$SSHD_CONFIG" run t -- "${words[@]}" \
+        ::: ssh -F "$SSHD_CONFIG" t "${words[*]}" \
+        ::: "$BIN/bare_bulk" down "$chacha" "${words[*]}" >"$work/down" || return 1
+    rates "$work/down" "$mib" >"$work/down.rate"
+    row stdout "$mib MiB of stdout" "$(field "$work/down.rate" 1 1)" \
+        "$(field "$work/down.rate" 2 1)" MB/s min 0.9
+    row stdout-libssh2 '  against libssh2 alone' "$(field "$work/down.rate" 1 1)" \
+        "$(field "$work/down.rate" 3 1)" MB/s min -
+    row stdout-cpu '  CPU time of the client' "$(field "$work/down" 1 4)" \
+        "$(field "$work/down" 2 4)" ms max -
+    "$BIN/race" -n "$runs" -i "$work/random" -r $((mib / 64)) \
+        "$GRAPNEL" -F "$SSHD_CONFIG" run t -- 'cat >/dev/null' \
+        ::: ssh -F "$SSHD_CONFIG" t 'cat >/dev/null' \
+        ::: "$BIN/bare_bulk" up "$chacha" 'cat >/dev/null' >"$work/up" || return 1
+    rates "$work/up" "$mib" >"$work/up.rate"
+    row stdin "$mib MiB of stdin" "$(field "$work/up.rate" 1 1)" \
+        "$(field "$work/up.rate" 2 1)" MB/s min 0.9
+    row stdin-libssh2 '  against libssh2 alone' "$(field "$work/up.rate" 1 1)" \
+        "$(field "$work/up.rate" 3 1)" MB/s min -
+    row stdin-cpu '  CPU time of the client' "$(field "$work/up" 1 4)" \
+        "$(field "$work/up" 2 4)" ms max -
+}
+
+bulkfar() {
+    local mib=${BENCH_FAR_MIB:-256} words
+    far_start || return 1
+    source_words "$mib"
+    "$BIN/race" -n 1 -w 0 -p "$GRAPNEL" -F "$FAR_CONFIG" run t -- "${words[@]}" \
+        ::: ssh -F "$FAR_CONFIG" t "${words[*]}" \
+        ::: env SSHD_PORT="$FAR_PORT" "$BIN/bare_bulk" down chacha20-poly1305@openssh.com \
+        "${words[*]}" >"$work/downfar" || return 1
+    row stdout-far "$mib MiB of stdout at 100 ms, steady" "$(field "$work/downfar" 1 6)" \
+        "$(field "$work/downfar" 2 6)" MB/s min 2
+    row stdout-far-libssh2 '  against libssh2 alone, 64 MiB window' \
+        "$(field "$work/downfar" 1 6)" "$(field "$work/downfar" 3 6)" MB/s min -
+}
+
+echoes() {
+    "$BIN/echo" "${BENCH_ROUNDS:-5000}" >"$work/echo" || return 1
+    row echo '64 bytes there and back, median' "$(field "$work/echo" 1 1)" \
+        "$(field "$work/echo" 2 1)" us max 1.25
+    row echo-buffers '  against libssh2 with buffers like ours' "$(field "$work/echo" 1 1)" \
+        "$(field "$work/echo" 3 1)" us max -
+    row echo-99 '  99 % quantile' "$(field "$work/echo" 1 2)" "$(field "$work/echo" 2 2)" us max -
+}
+
+agent() {
+    local hash rss
+    hash=$(python3 -c 'import hashlib, sys
+print(hashlib.blake2b(open(sys.argv[1], "rb").read(), digest_size=32).hexdigest())' "$AGENT")
+    row agent-gzip 'agent, gzipped' "$(kib "$(stat -c %s "$AGENT.gz")")" - KiB max 128
+    "$BIN/hello" "$AGENT" "$hash" 100 >"$work/hello" || return 1
+    row hello 'agent: exec to HELLO, with its hash checked' \
+        "$(milliseconds "$(field "$work/hello" 1 1)")" - ms max 5
+    row hello-stdio '  without' "$(milliseconds "$(field "$work/hello" 2 1)")" - ms max -
+    "$BIN/links" 4 >"$work/idle" || return 1
+    rss=$(($(field "$work/idle" 3 1) + $(field "$work/idle" 4 1)))
+    row agent-rss 'agent and guardian, resident when idle' "$(mib "$rss")" - MiB max 1.5
+    rss=$(($(field "$work/idle" 5 1) + $(field "$work/idle" 6 1)))
+    row agent-private '  private and written to' "$(mib "$rss")" - MiB max -
+}
+
+links() {
+    "$BIN/links" "${BENCH_LINKS:-60}" >"$work/links" || return 1
+    row link-rss 'launcher memory per held link' "$(kib "$(field "$work/links" 1 1)")" - KiB max 200
+    row link-heap '  of it from malloc' "$(kib "$(field "$work/links" 2 1)")" - KiB max -
+}
+
+# The highest of each column over all cases and both lines.
+stuck() {
+    local key what
+    "$BIN/stuck" 0 >"$work/stuck" || return 1
+    "$BIN/stuck" 512 >>"$work/stuck" || return 1
+    far_start || return 1
+    SSHD_CONFIG=$FAR_CONFIG "$BIN/stuck" 256 >>"$work/stuck" || return 1
+    for key in 1:launcher 2:agent; do
+        what=${key#*:}
+        row "stuck-$what" "$what above idle, reader that does not read" \
+            "$(mib "$(sort -n -k"${key%:*}" "$work/stuck" | tail -n 1 |
+                awk -v f="${key%:*}" '{ print $f }')")" - MiB max 8
+    done
+    [ -z "${BENCH_VERBOSE:-}" ] || cat "$work/stuck" >&2
+}
+
+# ---- all of it ---------------------------------------------------------------------------------
+
+account
+sshd_start 'MaxStartups 500' 'MaxSessions 100' 'LogLevel INFO'
+export SSHD_PORT SSHD_CONFIG SSHD_KEY SSHD_USER
+[ $# -gt 0 ] || set -- cold far bulk bulkfar echo agent links stuck
+for name in "$@"; do
+    case $name in
+    cold | far | bulk | bulkfar | agent | links | stuck) measure "$name" "$name" ;;
+    echo) measure echo echoes ;;
+    *)
+        echo "bench: there is no \"$name\"" >&2
+        unmeasured=1
+        ;;
+    esac
+done
+json
+table
+exit "$unmeasured"

@@ -1,0 +1,194 @@
+# What the end-to-end tests share: `load ../lib` in a .bats file.
+#
+#   server_start [sshd_config line...]   for setup_file: a world where this system allows one, else
+#                                        a plain sshd of the user who runs the tests
+#   server_stop                          for teardown_file
+#   lib_setup, lib_teardown              for setup and teardown; the latter fails the test when
+#                                        anything is left behind anywhere
+#
+# A test that needs a world begins with need_world, and is skipped where there is none.
+
+# shellcheck source=tests/sshd/fixture.bash
+. "$BATS_TEST_DIRNAME/../sshd/fixture.bash"
+
+LIB_ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+BUILD=${BUILD:-$LIB_ROOT/build}
+GRAPNEL=${GRAPNEL:-$BUILD/grapnel}
+TOOLS=$BUILD/tests/tools
+export BUILD GRAPNEL TOOLS
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-90}
+export LC_ALL=C
+bats_require_minimum_version 1.5.0
+
+# Nothing of the account that runs the tests must take part.
+unset SSH_AUTH_SOCK SSH_ASKPASS SSH_ASKPASS_REQUIRE DISPLAY GRAPNEL_PASSWORD_FILE XDG_RUNTIME_DIR
+
+# ---- servers ----
+
+server_start() {
+    if sshd_can_world; then
+        sshd_world "$@"
+    else
+        sshd_start "$@"
+    fi
+}
+
+server_stop() {
+    sshd_stop
+}
+
+need_world() {
+    [ -n "$SSHD_WORLD" ] || skip "needs root and private namespaces"
+}
+
+# ---- running grapnel ----
+
+# g VERB WORD...: grapnel with the server's ssh_config.
+g() {
+    local verb=$1
+    shift
+    "$GRAPNEL" "$verb" -F "$SSHD_CONFIG" "$@"
+}
+
+# Starts grapnel in the background without the framework's descriptors; its id is in $job, what it
+# says in $T/out and $T/err.
+start() {
+    "$GRAPNEL" "$1" -F "$SSHD_CONFIG" "${@:2}" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+}
+
+# Waits for a process of ours: its status is in $status.
+finish() {
+    status=0
+    wait "$1" || status=$?
+}
+
+# fails TEXT...: the command that `run` has run ended with 255, printed nothing, and said one line
+# on stderr that begins with the target and contains every TEXT.
+fails() {
+    local text
+    printf 'status %s\nstdout %s\nstderr %s\n' "$status" "$output" "$stderr"
+    [ "$status" -eq 255 ] || return
+    [ -z "$output" ] || return
+    for text in "grapnel: " "$@"; do
+        [[ $stderr == *"$text"* ]] || {
+            echo "not said: $text"
+            return 1
+        }
+    done
+    [ "$(wc -l <<<"$stderr")" -eq 1 ] || return
+    ! has_controls "$stderr"
+}
+
+has_controls() {
+    LC_ALL=C grep -q '[[:cntrl:]]' <<<"$1"
+}
+
+# A tool of tests/tools as a server in the background: its port is in $port, its process in $tool.
+serve() {
+    local name=$1
+    shift
+    : >"$T/$name.out"
+    "$TOOLS/$name" "$@" >"$T/$name.out" 2>"$T/$name.err" </dev/null 3>&- 4>&- &
+    tool=$!
+    tools+=("$tool")
+    within 5 test -s "$T/$name.out" || {
+        cat "$T/$name.err"
+        return 1
+    }
+    port=$(head -n 1 "$T/$name.out")
+}
+
+# ---- waiting for events ----
+
+# within SECONDS COMMAND...: repeats it until it succeeds; fails when it has not by then.
+within() {
+    local deadline=$(($(date +%s%N) + $1 * 1000000000))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s%N)" -lt "$deadline" ] || {
+            echo "not in time: $*"
+            return 1
+        }
+        _sshd_tick
+    done
+}
+
+gone() {
+    ! kill -0 "$1" 2>/dev/null
+}
+
+says() {
+    grep -q -- "$1" "$2"
+}
+
+# ---- what is left behind ----
+
+# Processes in the server's world (or with its mark) that are neither its own nor ps.
+server_processes() {
+    if [ -n "$SSHD_WORLD" ]; then
+        sshd_inside ps -eo pid=,stat=,args= |
+            grep -vE '^ *1 |/sshd -D -e -f|ps -eo pid=|^ *[0-9]+ Z'
+    else
+        ps --ppid "$SSHD_PID" -o pid=,stat=,args=
+    fi
+}
+
+agent_places() {
+    printf '%s\n' "$SSHD_TEMP"/tmp "$SSHD_TEMP"/var/tmp "$SSHD_TEMP"/dev/shm
+    [ -z "$SSHD_WORLD" ] || printf '%s\n' "$SSHD_TEMP"/home/*
+}
+
+# In a plain world others may be at work, so only what was made since the test began counts.
+agent_files() {
+    local place
+    agent_places | while read -r place; do
+        find "$place" -maxdepth 1 -name '.grapnel-*' -newer "$T/began" 2>/dev/null
+    done
+}
+
+# Processes on this machine that grapnel has started on behalf of this test: they have its mark.
+local_processes() {
+    local file pid
+    for file in $(grep -lzsxF "GRAPNEL_TEST=$GRAPNEL_TEST" /proc/[0-9]*/environ 2>/dev/null); do
+        pid=${file#/proc/}
+        pid=${pid%/environ}
+        case $(readlink "/proc/$pid/exe" 2>/dev/null) in
+        */.grapnel-*/agent* | "$GRAPNEL" | */ssh) ps -o pid=,stat=,args= "$pid" ;;
+        *) { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF "$GRAPNEL_TEST"; } 2>/dev/null &&
+            ps -o pid=,stat=,args= "$pid" ;;
+        esac
+    done
+    return 0
+}
+
+_nothing_left() {
+    [ -z "$(server_processes)" ] && [ -z "$(agent_files)" ] && [ -z "$(local_processes)" ]
+}
+
+# Within ten seconds no process and no file of ours is left, on the host or here.
+nothing_left() {
+    within 10 _nothing_left || {
+        echo "left behind:"
+        server_processes
+        agent_files
+        local_processes
+        return 1
+    }
+}
+
+lib_setup() {
+    T=$BATS_TEST_TMPDIR
+    tools=()
+    GRAPNEL_TEST="grapnel-test-$BATS_SUITE_TEST_NUMBER-$BATS_TEST_NUMBER-$$"
+    export T GRAPNEL_TEST
+    touch -d '2 seconds ago' "$T/began"
+}
+
+lib_teardown() {
+    local tool
+    for tool in "${tools[@]}"; do
+        kill -KILL "$tool" 2>/dev/null || true
+    done
+    nothing_left
+}

@@ -1,0 +1,383 @@
+/* The command line: times and sizes, options, and what a mistyped word was meant to be. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/cli/near.h"
+#include "launcher/cli/options.h"
+#include "launcher/cli/quantity.h"
+#include "launcher/cli/say.h"
+#include "tests/unit/unit.h"
+
+#define KI ((int64_t)1024)
+
+static const struct {
+    const char *text;
+    int64_t value; /* -1: refused */
+} times[] =
+    {
+        {"0", 0},
+        {"10", 10000},
+        {"1.5s", 1500},
+        {"2m", 120000},
+        {"2min", 120000},
+        {"1h", 3600000},
+        {"7d", 604800000},
+        {"500ms", 500},
+        {"0.25", 250},
+        {"0.0001", 1}, /* a little is not nothing */
+        {"1.000001s", 1001},
+        {"3650d", QUANTITY_TIME_MAX},
+        {"3650.1d", -1},
+        {"3651d", -1},
+        {"9223372036854775807", -1},
+        {"99999999999999999999999999", -1},
+        {"", -1},
+        {"s", -1},
+        {".5", 500},
+        {".", -1},
+        {"5.", -1},
+        {"-1", -1},
+        {"+1", -1},
+        {" 1", -1},
+        {"1 s", -1},
+        {"1x", -1},
+        {"1S", -1},
+        {"1h30m", -1},
+        {"1e3", -1},
+        {"0x10", -1},
+        {"1.1234567", -1},
+        {"1.5.5", -1},
+},
+  sizes[] = {
+      {"0", 0},
+      {"4096", 4096},
+      {"1b", 1},
+      {"64k", 64 * KI},
+      {"64K", 64 * KI},
+      {"64KB", 64 * KI},
+      {"64KiB", 64 * KI},
+      {"10M", 10 * KI *KI},
+      {"1.5G", 3 * KI *KI *KI / 2},
+      {"2T", 2 * KI *KI *KI *KI},
+      {"0.1", 1},
+      {"1048576T", QUANTITY_SIZE_MAX},
+      {"1048576.1T", -1},
+      {"1048577T", -1},
+      {"1152921504606846976", QUANTITY_SIZE_MAX},
+      {"1152921504606846977", -1},
+      {"18446744073709551617", -1},
+      {"", -1},
+      {"k", -1},
+      {"-1k", -1},
+      {"1kk", -1},
+      {"1P", -1},
+      {"1,5k", -1},
+};
+
+START_TEST(time_is_read)
+{
+    int64_t value = -2;
+    int rc = quantity_time(times[_i].text, &value);
+
+    ck_assert_msg(rc == (times[_i].value < 0 ? -1 : 0), "%s: %d", times[_i].text, rc);
+    if (rc == 0)
+        ck_assert_int_eq(value, times[_i].value);
+    else
+        ck_assert_int_eq(value, -2);
+}
+END_TEST
+
+START_TEST(size_is_read)
+{
+    int64_t value = -2;
+    int rc = quantity_size(sizes[_i].text, &value);
+
+    ck_assert_msg(rc == (sizes[_i].value < 0 ? -1 : 0), "%s: %d", sizes[_i].text, rc);
+    if (rc == 0)
+        ck_assert_int_eq(value, sizes[_i].value);
+    else
+        ck_assert_int_eq(value, -2);
+}
+END_TEST
+
+START_TEST(quantities_are_shown)
+{
+    char text[QUANTITY_TEXT];
+
+    ck_assert_str_eq(quantity_size_text(text, 0), "0 bytes");
+    ck_assert_str_eq(quantity_size_text(text, 1023), "1023 bytes");
+    ck_assert_str_eq(quantity_size_text(text, 1024), "1.0 KiB");
+    ck_assert_str_eq(quantity_size_text(text, 3 * KI * KI * KI / 2), "1.5 GiB");
+    ck_assert_str_eq(quantity_size_text(text, INT64_MAX), "8.0 EiB");
+    ck_assert_str_eq(quantity_time_text(text, 350), "0.35 ms");
+    ck_assert_str_eq(quantity_time_text(text, 12100), "12.1 ms");
+    ck_assert_str_eq(quantity_time_text(text, 350000), "350 ms");
+    ck_assert_str_eq(quantity_time_text(text, 4200000), "4.20 s");
+}
+END_TEST
+
+#define WORDS_MAX 12
+
+/* How one command line is read: what must come out of it. */
+static const struct {
+    const char *verb;
+    const char *argv[WORDS_MAX];
+    const char *error;            /* part of the message; NULL: it is right */
+    const char *words[WORDS_MAX]; /* the command, or the targets */
+    const char *target;
+} lines[] = {
+    {"run", {"h", "--", "ls", "-l"}, NULL, {"ls", "-l"}, "h"},
+    {"run", {"h", "ls", "-l"}, NULL, {"ls", "-l"}, "h"},
+    {"run", {"h", "-p", "22", "ls", "-p"}, NULL, {"ls", "-p"}, "h"},
+    {"run", {"-p22", "h", "--", "--", "x"}, NULL, {"--", "x"}, "h"},
+    {"run", {"--", "h", "ls"}, NULL, {"ls"}, "h"},
+    {"run", {"h", "ls", "--", "x"}, NULL, {"ls", "--", "x"}, "h"},
+    {"run", {"h", "--", "--help"}, NULL, {"--help"}, "h"},
+    {"run", {"h", "-"}, NULL, {"-"}, "h"},
+    {"run", {"-vvn", "u@[::1]:22", "--json", "x y"}, NULL, {"x y"}, "u@[::1]:22"},
+    {"run", {"-e", "--", "h", "x"}, "needs NAME=VALUE", {NULL}, NULL},
+    {"run", {"-e", "A=", "-eB==", "--env=C=d", "h", "x"}, NULL, {"x"}, "h"},
+    {"run", {"--timeout", "1.5s", "--max-output=1k", "h", "x"}, NULL, {"x"}, "h"},
+    {"run", {"--sudo", "h", "x"}, NULL, {"x"}, "h"},
+    {"run", {"--sudo=bob", "h", "x"}, NULL, {"x"}, "h"},
+    {"run", {"--shell", "/bin/zsh", "h", "x y"}, NULL, {"x y"}, "h"},
+    {"run", {"--shell", "/bin/zsh", "h", "x", "y"}, "one word", {NULL}, NULL},
+    {"run", {NULL}, "target is missing", {NULL}, NULL},
+    {"run", {"h"}, "command is missing", {NULL}, NULL},
+    {"run", {"h", "--"}, "command is missing", {NULL}, NULL},
+    {"run", {"h", ""}, "command is empty", {NULL}, NULL},
+    {"run", {"", "x"}, "target is empty", {NULL}, NULL},
+    {"run", {"a,b", "x"}, "one target at a time", {NULL}, NULL},
+    {"run", {"web[1-3]", "x"}, "one target at a time", {NULL}, NULL},
+    {"run", {"web[1", "x"}, "one target at a time", {NULL}, NULL},
+    {"run", {"-p", "0", "h", "x"}, "port from 1", {NULL}, NULL},
+    {"run", {"-p", "65536", "h", "x"}, "port from 1", {NULL}, NULL},
+    {"run", {"-p", "2x", "h", "x"}, "port from 1", {NULL}, NULL},
+    {"run", {"-p"}, "-p needs PORT", {NULL}, NULL},
+    {"run", {"--env"}, "--env needs NAME=VALUE", {NULL}, NULL},
+    {"run", {"--unset", "A=B", "h", "x"}, "variable's name", {NULL}, NULL},
+    {"run", {"--json=1", "h", "x"}, "takes no argument", {NULL}, NULL},
+    {"run", {"--timeout", "soon", "h", "x"}, "needs a time", {NULL}, NULL},
+    {"run", {"--max-output", "much", "h", "x"}, "needs a size", {NULL}, NULL},
+    {"run", {"--lease", "10ms", "h", "x"}, "one second", {NULL}, NULL},
+    {"run", {"--chdri", "/", "h", "x"}, "did you mean --chdir?", {NULL}, NULL},
+    {"run", {"--zzzzzz", "h", "x"}, "unknown option --zzzzzz", {NULL}, NULL},
+    {"run", {"-nZ", "h", "x"}, "unknown option -Z", {NULL}, NULL},
+    {"run", {"-json", "h", "x"}, "two dashes", {NULL}, NULL},
+    {"run", {"-qv", "h", "x"}, "contradict", {NULL}, NULL},
+    {"run", {"-J", "gate", "h", "x"}, "-J is not supported yet", {NULL}, NULL},
+    {"run", {"-t", "h", "x"}, "-t is not supported yet", {NULL}, NULL},
+    {"facts", {"a", "-p", "7", "b", "--", "-c"}, NULL, {"a", "b", "-c"}, "a"},
+    {"facts", {"-e", "A=b", "a"}, "not an option of facts", {NULL}, NULL},
+    {"doctor", {"h"}, NULL, {"h"}, "h"},
+    {"doctor", {"h", "i"}, "one target at a time", {NULL}, NULL},
+};
+
+static int parse(struct options *o, const char *verb, const char *const *argv,
+                 struct grapnel_error *error)
+{
+    int argc = 0;
+
+    while (argv[argc])
+        argc++;
+    return options_parse(o, verbs_find(verb), argc, (char *const *)argv, error);
+}
+
+START_TEST(line_is_read)
+{
+    struct options o;
+    struct grapnel_error error;
+    int rc = parse(&o, lines[_i].verb, lines[_i].argv, &error);
+    size_t n = 0;
+
+    if (lines[_i].error) {
+        ck_assert_int_lt(rc, 0);
+        ck_assert_msg(strstr(error.detail, lines[_i].error) != NULL, "%s", error.detail);
+    } else {
+        ck_assert_msg(rc == 0, "%s", error.detail);
+        ck_assert_str_eq(o.target, lines[_i].target);
+        for (; lines[_i].words[n]; n++)
+            ck_assert_str_eq(o.words[n], lines[_i].words[n]);
+        ck_assert_uint_eq(o.word_count, n);
+        ck_assert_ptr_null(o.words[n]);
+    }
+    options_clear(&o);
+}
+END_TEST
+
+START_TEST(options_get_their_values)
+{
+    static const char *const argv[] = {"-vlbob",
+                                       "-p",
+                                       "2222",
+                                       "-i",
+                                       "a",
+                                       "-ib",
+                                       "-F",
+                                       "none",
+                                       "-oA=1",
+                                       "-o",
+                                       "B 2",
+                                       "--transport",
+                                       "ssh -T h",
+                                       "--sudo=www",
+                                       "--connect-timeout",
+                                       "3",
+                                       "h",
+                                       "--lease=1m",
+                                       "-C/srv",
+                                       "-e",
+                                       "X=1",
+                                       "--unset",
+                                       "Y",
+                                       "--clean-env",
+                                       "--merge",
+                                       "-n",
+                                       "--timeout",
+                                       "2m",
+                                       "--max-output",
+                                       "1M",
+                                       "--stats",
+                                       "--",
+                                       "true",
+                                       NULL};
+    struct options o;
+    struct grapnel_error error;
+
+    ck_assert_int_eq(parse(&o, "run", argv, &error), 0);
+    ck_assert_str_eq(o.user, "bob");
+    ck_assert_int_eq(o.port, 2222);
+    ck_assert_uint_eq(o.identity_files.count, 2);
+    ck_assert_str_eq(o.identity_files.items[1], "b");
+    ck_assert_ptr_null(o.identity_files.items[2]);
+    ck_assert_str_eq(o.config_file, "none");
+    ck_assert_str_eq(o.ssh_options.items[0], "A=1");
+    ck_assert_str_eq(o.ssh_options.items[1], "B 2");
+    ck_assert_str_eq(o.transport, "ssh -T h");
+    ck_assert_str_eq(o.sudo_user, "www");
+    ck_assert_int_eq(o.connect_timeout, 3000);
+    ck_assert_int_eq(o.lease, 60000);
+    ck_assert_str_eq(o.cwd, "/srv");
+    ck_assert_str_eq(o.env.items[0], "X=1");
+    ck_assert_str_eq(o.unset.items[0], "Y");
+    ck_assert_int_eq(o.timeout, 120000);
+    ck_assert_int_eq(o.output_limit, 1 << 20);
+    ck_assert_int_eq(o.verbose, 1);
+    ck_assert(o.clean_env && o.merge && o.no_input && o.stats);
+    ck_assert(!o.json && !o.quiet && !o.help && !o.version);
+    options_clear(&o);
+}
+END_TEST
+
+/* Help needs no target, and what comes after it is not looked at. */
+START_TEST(help_comes_first)
+{
+    static const char *const argv[] = {"-v", "--help", "--nonsense", NULL};
+    struct options o;
+    struct grapnel_error error;
+
+    ck_assert_int_eq(parse(&o, "run", argv, &error), 0);
+    ck_assert_int_eq(o.help, 1);
+    options_clear(&o);
+}
+END_TEST
+
+START_TEST(table_is_sound)
+{
+    const struct options_entry *entry;
+
+    for (size_t i = 0; (entry = options_at(i)) != NULL; i++) {
+        ck_assert_ptr_eq(options_by_name(entry->name, strlen(entry->name)), entry);
+        if (entry->letter)
+            ck_assert_ptr_eq(options_by_letter(entry->letter), entry);
+        ck_assert_uint_lt(strlen(entry->name), 40);
+        ck_assert_ptr_null(strchr(entry->help, '\n'));
+    }
+}
+END_TEST
+
+START_TEST(nearest_word_is_found)
+{
+    ck_assert_str_eq(verbs_nearest("rnu"), "run");
+    ck_assert_str_eq(verbs_nearest("doc"), "doctor");
+    ck_assert_str_eq(verbs_nearest("fatcs"), "facts");
+    ck_assert_ptr_null(verbs_nearest("web1"));
+    ck_assert_ptr_null(verbs_nearest(""));
+    ck_assert_ptr_null(verbs_nearest("__complet"));
+    ck_assert_ptr_null(verbs_nearest("an argument that is far too long for any word of ours"));
+}
+END_TEST
+
+static const struct {
+    const char *in, *out;
+} texts[] = {
+    {"plain", "plain"},
+    {"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x99",
+     "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x99"},
+    {"\033[31m\n", "\\x1b[31m\\x0a"},
+    {"\x7f", "\\x7f"},
+    {"\xc2\x9b"
+     "0m",
+     "\\xc2\\x9b"
+     "0m"},
+    {"\xe2\x80\xae", "\\xe2\\x80\\xae"},
+    {"\xff\xc3", "\\xff\\xc3"},
+    {"\xed\xa0\x80", "\\xed\\xa0\\x80"},
+    {"\xc0\xaf", "\\xc0\\xaf"},
+    {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},
+};
+
+START_TEST(text_is_made_harmless)
+{
+    char out[200], cut[4];
+
+    ck_assert_str_eq(say_safe(out, sizeof out, texts[_i].in), texts[_i].out);
+    say_safe(cut, sizeof cut, texts[_i].in);
+    ck_assert_uint_lt(strlen(cut), sizeof cut);
+    ck_assert_int_eq(strncmp(cut, texts[_i].out, strlen(cut)), 0);
+}
+END_TEST
+
+START_TEST(bytes_become_json)
+{
+    json_t *object = json_object();
+
+    ck_assert_int_eq(say_json_bytes(object, "a", "x\0y", 3), 0);
+    ck_assert_uint_eq(json_string_length(json_object_get(object, "a")), 3);
+    ck_assert_int_eq(say_json_bytes(object, "b", "\xff", 1), 0);
+    ck_assert_int_eq(say_json_bytes(object, "c", "\xff\xfe", 2), 0);
+    ck_assert_int_eq(say_json_bytes(object, "d", "\xff\xfe\xfd", 3), 0);
+    ck_assert_int_eq(say_json_bytes(object, "e", "\xff\xfe\xfd\xfc", 4), 0);
+    ck_assert_int_eq(say_json_bytes(object, "f", NULL, 0), 0);
+    ck_assert_str_eq(json_string_value(json_object_get(object, "b_base64")), "/w==");
+    ck_assert_str_eq(json_string_value(json_object_get(object, "c_base64")), "//4=");
+    ck_assert_str_eq(json_string_value(json_object_get(object, "d_base64")), "//79");
+    ck_assert_str_eq(json_string_value(json_object_get(object, "e_base64")), "//79/A==");
+    ck_assert_str_eq(json_string_value(json_object_get(object, "f")), "");
+    ck_assert_ptr_null(json_object_get(object, "b"));
+    json_decref(object);
+}
+END_TEST
+
+#define COUNT(table) ((int)(sizeof(table) / sizeof(table)[0]))
+
+static Suite *cli_suite(void)
+{
+    Suite *s = suite_create("cli");
+    TCase *t = tcase_create("parse");
+
+    tcase_add_loop_test(t, time_is_read, 0, COUNT(times));
+    tcase_add_loop_test(t, size_is_read, 0, COUNT(sizes));
+    tcase_add_test(t, quantities_are_shown);
+    tcase_add_loop_test(t, line_is_read, 0, COUNT(lines));
+    tcase_add_test(t, options_get_their_values);
+    tcase_add_test(t, help_comes_first);
+    tcase_add_test(t, table_is_sound);
+    tcase_add_test(t, nearest_word_is_found);
+    tcase_add_loop_test(t, text_is_made_harmless, 0, COUNT(texts));
+    tcase_add_test(t, bytes_become_json);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+UNIT_MAIN(cli_suite)

@@ -1,0 +1,431 @@
+/* proto/deflate: contexts that follow each other, bodies that lie, and the policy. */
+#include <stdlib.h>
+#include <string.h>
+
+#define ZLIB_CONST
+#include <zlib.h>
+
+#include "proto/deflate.h"
+#include "proto/errors.h"
+#include "tests/unit/unit.h"
+
+#define ROOM 65535
+
+static uint32_t seed = 1;
+
+static uint8_t noise(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (uint8_t)(seed >> 24);
+}
+
+/* n bytes: 0 zeros, 1 text that shrinks, 2 noise. */
+static void make(int kind, uint8_t *at, size_t n)
+{
+    static const char *const words[] = {"the ", "line ", "is ",   "slow\n",
+                                        "and ", "long ", "12345 "};
+    size_t done = 0;
+    while (done < n) {
+        if (kind == 1) {
+            const char *word = words[noise() % 7];
+            for (size_t i = 0; word[i] != '\0' && done < n; i++) {
+                at[done++] = (uint8_t)word[i];
+            }
+        } else {
+            at[done++] = kind == 0 ? 0 : noise();
+        }
+    }
+}
+
+struct both {
+    struct deflate_out *out;
+    struct deflate_in *in;
+    uint8_t packed[ROOM];
+    uint8_t back[ROOM];
+};
+
+static struct both *both_new(void)
+{
+    struct both *b = malloc(sizeof(*b));
+    b->out = deflate_out_new();
+    b->in = deflate_in_new();
+    ck_assert_ptr_nonnull(b->out);
+    ck_assert_ptr_nonnull(b->in);
+    return b;
+}
+
+static void both_free(struct both *b)
+{
+    deflate_out_free(b->out);
+    deflate_in_free(b->in);
+    free(b);
+}
+
+/* Packs and unpacks; returns the packed size. */
+static size_t pass(struct both *b, const uint8_t *body, size_t n)
+{
+    size_t packed = 0;
+    size_t back = 0;
+    ck_assert_int_eq(deflate_out_pack(b->out, body, n, b->packed, ROOM, &packed), 0);
+    ck_assert_uint_gt(packed, 0);
+    ck_assert_uint_le(packed, DEFLATE_BOUND(n));
+    uint8_t *exact = malloc(packed);
+    memcpy(exact, b->packed, packed);
+    ck_assert_int_eq(deflate_in_unpack(b->in, exact, packed, b->back, n, &back), 0);
+    ck_assert_uint_eq(back, n);
+    ck_assert_mem_eq(b->back, body, n);
+    free(exact);
+    return packed;
+}
+
+START_TEST(bodies_come_back)
+{
+    static const size_t lengths[] = {1,     2,     127,   128,   1000,
+                                     16383, 16384, 16385, 40000, DEFLATE_IN_MAX};
+    struct both *b = both_new();
+    uint8_t *body = malloc(DEFLATE_IN_MAX);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+            for (int kind = 0; kind < 3; kind++) {
+                make(kind, body, lengths[i]);
+                size_t packed = pass(b, body, lengths[i]);
+                if (kind < 2 && lengths[i] >= 1000) {
+                    ck_assert_uint_lt(packed, lengths[i] / 2);
+                }
+            }
+        }
+    }
+    free(body);
+    both_free(b);
+}
+END_TEST
+
+START_TEST(many_bodies_of_changing_kind)
+{
+    struct both *b = both_new();
+    uint8_t *body = malloc(DEFLATE_IN_MAX);
+    for (int i = 0; i < 400; i++) {
+        size_t n = 1 + (size_t)(noise() << 8 | noise()) % (i % 10 == 0 ? DEFLATE_IN_MAX : 3000);
+        make(noise() % 3, body, n);
+        (void)pass(b, body, n);
+    }
+    free(body);
+    both_free(b);
+}
+END_TEST
+
+START_TEST(noise_never_outgrows_the_bound)
+{
+    /* What does not shrink must fit too, or a body that was packed could not be sent. */
+    struct both *b = both_new();
+    uint8_t *body = malloc(DEFLATE_IN_MAX);
+    for (size_t n = 1; n <= DEFLATE_IN_MAX; n = n + 1 + n / 3) {
+        make(2, body, n);
+        ck_assert_uint_le(pass(b, body, n), DEFLATE_BOUND(n));
+    }
+    make(2, body, DEFLATE_IN_MAX);
+    ck_assert_uint_le(pass(b, body, DEFLATE_IN_MAX), ROOM);
+    free(body);
+    both_free(b);
+}
+END_TEST
+
+START_TEST(the_context_is_shared)
+{
+    struct both *b = both_new();
+    uint8_t body[2000];
+    make(2, body, sizeof(body));
+    size_t first = pass(b, body, sizeof(body));
+    size_t second = pass(b, body, sizeof(body));
+    ck_assert_uint_gt(first, sizeof(body));
+    ck_assert_uint_lt(second, sizeof(body) / 10);
+    both_free(b);
+}
+END_TEST
+
+START_TEST(too_little_room_leaves_the_context_alone)
+{
+    struct both *b = both_new();
+    uint8_t body[3000];
+    size_t used;
+    for (int i = 0; i < 5; i++) {
+        make(1, body, sizeof(body));
+        ck_assert_int_eq(deflate_out_pack(b->out, body, sizeof(body), b->packed,
+                                          DEFLATE_BOUND(sizeof(body)) - 1, &used),
+                         -E_LIMIT);
+        ck_assert_int_eq(deflate_out_pack(b->out, body, 0, b->packed, ROOM, &used), -E_ARGUMENT);
+        make(1, body, sizeof(body));
+        (void)pass(b, body, sizeof(body));
+    }
+    both_free(b);
+}
+END_TEST
+
+START_TEST(bomb)
+{
+    struct both *b = both_new();
+    uint8_t *body = calloc(1, DEFLATE_IN_MAX);
+    size_t packed;
+    size_t back;
+    for (int spare = 1; spare >= -1; spare--) {
+        /* One byte more than needed, just enough, one too few. */
+        struct deflate_out *out = deflate_out_new();
+        struct deflate_in *in = deflate_in_new();
+        ck_assert_int_eq(deflate_out_pack(out, body, DEFLATE_IN_MAX, b->packed, ROOM, &packed), 0);
+        size_t room = (size_t)(DEFLATE_IN_MAX + spare);
+        uint8_t *exact = malloc(room);
+        ck_assert_int_eq(deflate_in_unpack(in, b->packed, packed, exact, room, &back),
+                         spare < 0 ? -E_PROTOCOL : 0);
+        free(exact);
+        deflate_out_free(out);
+        deflate_in_free(in);
+    }
+    free(body);
+    both_free(b);
+}
+END_TEST
+
+START_TEST(bomb_of_a_gigabyte)
+{
+    /* As much as zlib can be made to give from one frame: 65,535 bytes that stand for 64 MB. */
+    z_stream z;
+    memset(&z, 0, sizeof(z));
+    ck_assert_int_eq(deflateInit2(&z, 9, Z_DEFLATED, -14, 9, Z_DEFAULT_STRATEGY), Z_OK);
+    uint8_t *packed = malloc(ROOM);
+    uint8_t *zeros = calloc(1, 1 << 20);
+    z.next_out = packed;
+    z.avail_out = ROOM;
+    for (int i = 0; i < 70 && z.avail_out > 0; i++) {
+        z.next_in = zeros;
+        z.avail_in = 1 << 20;
+        (void)deflate(&z, Z_NO_FLUSH);
+    }
+    struct both *b = both_new();
+    size_t back;
+    ck_assert_int_eq(deflate_in_unpack(b->in, packed, ROOM - z.avail_out, b->back, ROOM, &back),
+                     -E_PROTOCOL);
+    both_free(b);
+    (void)deflateEnd(&z);
+    free(packed);
+    free(zeros);
+}
+END_TEST
+
+static int unpack(const void *bytes, size_t n)
+{
+    struct deflate_in *in = deflate_in_new();
+    uint8_t back[100];
+    size_t used;
+    uint8_t *exact = malloc(n == 0 ? 1 : n);
+    memcpy(exact, bytes, n);
+    int rc = deflate_in_unpack(in, exact, n, back, sizeof(back), &used);
+    free(exact);
+    deflate_in_free(in);
+    return rc;
+}
+
+START_TEST(malformed)
+{
+    ck_assert_int_eq(unpack("", 0), -E_MALFORMED);
+    ck_assert_int_eq(unpack("\xff\xff", 2), -E_MALFORMED);              /* block type 3 */
+    ck_assert_int_eq(unpack("\x00\x01\x00\xff\xffx", 6), -E_MALFORMED); /* LEN != ~NLEN */
+    ck_assert_int_eq(unpack("\x00\x01\x00\xfe\xffx", 6), -E_MALFORMED); /* no sync flush */
+    ck_assert_int_eq(unpack("\x00\x01\x00\xfe\xffx\x00", 7), 0);        /* as it should be */
+    ck_assert_int_eq(unpack("\x01\x01\x00\xfe\xffx", 6), -E_MALFORMED); /* last block */
+    ck_assert_int_eq(unpack("\x01\x01\x00\xfe\xffx\x00", 7), -E_MALFORMED);
+    ck_assert_int_eq(unpack("\x00\x05\x00\xfa\xffx", 6), -E_MALFORMED);    /* cut */
+    ck_assert_int_eq(unpack("\x00", 1), -E_MALFORMED);                     /* gives nothing */
+    ck_assert_int_eq(unpack("\x00\x00\x00\xff\xff\x00", 6), -E_MALFORMED); /* nor this */
+    ck_assert_int_eq(unpack("\x4b\x04\x02\x00", 4), -E_MALFORMED);         /* behind the start */
+    /* The tail sent although it should be left out: then another flush follows, of no bytes. */
+    ck_assert_int_eq(unpack("\x00\x01\x00\xfe\xffx\x00\x00\x00\xff\xff", 11), -E_MALFORMED);
+}
+END_TEST
+
+START_TEST(cut_at_each_byte)
+{
+    struct both *b = both_new();
+    uint8_t body[600];
+    uint8_t packed[2 * sizeof(body)];
+    size_t n;
+    make(1, body, sizeof(body));
+    ck_assert_int_eq(deflate_out_pack(b->out, body, sizeof(body), packed, sizeof(packed), &n), 0);
+    for (size_t cut = 0; cut < n; cut++) {
+        struct deflate_in *in = deflate_in_new();
+        size_t used = 0;
+        int rc = deflate_in_unpack(in, packed, cut, b->back, ROOM, &used);
+        /* Cut in the middle the tail is read as data; that may end by chance where a block does,
+         * but can never give the whole body. */
+        ck_assert(rc == -E_MALFORMED || (rc == 0 && used < sizeof(body)));
+        deflate_in_free(in);
+    }
+    both_free(b);
+}
+END_TEST
+
+START_TEST(garbage)
+{
+    for (int i = 0; i < 5000; i++) {
+        uint8_t bytes[64];
+        size_t n = 1 + noise() % sizeof(bytes);
+        make(2, bytes, n);
+        int rc = unpack(bytes, n);
+        ck_assert(rc == 0 || rc == -E_MALFORMED || rc == -E_PROTOCOL);
+    }
+}
+END_TEST
+
+START_TEST(null_is_free)
+{
+    deflate_out_free(NULL);
+    deflate_in_free(NULL);
+}
+END_TEST
+
+/* ---- policy ---- */
+
+static void drain(struct deflate_policy *p, uint64_t bytes, uint64_t us)
+{
+    for (int i = 0; i < 10; i++) {
+        deflate_policy_sent(p, bytes / 10, us / 10);
+    }
+}
+
+START_TEST(only_slow_lines)
+{
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0); /* nothing known yet */
+    drain(&p, 1000000, 1000000);                          /* 1 MB/s */
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
+    drain(&p, 100000000, 1000000); /* 100 MB/s */
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+    drain(&p, 29000000, 1000000);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
+    drain(&p, 31000000, 1000000);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+}
+END_TEST
+
+START_TEST(a_short_wait_says_nothing)
+{
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    deflate_policy_sent(&p, 1000, 19000);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+    deflate_policy_sent(&p, 1000, 2000); /* 21 ms, but 2 kB only */
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+    deflate_policy_sent(&p, 262144, 1000); /* now enough */
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
+    /* A modem: few bytes, but long waits. */
+    deflate_policy_init(&p);
+    deflate_policy_sent(&p, 500, 99999);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+    deflate_policy_sent(&p, 500, 1);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
+}
+END_TEST
+
+START_TEST(buffers_that_fill_are_not_a_fast_line)
+{
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    deflate_policy_sent(&p, 4000000, 0);
+    drain(&p, 300000, 300000);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
+    /* Nor do pauses between make a slow line fast … */
+    deflate_policy_sent(&p, 10000000, 0);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
+    /* … until so much went out without a wait that the line cannot be what is slow. */
+    deflate_policy_sent(&p, 10000000, 0);
+    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+}
+END_TEST
+
+START_TEST(small_bodies_go_as_they_are)
+{
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    drain(&p, 1000000, 1000000);
+    ck_assert_int_eq(deflate_policy_wants(&p, DEFLATE_WORTH - 1), 0);
+    ck_assert_int_eq(deflate_policy_wants(&p, DEFLATE_WORTH), 1);
+}
+END_TEST
+
+/* Bytes let by after a sample that shrank to `percent`. */
+static uint64_t let_by_after(struct deflate_policy *p, size_t percent)
+{
+    ck_assert_int_eq(deflate_policy_wants(p, 10000), 1);
+    deflate_policy_packed(p, 10000, percent * 100);
+    uint64_t bytes = 0;
+    while (!deflate_policy_wants(p, 4096)) {
+        bytes += 4096;
+        ck_assert_uint_lt(bytes, 100000000);
+    }
+    return bytes;
+}
+
+START_TEST(backs_off_from_what_does_not_shrink)
+{
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    drain(&p, 1000000, 1000000);
+    ck_assert_uint_eq(let_by_after(&p, 50), 0);
+    ck_assert_uint_eq(let_by_after(&p, 89), 0);
+    for (uint64_t back = DEFLATE_BACK_MIN; back <= DEFLATE_BACK_MAX; back *= 2) {
+        ck_assert_uint_eq(let_by_after(&p, back < 1000000 ? 90 : 101), back);
+    }
+    ck_assert_uint_eq(let_by_after(&p, 100), DEFLATE_BACK_MAX);
+    ck_assert_uint_eq(let_by_after(&p, 100), DEFLATE_BACK_MAX);
+    ck_assert_uint_eq(let_by_after(&p, 40), 0);
+    ck_assert_uint_eq(let_by_after(&p, 100), DEFLATE_BACK_MIN);
+}
+END_TEST
+
+START_TEST(one_small_body_is_no_sample)
+{
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    drain(&p, 1000000, 1000000);
+    deflate_policy_packed(&p, 200, 205);
+    ck_assert_int_eq(deflate_policy_wants(&p, 200), 1);
+    deflate_policy_packed(&p, 20000, 5000); /* together they shrink */
+    ck_assert_int_eq(deflate_policy_wants(&p, 200), 1);
+    for (int i = 0; i < 40; i++) {
+        ck_assert_int_eq(deflate_policy_wants(&p, 200), 1);
+        deflate_policy_packed(&p, 200, 205);
+    }
+    deflate_policy_packed(&p, 200, 205);
+    ck_assert_int_eq(deflate_policy_wants(&p, 200), 0);
+}
+END_TEST
+
+static Suite *deflate_suite(void)
+{
+    Suite *s = suite_create("deflate");
+    TCase *t = tcase_create("contexts");
+    tcase_set_timeout(t, 30);
+    tcase_add_test(t, bodies_come_back);
+    tcase_add_test(t, many_bodies_of_changing_kind);
+    tcase_add_test(t, noise_never_outgrows_the_bound);
+    tcase_add_test(t, the_context_is_shared);
+    tcase_add_test(t, too_little_room_leaves_the_context_alone);
+    tcase_add_test(t, bomb);
+    tcase_add_test(t, bomb_of_a_gigabyte);
+    tcase_add_test(t, malformed);
+    tcase_add_test(t, cut_at_each_byte);
+    tcase_add_test(t, garbage);
+    tcase_add_test(t, null_is_free);
+    suite_add_tcase(s, t);
+    t = tcase_create("policy");
+    tcase_add_test(t, only_slow_lines);
+    tcase_add_test(t, a_short_wait_says_nothing);
+    tcase_add_test(t, buffers_that_fill_are_not_a_fast_line);
+    tcase_add_test(t, small_bodies_go_as_they_are);
+    tcase_add_test(t, backs_off_from_what_does_not_shrink);
+    tcase_add_test(t, one_small_body_is_no_sample);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+UNIT_MAIN(deflate_suite)

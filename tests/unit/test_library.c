@@ -1,0 +1,440 @@
+/* The public library over the local transport: threads, callbacks, ends in every order. */
+#include <check.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/grapnel.h"
+#include "tests/unit/unit.h"
+
+static struct grapnel *g;
+static size_t descriptors_before;
+
+static size_t entries(const char *folder)
+{
+    DIR *d = opendir(folder);
+    size_t n = 0;
+
+    ck_assert_ptr_nonnull(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static struct grapnel_server *connect_local(int64_t lease)
+{
+    struct grapnel_connect_options o = {.transport = "local", .lease = lease};
+    struct grapnel_error e = {0};
+    struct grapnel_server *s = grapnel_connect(g, "here", &o, &e);
+
+    ck_assert_msg(s != NULL, "%s: %s", e.text, e.detail);
+    return s;
+}
+
+static void run_line(struct grapnel_server *s, const char *line, struct grapnel_result *r)
+{
+    struct grapnel_exec_options o = {.line = line};
+    struct grapnel_error e = {0};
+
+    ck_assert_msg(grapnel_run(s, &o, r, &e) == 0, "%s: %s", e.text, e.detail);
+}
+
+/* True when process `pid` is there and no zombie. */
+static int lives(long pid)
+{
+    char path[40], text[200] = "";
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    f = fopen(path, "re");
+    if (!f)
+        return 0;
+    if (!fgets(text, sizeof text, f))
+        *text = '\0';
+    fclose(f);
+    return *text && !strstr(text, ") Z ");
+}
+
+/* Waits for the end of a process that is none of our children: pidfd_open would do, but a zombie
+ * of somebody else's counts as gone too. */
+static void wait_gone(long pid)
+{
+    for (int i = 0; i < 1000 && lives(pid); i++)
+        poll(NULL, 0, 10);
+    ck_assert_msg(!lives(pid), "process %ld lives on", pid);
+}
+
+START_TEST(gathers_output_status_and_usage)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_result r;
+
+    run_line(s, "echo out; echo err >&2; exit 5", &r);
+    ck_assert_str_eq(r.out, "out\n");
+    ck_assert_str_eq(r.err, "err\n");
+    ck_assert_int_eq(r.status.exited, 1);
+    ck_assert_int_eq(r.status.exit_status, 5);
+    ck_assert_int_gt(r.status.pid, 1);
+    ck_assert_int_gt(r.status.wall_us, 0);
+    ck_assert_int_gt(r.status.max_rss, 0);
+    grapnel_result_clear(&r);
+    run_line(s, "kill -TERM $$", &r);
+    ck_assert_int_eq(r.status.exited, 0);
+    ck_assert_str_eq(r.status.signal, "TERM");
+    grapnel_result_clear(&r);
+    grapnel_server_free(s);
+}
+END_TEST
+
+START_TEST(input_larger_than_every_window_comes_back)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.argv = (const char *const[]){"cat", NULL}};
+    struct grapnel_result r;
+    struct grapnel_error e = {0};
+    size_t n = 20 * 1024 * 1024 + 7;
+    unsigned char *bytes = malloc(n);
+
+    ck_assert_ptr_nonnull(bytes);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (unsigned char)(i * 2654435761u >> 13);
+    ck_assert_int_eq(grapnel_run_input(s, &o, bytes, n, &r, &e), 0);
+    ck_assert_uint_eq(r.out_length, n);
+    ck_assert_int_eq(memcmp(r.out, bytes, n), 0);
+    grapnel_result_clear(&r);
+    free(bytes);
+    grapnel_server_free(s);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+#define THREADS 8
+#define RUNS    25
+
+static void *many_runs(void *arg)
+{
+    struct grapnel_server *s = arg;
+    char line[40], expected[40];
+
+    for (int i = 0; i < RUNS; i++) {
+        struct grapnel_result r;
+        snprintf(expected, sizeof expected, "%lx-%d\n", (unsigned long)pthread_self(), i);
+        snprintf(line, sizeof line, "echo %s", expected);
+        run_line(s, line, &r);
+        ck_assert_str_eq(r.out, expected);
+        grapnel_result_clear(&r);
+    }
+    return NULL;
+}
+
+START_TEST(threads_share_one_server)
+{
+    struct grapnel_server *s = connect_local(0);
+    pthread_t threads[THREADS];
+
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, many_runs, s), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    grapnel_server_free(s);
+}
+END_TEST
+
+static void *own_server(void *arg)
+{
+    struct grapnel_server *s = connect_local(0);
+
+    (void)arg;
+    many_runs(s);
+    grapnel_server_free(s);
+    return NULL;
+}
+
+START_TEST(threads_open_servers_of_their_own)
+{
+    pthread_t threads[THREADS];
+
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, own_server, NULL), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+END_TEST
+
+/* The application does not call us for longer than the lease, yet the server lives. */
+START_TEST(lease_is_kept_while_the_application_is_busy)
+{
+    struct grapnel_server *s = connect_local(1000);
+    struct grapnel_result r;
+
+    poll(NULL, 0, 2500); /* busy elsewhere: what is tested is that time passes without us */
+    run_line(s, "echo alive", &r);
+    ck_assert_str_eq(r.out, "alive\n");
+    grapnel_result_clear(&r);
+    grapnel_server_free(s);
+}
+END_TEST
+
+/* ---- asynchronous ---- */
+
+struct record {
+    int done, failed;
+    size_t bytes;
+    struct grapnel_exec_status status;
+};
+
+static size_t count_bytes(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
+{
+    struct record *r = arg;
+
+    (void)x;
+    (void)bytes;
+    r->bytes += n;
+    return n;
+}
+
+static void note_done(void *arg, struct grapnel_exec *x, const struct grapnel_exec_status *status,
+                      const struct grapnel_error *error)
+{
+    struct record *r = arg;
+
+    (void)x;
+    r->done++;
+    r->failed = error ? error->code : 0;
+    if (status)
+        r->status = *status;
+    grapnel_stop(g);
+}
+
+static const struct grapnel_exec_handler recorder = {.out = count_bytes, .done = note_done};
+
+START_TEST(callbacks_run_while_the_context_is_driven)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct record r = {0};
+    struct grapnel_exec_options o = {.line = "head -c 1000000 /dev/zero"};
+    struct grapnel_error e = {0};
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &recorder, &r, &e);
+
+    ck_assert_ptr_nonnull(x);
+    ck_assert_int_eq(grapnel_drive(g, 10000), 0);
+    ck_assert_int_eq(r.done, 1);
+    ck_assert_uint_eq(r.bytes, 1000000);
+    grapnel_exec_free(x);
+    grapnel_server_free(s);
+}
+END_TEST
+
+START_TEST(commands_started_before_the_agent_runs_go_along)
+{
+    struct grapnel_connect_options co = {.transport = "local", .one_shot = 1};
+    struct grapnel_exec_options o = {.line = "echo early"};
+    struct grapnel_error e = {0};
+    struct grapnel_server *s = grapnel_open(g, "here", &co, &e);
+    struct record r = {0};
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &recorder, &r, &e);
+
+    ck_assert_ptr_nonnull(x);
+    ck_assert_int_eq(grapnel_exec_wait(x, 10000, NULL, &e), 0);
+    ck_assert_uint_eq(r.bytes, 6);
+    /* One-shot: the agent leaves by itself, and nothing else can be started. */
+    ck_assert_int_eq(grapnel_close(s, 5000, &e), 0);
+    ck_assert_ptr_null(grapnel_exec_start(s, &o, NULL, NULL, &e));
+    ck_assert_str_eq(e.name, "CLOSED");
+    grapnel_exec_free(x);
+    grapnel_server_free(s);
+}
+END_TEST
+
+/* Starts a command that tells its pid and then ignores TERM for ever. */
+static struct grapnel_exec *stubborn(struct grapnel_server *s, struct record *r, long *pid)
+{
+    struct grapnel_exec_options o = {.grace = 100, .use_fds = 1, .in = -1, .err = -1};
+    struct grapnel_error e = {0};
+    struct grapnel_exec *x;
+    char text[40] = "";
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    o.out = ends[1];
+    o.line = "trap '' TERM; echo $$; while :; do sleep 1; done";
+    x = grapnel_exec_start(s, &o, &recorder, r, &e);
+    ck_assert_msg(x != NULL, "%s", e.detail);
+    close(ends[1]);
+    while (!strchr(text, '\n')) {
+        struct pollfd p = {.fd = ends[0], .events = POLLIN};
+        if (poll(&p, 1, 0) == 0) {
+            ck_assert_int_eq(grapnel_drive(g, 10), -6);
+            continue;
+        }
+        ck_assert_int_gt(read(ends[0], text + strlen(text), sizeof text - 1 - strlen(text)), 0);
+    }
+    close(ends[0]);
+    *pid = atol(text);
+    ck_assert(lives(*pid));
+    return x;
+}
+
+START_TEST(cancel_is_confirmed_and_the_work_has_stopped)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct record r = {0};
+    long pid;
+    struct grapnel_exec *x = stubborn(s, &r, &pid);
+
+    grapnel_exec_cancel(x);
+    ck_assert_int_eq(grapnel_exec_wait(x, 10000, NULL, NULL), 0);
+    ck_assert(!lives(pid));
+    ck_assert_int_eq(r.done, 1);
+    ck_assert_str_eq(r.status.reason, "cancelled");
+    grapnel_exec_free(x);
+    grapnel_server_free(s);
+}
+END_TEST
+
+START_TEST(freeing_everything_in_the_wrong_order_is_safe)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct record r = {0};
+    struct grapnel_error e = {0};
+    long pid;
+    struct grapnel_exec *x = stubborn(s, &r, &pid);
+
+    grapnel_server_free(s);
+    ck_assert_int_lt(grapnel_exec_wait(x, 10000, NULL, &e), 0);
+    ck_assert_str_eq(e.name, "CLOSED");
+    ck_assert_int_eq(r.done, 1);
+    ck_assert_int_lt(r.failed, 0);
+    grapnel_exec_free(x);
+    wait_gone(pid);
+}
+END_TEST
+
+START_TEST(freeing_a_running_command_stops_it)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct record r = {0};
+    long pid;
+    struct grapnel_exec *x = stubborn(s, &r, &pid);
+
+    grapnel_exec_free(x);
+    wait_gone(pid);
+    ck_assert_int_eq(r.done, 0);
+    grapnel_server_free(s);
+}
+END_TEST
+
+/* A handler that waits gets an answer instead of a hang. */
+static size_t wait_inside(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
+{
+    (void)bytes;
+    *(int *)arg = grapnel_exec_wait(x, -1, NULL, NULL);
+    return n;
+}
+
+START_TEST(waiting_within_a_callback_is_refused)
+{
+    static const struct grapnel_exec_handler handler = {.out = wait_inside};
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.line = "echo something"};
+    int answer = 0;
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &handler, &answer, NULL);
+
+    ck_assert_int_eq(grapnel_exec_wait(x, 10000, NULL, NULL), 0);
+    ck_assert_str_eq(grapnel_error_name(answer), "ARGUMENT");
+    grapnel_exec_free(x);
+    grapnel_server_free(s);
+}
+END_TEST
+
+START_TEST(what_is_wrong_at_once_is_said_at_once)
+{
+    struct grapnel_connect_options o = {.transport = "local", .lease = 5};
+    struct grapnel_error e = {0};
+    char text[2000];
+
+    ck_assert_ptr_null(grapnel_open(g, "here", &o, &e));
+    ck_assert_str_eq(e.name, "ARGUMENT");
+    grapnel_error_format(&e, text, sizeof text);
+    ck_assert_ptr_nonnull(strstr(text, "here"));
+    o.lease = 0;
+    o.sudo_user = "no such; user";
+    ck_assert_ptr_null(grapnel_open(g, "here", &o, &e));
+    ck_assert_str_eq(e.name, "ARGUMENT");
+    o.sudo_user = NULL;
+    o.transport = "false";
+    ck_assert_ptr_null(grapnel_connect(g, "here", &o, &e));
+    ck_assert_str_eq(e.name, "SHELL");
+    o.transport = "/nonexistent/program";
+    ck_assert_ptr_null(grapnel_connect(g, "here", &o, &e));
+    ck_assert_str_eq(e.name, "TRANSPORT");
+}
+END_TEST
+
+START_TEST(a_command_needs_words)
+{
+    struct grapnel_server *s = connect_local(0);
+    const char *const nothing[] = {NULL};
+    const char *const bad_env[] = {"NOVALUE", NULL};
+    struct grapnel_exec_options none = {0}, empty = {.argv = nothing},
+                                env = {.line = "true", .env = bad_env};
+    struct grapnel_error e = {0};
+
+    ck_assert_ptr_null(grapnel_exec_start(s, &none, NULL, NULL, &e));
+    ck_assert_ptr_null(grapnel_exec_start(s, &empty, NULL, NULL, &e));
+    ck_assert_ptr_null(grapnel_exec_start(s, &env, NULL, NULL, &e));
+    ck_assert_str_eq(e.name, "ARGUMENT");
+    ck_assert_ptr_nonnull(strstr(e.detail, "NOVALUE"));
+    grapnel_server_free(s);
+}
+END_TEST
+
+static void setup(void)
+{
+    struct grapnel_error e = {0};
+
+    descriptors_before = entries("/proc/self/fd");
+    g = grapnel_new(NULL, &e);
+    ck_assert_msg(g != NULL, "%s: %s", e.text, e.detail);
+}
+
+static void teardown(void)
+{
+    grapnel_free(g);
+    ck_assert_uint_eq(entries("/proc/self/fd"), descriptors_before);
+    ck_assert_uint_eq(entries("/proc/self/task"), 3); /* ".", "..", this thread */
+}
+
+static Suite *library_suite(void)
+{
+    Suite *s = suite_create("library");
+    TCase *t = tcase_create("local");
+
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, gathers_output_status_and_usage);
+    tcase_add_test(t, input_larger_than_every_window_comes_back);
+    tcase_add_test(t, threads_share_one_server);
+    tcase_add_test(t, threads_open_servers_of_their_own);
+    tcase_add_test(t, lease_is_kept_while_the_application_is_busy);
+    tcase_add_test(t, callbacks_run_while_the_context_is_driven);
+    tcase_add_test(t, commands_started_before_the_agent_runs_go_along);
+    tcase_add_test(t, cancel_is_confirmed_and_the_work_has_stopped);
+    tcase_add_test(t, freeing_everything_in_the_wrong_order_is_safe);
+    tcase_add_test(t, freeing_a_running_command_stops_it);
+    tcase_add_test(t, waiting_within_a_callback_is_refused);
+    tcase_add_test(t, what_is_wrong_at_once_is_said_at_once);
+    tcase_add_test(t, a_command_needs_words);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+UNIT_MAIN(library_suite)
