@@ -165,6 +165,7 @@ int guardian_start(int *alive, int *status, struct error *e)
         sigprocmask(SIG_SETMASK, &before, NULL);
         (void)setsid(); /* a signal to the group of one must not end both */
         (void)linux_parent_death(SIGTERM);
+        (void)linux_subreaper(); /* it is not inherited */
         *alive = ends[0];
         return 0;
     }

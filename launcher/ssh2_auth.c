@@ -41,6 +41,7 @@ struct ssh2_auth {
 
     unsigned prompts[METHODS]; /* how often each was tried */
     int given_up[METHODS];
+    int possible; /* somebody, or a file, answers questions; -1: not known yet */
     const uint8_t *blob;
     size_t blob_n;
     char tried[400]; /* "publickey (3 keys), password" */
@@ -135,6 +136,7 @@ struct ssh2_auth *ssh2_auth_new(const struct ssh2_auth_options *options)
     if (!a)
         return NULL;
     a->o = *options;
+    a->possible = -1;
     set_order(a);
     a->ids = ssh2_identities_new(&ids);
     if (a->ids)
@@ -262,13 +264,20 @@ static unsigned limit_of(const struct ssh2_auth *a, enum method m)
 }
 
 /* A method fits when the server allows it (as far as that is known) and there is something to try. */
-static int fits(const struct ssh2_auth *a, enum method m)
+static int fits(struct ssh2_auth *a, enum method m)
 {
     if (a->given_up[m] || (a->allowed && !in_list(a->allowed, method_names[m])))
         return 0;
     if (m == PUBLICKEY)
         return ssh2_identities_left(a->ids) > 0;
-    return a->prompts[m] < limit_of(a, m);
+    if (!a->allowed)
+        return 1;
+    if (a->possible < 0) {
+        a->possible = ssh2_prompt_possible(a->o.config, a->o.interactive);
+        if (!a->possible)
+            trace(a, 1, "%s is not tried: nobody can be asked", method_names[m]);
+    }
+    return a->possible && a->prompts[m] < limit_of(a, m);
 }
 
 static int begin_prompt(struct ssh2_auth *a, enum method m, struct error *e)
@@ -307,11 +316,6 @@ static int choose(struct ssh2_auth *a, struct error *e)
         }
         if (!a->allowed)
             break;
-        if (!ssh2_prompt_possible(a->o.config, a->o.interactive)) {
-            trace(a, 1, "%s is not tried: nobody can be asked", method_names[m]);
-            a->given_up[m] = 1;
-            continue;
-        }
         return begin_prompt(a, m, e);
     }
     if (a->allowed)
@@ -382,8 +386,7 @@ static int key_step(struct ssh2_auth *a)
     a->o.note(a->o.arg, note);
     a->keys_tried++;
     a->state = OFFER;
-    if (a->haste == SSH2_AUTH_BLIND && a->keys_tried == 1 && !ssh2_identities_left(a->ids) &&
-        ssh2_identities_silent(a->ids) && ssh2_pipeline_expect_key(a->session) < 0)
+    if (a->haste == SSH2_AUTH_BLIND && a->keys_tried == 1 && ssh2_identities_sure(a->ids) && ssh2_pipeline_expect_key(a->session) < 0)
         return -E_NOMEM;
     return SSH2_AUTH_DONE;
 }
@@ -395,8 +398,10 @@ static int offer_refused(struct ssh2_auth *a, int rc, struct error *e)
 
     if (code)
         return code;
-    trace(a, 1, "%s %s: %d", ssh2_identities_label(a->ids),
-          ssh2_identities_signed(a->ids) ? "was not enough" : "was refused", rc);
+    trace(a, 1, "%s %s", ssh2_identities_label(a->ids),
+          ssh2_identities_failure(a->ids, NULL)  ? "cannot sign"
+          : ssh2_identities_signed(a->ids) ? "was refused, or was not enough"
+                                           : "was refused");
     if (rc == LIBSSH2_ERROR_METHOD_NONE) {
         /* The server takes no RSA signature that we make.  libssh2 keeps the name of the method for
          * its next key, which would then be refused whatever it is. */

@@ -444,14 +444,18 @@ const char *ssh2_identities_label(const struct ssh2_identities *ids)
     return ids->current < ids->count ? ids->list[ids->current].label : "";
 }
 
-int ssh2_identities_is_rsa(const struct ssh2_identities *ids)
+int ssh2_identities_sure(const struct ssh2_identities *ids)
 {
-    return ids->current < ids->count && strcmp(ids->list[ids->current].type, "ssh-rsa") == 0;
-}
+    int explicitly = !ids->o.config->identity_files_default;
 
-int ssh2_identities_silent(const struct ssh2_identities *ids)
-{
-    return ids->current < ids->count && !locked(&ids->list[ids->current]);
+    if (ids->current >= ids->count || locked(&ids->list[ids->current]) ||
+        (explicitly && !ids->list[ids->current].key))
+        return 0;
+    for (size_t i = 0; i < ids->count; i++) {
+        if (!ids->list[i].tried && (!explicitly || ids->list[i].key))
+            return 0;
+    }
+    return 1;
 }
 
 void ssh2_identities_untry(struct ssh2_identities *ids)
@@ -500,8 +504,9 @@ LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(ssh2_identities_sign)
 
     (void)session;
     if (ids->signing == IDLE)
-        failed = ids->list[ids->current].blob ? sign_by_agent(ids, data, data_len)
-                                              : sign_by_file(ids, data, data_len);
+        failed = ids->list[ids->current].blob && (ids->agent || !ids->list[ids->current].key)
+                     ? sign_by_agent(ids, data, data_len)
+                     : sign_by_file(ids, data, data_len);
     if (failed || ids->signing == FAILED) {
         ids->signing = FAILED;
         return -1;

@@ -46,10 +46,10 @@ int ssh2_identities_next(struct ssh2_identities *ids);
 int ssh2_identities_blob(struct ssh2_identities *ids, const uint8_t **blob, size_t *n);
 /* "ssh-ed25519 /home/u/.ssh/id_ed25519 (agent)"; safe to print; lives until the next call. */
 const char *ssh2_identities_label(const struct ssh2_identities *ids);
-int ssh2_identities_is_rsa(const struct ssh2_identities *ids);
-/* The present one can sign without asking anybody. */
-int ssh2_identities_silent(const struct ssh2_identities *ids);
-/* Forgets that the present one was tried / that any was. */
+/* The present one is the only one there is, or the only one that ssh_config names, and can sign
+ * without asking anybody: so it may as well sign before the server says that it takes the key. */
+int ssh2_identities_sure(const struct ssh2_identities *ids);
+/* Forgets that the present one was tried; counts all RSA keys as tried. */
 void ssh2_identities_untry(struct ssh2_identities *ids);
 void ssh2_identities_drop_rsa(struct ssh2_identities *ids);
 

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 enum {
     EARLY_SIZE = 4096,   /* reads during the key exchange: libssh2 asks for single bytes there */
     DIRECT_MIN = 8192,   /* packets from this size go to the socket without a copy */
-    KEEP = 16384,        /* bytes of an empty send buffer that are kept */
+    KEEP = 16384,        /* bytes of an empty send buffer that are kept when it is idle: */
+    IDLE_FLUSHES = 64,   /* so often in a row no more than that was needed */
     FREE_TRIES = 64,     /* of libssh2_session_free */
     READ_TIMEOUT = 86400 /* seconds; libssh2's own limit is off: ours are monotonic */
 };
@@ -26,6 +28,7 @@ struct ssh2_session {
     LIBSSH2_SESSION *raw;
     int fd;
     struct wire_buf out;
+    unsigned small_flushes;
     struct wire_buf early; /* read ahead of libssh2 in the plain text part */
     struct ssh2_greeting *greeting;
     int greeting_error, greeted;
@@ -48,7 +51,8 @@ static int once_result;
 
 static void prepare(void)
 {
-    once_result = libssh2_init(0);
+    /* libsodium chooses its fastest code here (ssh2_chacha). */
+    once_result = sodium_init() < 0 ? -1 : libssh2_init(0);
 }
 
 int ssh2_session_prepare(void)
@@ -278,6 +282,7 @@ int ssh2_session_flush(struct ssh2_session *s)
 {
     size_t left;
 
+    s->small_flushes = wire_length(&s->out) > KEEP ? 0 : s->small_flushes + 1;
     while ((left = wire_length(&s->out)) && !s->send_errnum) {
         ssize_t done = send(s->fd, wire_data(&s->out), left, MSG_NOSIGNAL);
 
@@ -293,7 +298,8 @@ int ssh2_session_flush(struct ssh2_session *s)
         wire_take(&s->out, left);
         s->may_read = 1;
     }
-    wire_trim(&s->out, KEEP);
+    if (s->small_flushes > IDLE_FLUSHES)
+        wire_trim(&s->out, KEEP);
     return 0;
 }
 

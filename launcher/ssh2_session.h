@@ -54,7 +54,7 @@ void ssh2_session_begin(struct ssh2_session *s, size_t budget);
 int ssh2_session_retry(const struct ssh2_session *s, long rc);
 
 /* Sends what is buffered.  0: all gone.  1: the rest waits for the socket to become writable.
- * The buffer is given back when it is empty. */
+ * A large buffer is given back when it has not been needed for a while. */
 int ssh2_session_flush(struct ssh2_session *s);
 size_t ssh2_session_backlog(const struct ssh2_session *s);
 

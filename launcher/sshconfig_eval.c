@@ -130,6 +130,11 @@ static int take(struct sshconfig_picked *p, const struct sshconfig_directive *d,
         if (p->value[KEY_PROXYJUMP] != NULL || p->value[KEY_PROXYCOMMAND] != NULL)
             return 0;
         break;
+    case KEY_CONNECTTIMEOUT:
+    case KEY_ALIVEINTERVAL: /* to ssh, "none" is as if it were not there: a later line counts */
+        if (d->number < 0)
+            return 0;
+        break;
     case KEY_CANONICALIZE:
         if (p->value[d->key] == NULL && d->number == 1 && !p->all && p->ssh_g == NULL)
             p->ssh_g = d;

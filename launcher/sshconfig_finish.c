@@ -103,6 +103,9 @@ static int names(struct work *w)
     int rc = copy(w, KEY_HOSTKEYALIAS, &c->hostkey_alias);
     if (rc != 0)
         return rc;
+    for (char *a = c->hostkey_alias; a != NULL && *a != '\0'; a++)
+        if (*a >= 'A' && *a <= 'Z')
+            *a = (char)(*a - 'A' + 'a');
     c->lookup_name = strdup(c->hostkey_alias == NULL ? c->host : c->hostkey_alias);
     c->lookup_port = c->hostkey_alias == NULL ? c->port : 0;
     return c->lookup_name == NULL ? no_memory(w) : 0;
@@ -162,10 +165,11 @@ static int agent(const struct work *w)
             return rc;
         value = expanded[0] == '$' ? getenv(expanded + 1) : expanded;
     }
-    if (value != NULL && value[0] != '\0')
-        w->c->agent_socket = strdup(value);
+    int rc = 0;
+    if (value != NULL && value[0] != '\0' && (w->c->agent_socket = strdup(value)) == NULL)
+        rc = no_memory(w);
     free(expanded);
-    return value != NULL && value[0] != '\0' && w->c->agent_socket == NULL ? no_memory(w) : 0;
+    return rc;
 }
 
 static int known_hosts(const struct work *w)

@@ -196,11 +196,21 @@ static int take_rest(char *rest, char ***argv, size_t *argc)
     return 0;
 }
 
+/* Where ssh takes a comment for arguments: "Host # none" is a block that applies to no host. */
+static int takes_many(enum sshconfig_kind kind)
+{
+    return kind == KIND_HOST || kind == KIND_FILES || kind == KIND_WORDS || kind == KIND_INCLUDE;
+}
+
 static int split_arguments(const struct place *at, enum sshconfig_kind kind, char *rest,
                            struct sshconfig_directive *d, const char **why)
 {
     if (kind == KIND_COMMAND) {
         rest += strspn(rest, " \t\r\n=");
+        if (d->key == KEY_PROXYJUMP) { /* a comment may follow, unlike at commands */
+            rest[strcspn(rest, "#")] = '\0';
+            sshconfig_words_trim(rest);
+        }
         return *rest == '\0' ? -E_CONFIG : take_rest(rest, &d->argv, &d->argc);
     }
     if (kind == KIND_MATCH)
@@ -210,7 +220,7 @@ static int split_arguments(const struct place *at, enum sshconfig_kind kind, cha
     int rc = sshconfig_words_split(rest, &d->argv, &d->argc);
     if (rc == -E_CONFIG)
         *why = "no closing quote";
-    else if (rc == 0 && d->argc == 0)
+    else if (rc == 0 && d->argc == 0 && (!takes_many(kind) || *rest == '\0'))
         rc = -E_CONFIG;
     return rc;
 }
@@ -243,9 +253,10 @@ static int read_line(struct sshconfig_set *set, const struct place *at, char *li
         free(d.argv);
         return rc;
     }
-    if (rc == 0)
+    int says = d.argc > 0 || keyword->kind == KIND_HOST;
+    if (rc == 0 && says)
         rc = append(set, &d, e);
-    if (rc != 0)
+    if (rc != 0 || !says)
         free(d.argv);
     return rc;
 }

@@ -7,9 +7,8 @@
 #define FRAMES_HEADER      8     /* u32 id, u8 type, u8 flags, u16 length; big-endian */
 #define FRAMES_PAYLOAD_MAX 65535 /* bytes after the header */
 
-/* Flags. */
-#define FRAMES_MORE    0x01 /* the body goes on in the next frame of this type and id; legal only \
-                               for types whose largest body does not fit into one frame */
+/* Flags.  MORE is legal only for types whose largest body does not fit into one frame. */
+#define FRAMES_MORE    0x01 /* the body goes on in the next frame of this type and id */
 #define FRAMES_DEFLATE 0x02 /* DATA: the body is deflated (RFC 1951) with the link's context */
 
 enum frames_type {

@@ -10,11 +10,12 @@
 #include "proto/link.h"
 #include "proto/stream.h"
 
-#define LINK_BULK_ALONE   (60 * 1024) /* payload of a DATA frame; whole pages suit read(2) on pipes */
-#define LINK_BULK_SHARED  (32 * 1024) /* the same while other streams wait for their turn */
-#define LINK_BULK_LOW     (64 * 1024) /* bulk is made again when less than this waits */
+#define LINK_BULK_ALONE (60 * 1024) /* payload of a DATA frame; whole pages suit read(2) on pipes  \
+                                     */
+#define LINK_BULK_SHARED  (32 * 1024)  /* the same while other streams wait for their turn */
+#define LINK_BULK_LOW     (64 * 1024)  /* bulk is made again when less than this waits */
 #define LINK_GRANT_MAX    (256 * 1024) /* consumed bytes that are worth a CREDIT at any window */
-#define LINK_IDLE_KEEP    4096        /* a buffer up to this size is kept while idle */
+#define LINK_IDLE_KEEP    4096         /* a buffer up to this size is kept while idle */
 #define LINK_FIRST_FULL   16          /* streams that get LINK_WINDOW_FIRST; others start smaller */
 #define LINK_RTT_LIFE_US  5000000u    /* a round trip older than this is measured again */
 #define LINK_RTT_BULK     (16 * 1024) /* received bytes that count as bulk and cause a measurement */
@@ -44,12 +45,12 @@ struct stream {
     struct stream *next; /* in the ring or among the graves */
 
     /* sending */
-    struct wire_buf queue; /* from stream_write */
+    struct wire_buf queue;  /* from stream_write */
     struct wire_buf result; /* encoded body of our CLOSE */
     uint64_t credit;
     uint16_t close_code;
     bool accepted, in_ring;
-    bool ready;       /* fill may have something */
+    bool ready; /* fill may have something */
     bool eof_wanted, eof_sent;
     bool close_wanted; /* CLOSE follows what is queued ... */
     bool close_now;    /* ... or drops it */
@@ -57,13 +58,13 @@ struct stream {
 
     /* receiving: allowed + held + owed = window */
     bool eof_got, close_got;
-    bool gone;       /* closed has run: the handler is not called any more */
-    size_t window;   /* bytes the peer may have under way */
-    size_t grown;    /* of these, how many count against the link's memory */
-    size_t allowed;  /* it may still send */
-    size_t held;     /* handed out, not yet consumed */
-    size_t owed;     /* consumed, not yet credited */
-    size_t paced;    /* consumed since ... */
+    bool gone;            /* closed has run: the handler is not called any more */
+    size_t window;        /* bytes the peer may have under way */
+    size_t grown;         /* of these, how many count against the link's memory */
+    size_t allowed;       /* it may still send */
+    size_t held;          /* handed out, not yet consumed */
+    size_t owed;          /* consumed, not yet credited */
+    size_t paced;         /* consumed since ... */
     uint64_t paced_since; /* ... then (µs), to see how long a whole window takes */
 };
 
@@ -104,10 +105,10 @@ struct link {
     uint64_t last_heard, received;
 
     /* output */
-    struct wire_buf control; /* whole frames that go ahead of bulk */
-    struct wire_buf out;     /* whole frames in sending order, the first perhaps partly sent */
-    size_t partial;          /* bytes left of the first frame (or preface) in out */
-    size_t pinned;           /* bytes of out that were handed out and must stay as they are */
+    struct wire_buf control;     /* whole frames that go ahead of bulk */
+    struct wire_buf out;         /* whole frames in sending order, the first perhaps partly sent */
+    size_t partial;              /* bytes left of the first frame (or preface) in out */
+    size_t pinned;               /* bytes of out that were handed out and must stay as they are */
     size_t replies, replies_out; /* bytes of control and of out that answer the peer */
     struct stream *ring, *ring_tail;
     bool woken, in_output, goodbye_said;

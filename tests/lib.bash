@@ -16,7 +16,7 @@ BUILD=${BUILD:-$LIB_ROOT/build}
 GRAPNEL=${GRAPNEL:-$BUILD/grapnel}
 TOOLS=$BUILD/tests/tools
 export BUILD GRAPNEL TOOLS
-export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-90}
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-40}
 export LC_ALL=C
 bats_require_minimum_version 1.5.0
 
@@ -50,10 +50,11 @@ g() {
     "$GRAPNEL" "$verb" -F "$SSHD_CONFIG" "$@"
 }
 
-# Starts grapnel in the background without the framework's descriptors; its id is in $job, what it
-# says in $T/out and $T/err.
+# Starts grapnel in the background, without the framework's descriptors and with the signals that
+# shells ignore there; its id is in $job, what it says in $T/out and $T/err.
 start() {
-    "$GRAPNEL" "$1" -F "$SSHD_CONFIG" "${@:2}" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    env --default-signal "$GRAPNEL" "$1" -F "$SSHD_CONFIG" "${@:2}" \
+        >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
     job=$!
 }
 
@@ -181,6 +182,7 @@ lib_setup() {
     T=$BATS_TEST_TMPDIR
     tools=()
     GRAPNEL_TEST="grapnel-test-$BATS_SUITE_TEST_NUMBER-$BATS_TEST_NUMBER-$$"
+    export XDG_CACHE_HOME=$T/cache
     export T GRAPNEL_TEST
     touch -d '2 seconds ago' "$T/began"
 }

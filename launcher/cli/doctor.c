@@ -236,12 +236,24 @@ static void print_list(const char *what, const json_t *array, const char *remark
 
 static void print_residue(const struct doctor *d)
 {
+    size_t i;
+    json_t *pid;
+
     row("residue");
     puts(is_clean(d) ? "nothing left" : "left behind:");
     print_list("process", d->after.alive, "");
     print_list("file", d->new_files, "");
     print_list("file", d->old_files, " (from an earlier run, or a session that starts)");
-    print_list("note: process", d->after.agents, " is an agent of another session");
+    if (json_array_size(d->after.agents) > 0) {
+        row("");
+        printf("(agents of other sessions run as");
+        json_array_foreach(d->after.agents, i, pid)
+        {
+            putchar(' ');
+            say_text(stdout, json_string_value(pid));
+        }
+        puts(")");
+    }
 }
 
 static void print_text(const struct doctor *d)

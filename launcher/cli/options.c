@@ -1,5 +1,6 @@
 #include "launcher/cli/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,20 @@ static int unknown_option(const struct reader *r, const char *name, size_t n)
     return say_fail(r->error, "ARGUMENT", "unknown option --%s", word);
 }
 
+static int set_jump(struct reader *r, const char *shown, const char *value)
+{
+    struct options *o = r->o;
+
+    if (o->jump)
+        return say_fail(r->error, "ARGUMENT", "%s may be given once: put commas between hosts",
+                        shown);
+    if (asprintf(&o->jump, "ProxyJump=%s", value) < 0) {
+        o->jump = NULL;
+        return say_fail(r->error, "NOMEM", "out of memory");
+    }
+    return list_add(&o->ssh_options, o->jump, r->error);
+}
+
 static int set_text(struct reader *r, const struct options_entry *entry, const char *shown,
                     const char *value)
 {
@@ -104,6 +119,8 @@ static int set_text(struct reader *r, const struct options_entry *entry, const c
             return say_fail(r->error, "ARGUMENT", "%s needs a variable's name, not '%s'", shown,
                             value);
         return list_add(list, value, r->error);
+    case OPTIONS_JUMP:
+        return set_jump(r, shown, value);
     case OPTIONS_LIST:
         return list_add(list, value, r->error);
     case OPTIONS_PORT:
@@ -306,6 +323,7 @@ void options_clear(struct options *o)
 {
     free(o->identity_files.items);
     free(o->ssh_options.items);
+    free(o->jump);
     free(o->env.items);
     free(o->unset.items);
     free(o->operands.items);

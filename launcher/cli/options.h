@@ -13,7 +13,7 @@ struct options_list {
     size_t count;
 };
 
-/* All strings are those of argv. */
+/* All strings are those of argv, but for `jump`. */
 struct options {
     const struct verb *verb;
 
@@ -22,6 +22,7 @@ struct options {
     struct options_list identity_files;
     const char *config_file;
     struct options_list ssh_options;
+    char *jump; /* "ProxyJump=HOST", one of ssh_options; NULL: none */
     const char *transport;
     const char *sudo_user; /* "": root; NULL: no sudo */
     int64_t connect_timeout;
@@ -62,6 +63,7 @@ enum options_kind {
     OPTIONS_TIME,
     OPTIONS_SIZE,
     OPTIONS_SUDO,
+    OPTIONS_JUMP,
     OPTIONS_LATER,
 };
 

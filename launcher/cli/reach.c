@@ -144,7 +144,7 @@ static json_t *list(const struct reach *d, int remarks)
         const struct reach_phase *p = &d->phases[i];
         json_t *item;
 
-        if (!p->name != remarks)
+        if ((p->name == NULL) != remarks)
             continue;
         item = remarks ? say_json_text(p->note)
                        : json_pack("{s:s, s:o, s:I}", "phase", p->name, "note",

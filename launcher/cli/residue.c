@@ -8,35 +8,43 @@
 #define PIDS_MAX  16
 #define LINES_MAX 1000 /* a host can make us remember no more than this */
 
-/* Needs nothing but a POSIX shell and ls; a host without /proc shows files only.  A process that
- * is about to end gets a second for it. */
+/* Needs nothing but a POSIX shell and ls; a host without /proc shows files, and processes that were
+ * asked about.  A process that is about to end, and a folder from which an agent is just being
+ * started, get a second to go away.  A zombie has ended: that init has not noticed is not ours. */
 static const char script[] =
-    "for p; do kill -0 $p 2>/dev/null && sleep 1; done\n"
-    "for p; do kill -0 $p 2>/dev/null && echo \"alive $p\"; done\n"
-    "link() { ls -l /proc/$1/exe 2>/dev/null; }\n"
-    "mine=$(link $PPID); mine=${mine#* -> }; up=' '; p=$PPID\n"
-    "echo \"self $p\"\n"
+    "field() { [ -r /proc/$1/status ] || return; while read -r k v r; do\n"
+    "  [ \"$k\" = \"$2\" ] && echo \"$v\"; done </proc/$1/status; }\n"
+    "lives() { kill -0 $1 2>/dev/null && [ \"$(field $1 State:)\" != Z ]; }\n"
+    "exe() { l=$(ls -l /proc/$1/exe 2>/dev/null); echo \"${l#* -> }\"; }\n"
+    "for p; do lives $p && sleep 1; done\n"
+    "for p; do lives $p && echo \"alive $p\"; done\n"
+    "mine=$(exe $PPID); up=' '; p=$PPID\n"
     "while [ \"${p:-0}\" -gt 1 ]; do\n"
-    "  up=\"$up$p \"; exe=$(link $p); exe=${exe#* -> }\n"
-    "  [ $p != $PPID ] && [ -n \"$exe\" ] && [ \"$exe\" = \"$mine\" ] && echo \"self $p\"\n"
-    "  q=; [ -r /proc/$p/status ] || break\n"
-    "  while read -r k v; do [ \"$k\" = PPid: ] && q=$v; done </proc/$p/status\n"
-    "  p=$q\n"
+    "  up=\"$up$p \"\n"
+    "  if [ $p = $PPID ] || { [ -n \"$mine\" ] && [ \"$(exe $p)\" = \"$mine\" ]; }; then\n"
+    "    echo \"self $p\"\n"
+    "  fi\n"
+    "  p=$(field $p PPid:)\n"
     "done\n"
     "ls -l /proc/[0-9]*/exe 2>/dev/null | while read -r l; do\n"
     "  case $l in *' -> '*/.grapnel-*/agent*) ;; *) continue;; esac\n"
     "  l=${l#*/proc/}; l=${l%%/*}\n"
     "  case $up in *\" $l \"*) ;; *) echo \"agent $l\";; esac\n"
     "done\n"
-    "seen=:\n"
-    "for d in \"$TMPDIR\" /tmp /var/tmp /dev/shm \"$XDG_RUNTIME_DIR\" \"$HOME\"; do\n"
-    "  case $seen in *:\"$d\":*) continue;; esac\n"
-    "  seen=$seen$d:\n"
-    "  for f in \"$d\"/.grapnel-*; do\n"
-    "    [ -e \"$f\" ] || [ -h \"$f\" ] || continue\n"
-    "    [ -O \"$f\" ] && echo \"file $f\"\n"
+    "each() {\n"
+    "  seen=:\n"
+    "  for d in \"$TMPDIR\" /tmp /var/tmp /dev/shm \"$XDG_RUNTIME_DIR\" \"$HOME\"; do\n"
+    "    case $seen in *:\"$d\":*) continue;; esac\n"
+    "    seen=$seen$d:\n"
+    "    for f in \"$d\"/.grapnel-*; do\n"
+    "      [ -e \"$f\" ] || [ -h \"$f\" ] || continue\n"
+    "      [ -O \"$f\" ] && $1\n"
+    "    done\n"
     "  done\n"
-    "done\n"
+    "}\n"
+    "note() { found=$found:$f:; }\n"
+    "tell() { case $found in *:\"$f\":*) echo \"file $f\";; esac; }\n"
+    "found=; each note; [ -z \"$found\" ] || { sleep 1; each tell; }\n"
     "exit 0\n";
 
 static int take_line(struct residue *r, char *line)

@@ -498,6 +498,15 @@ long harness_number(struct run *r, size_t *from)
     return number;
 }
 
+void harness_stubborn(struct run *r, pid_t *pids)
+{
+    size_t from = 0;
+
+    for (int i = 0; i < HARNESS_STUBBORN_COUNT; i++) {
+        pids[i] = (pid_t)harness_number(r, &from);
+    }
+}
+
 static const char *text_of(struct wire_buf *b)
 {
     uint8_t *at;

@@ -58,6 +58,15 @@ int harness_process_runs(pid_t pid);
 
 /* ---- commands ---- */
 
+/* A shell line that starts children in every disguise: one that ignores TERM, one in a session of
+ * its own, one orphaned in a session of its own, one stopped.  Their numbers are printed. */
+#define HARNESS_STUBBORN                                                                           \
+    "sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 1000' & "                                      \
+    "setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & "                                   \
+    "(setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000 >/dev/null' & ) & "                   \
+    "sh -c 'echo $$; kill -STOP $$; exec sleep 1000' & "
+#define HARNESS_STUBBORN_COUNT 4
+
 struct run {
     struct harness *h;
     struct stream *s;     /* NULL once closed */
@@ -92,6 +101,8 @@ void harness_do(struct harness *h, struct run *r, struct value *args, int flags)
 void harness_output(struct run *r, size_t n);
 /* Waits for a whole line on stdout, starting at *from, and returns the number in it. */
 long harness_number(struct run *r, size_t *from);
+/* The numbers that HARNESS_STUBBORN prints. */
+void harness_stubborn(struct run *r, pid_t *pids);
 /* stdout as a text, valid until more comes. */
 const char *harness_text(struct run *r);
 const char *harness_err_text(struct run *r);

@@ -583,26 +583,9 @@ END_TEST
 
 /* ---- limits and cancelling ---- */
 
-/* Children in every disguise that must not outlive what ends their command: one that ignores
- * TERM, one in a session of its own, one orphaned, one stopped. Four numbers are printed. */
-#define STUBBORN                                                                                   \
-    "sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 1000' & "                                      \
-    "setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & "                                   \
-    "(setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 1000 >/dev/null' & ) & "                   \
-    "sh -c 'echo $$; kill -STOP $$; exec sleep 1000' & "
-
-static void read_stubborn(struct run *run, pid_t *pids)
-{
-    size_t from = 0;
-
-    for (int i = 0; i < 4; i++) {
-        pids[i] = (pid_t)harness_number(run, &from);
-    }
-}
-
 static void assert_stubborn_gone(const pid_t *pids)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < HARNESS_STUBBORN_COUNT; i++) {
         ck_assert_msg(!harness_process_runs(pids[i]), "process %d lives", i);
     }
 }
@@ -615,12 +598,12 @@ static struct value *with_grace(struct value *args, int grace_ms)
 
 START_TEST(time_limit)
 {
-    struct value *args = with_grace(harness_line(STUBBORN "wait; sleep 1000"), 100);
-    pid_t pids[4];
+    struct value *args = with_grace(harness_line(HARNESS_STUBBORN "wait; sleep 1000"), 100);
+    pid_t pids[HARNESS_STUBBORN_COUNT];
 
     values_set(args, "timeout_ms", values_int(300));
     harness_run(h, &r, args, 0);
-    read_stubborn(&r, pids);
+    harness_stubborn(&r, pids);
     harness_finish(&r);
     assert_stubborn_gone(pids);
     ck_assert_int_eq(r.code, 0);
@@ -679,10 +662,10 @@ END_TEST
 
 START_TEST(cancel_is_confirmed)
 {
-    pid_t pids[4];
+    pid_t pids[HARNESS_STUBBORN_COUNT];
 
-    harness_run(h, &r, with_grace(harness_line(STUBBORN "wait; sleep 1000"), 100), HARNESS_STDERR);
-    read_stubborn(&r, pids);
+    harness_run(h, &r, with_grace(harness_line(HARNESS_STUBBORN "wait; sleep 1000"), 100), HARNESS_STDERR);
+    harness_stubborn(&r, pids);
     ck_assert_int_eq(harness_call(h, "cancel", stream_and(stream_id(r.s), NULL), NULL), 0);
     harness_finish(&r);
     assert_stubborn_gone(pids);
@@ -694,13 +677,13 @@ END_TEST
 
 START_TEST(cancel_by_close)
 {
-    pid_t pids[4];
+    pid_t pids[HARNESS_STUBBORN_COUNT];
 
-    harness_run(h, &r, with_grace(harness_line(STUBBORN "wait; sleep 1000"), 100), 0);
-    read_stubborn(&r, pids);
+    harness_run(h, &r, with_grace(harness_line(HARNESS_STUBBORN "wait; sleep 1000"), 100), 0);
+    harness_stubborn(&r, pids);
     stream_close(r.s, -E_CANCELLED, NULL, "no more");
     harness_finish(&r);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < HARNESS_STUBBORN_COUNT; i++) {
         harness_wait_process(pids[i]);
     }
 }
@@ -710,11 +693,11 @@ END_TEST
 START_TEST(cancel_spares_others)
 {
     struct run other = {0};
-    pid_t pids[4];
+    pid_t pids[HARNESS_STUBBORN_COUNT];
 
     harness_run(h, &other, harness_line("setsid sleep 1000 & read x; echo alive"), 0);
-    harness_run(h, &r, with_grace(harness_line(STUBBORN "wait"), 50), 0);
-    read_stubborn(&r, pids);
+    harness_run(h, &r, with_grace(harness_line(HARNESS_STUBBORN "wait"), 50), 0);
+    harness_stubborn(&r, pids);
     ck_assert_int_eq(harness_call(h, "cancel", stream_and(stream_id(r.s), NULL), NULL), 0);
     harness_finish(&r);
     ck_assert_int_eq(harness_process_runs(pids[0]), 0);

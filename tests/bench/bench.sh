@@ -91,8 +91,8 @@ table() {
         printf 'WHAT\tOURS\tTHEIRS\tRATIO\tASKED\t\n'
         judged | awk -F'\t' -v OFS='\t' '{
             asked = $7 == "-" ? "" : ($6 == "max" ? "<= " : ">= ") $7
-            print $2, $3 " " $5, $4 == "-" ? "" : $4 " " $5, $8 == "-" ? "" : $8, asked, \
-                $9 == "-" ? "" : $9
+            print $2, $3 " " $5, ($4 == "-" ? "" : $4 " " $5), ($8 == "-" ? "" : $8), asked, \
+                ($9 == "-" ? "" : $9)
         }'
     } | column -t -s "$(printf '\t')"
 }
@@ -105,7 +105,7 @@ json() {
             function number(x) { return x == "-" ? "null" : x }
             {
                 printf "%s\n{\"key\":\"%s\",\"what\":\"%s\",\"ours\":%s,\"theirs\":%s,", \
-                    NR > 1 ? "," : "", $1, $2, number($3), number($4)
+                    (NR > 1 ? "," : ""), $1, $2, number($3), number($4)
                 printf "\"unit\":\"%s\",\"ratio\":%s,\"asked\":%s,\"relation\":\"%s\",", \
                     $5, number($8), number($7), $6
                 printf "\"verdict\":\"%s\"}", $9
@@ -144,7 +144,7 @@ milliseconds() {
 # Starts the proxy; FAR_CONFIG then leads through it.
 far_start() {
     [ -z "$proxy" ] || return 0
-    "$BIN/delayproxy" "$SSHD_PORT" 50 >"$work/proxy" &
+    "$BIN/delayproxy" 0 "$SSHD_PORT" 100 >"$work/proxy" &
     proxy=$!
     until [ -s "$work/proxy" ]; do
         kill -0 "$proxy" || return 1
@@ -172,7 +172,7 @@ round_trips() {
 # ---- what is measured --------------------------------------------------------------------------
 
 cold() {
-    "$BIN/race" -n "${BENCH_RUNS:-40}" -w 2 "$GRAPNEL" -F "$SSHD_CONFIG" run t -- true \
+    "$BIN/race" -n "${BENCH_RUNS:-40}" -w 2 "$GRAPNEL" run -F "$SSHD_CONFIG" t -- true \
         ::: ssh -F "$SSHD_CONFIG" t true \
         ::: ssh -F "$SSHD_CONFIG" -o KexAlgorithms=curve25519-sha256 t true >"$work/cold" || return 1
     row cold 'cold run of true, whole process' "$(field "$work/cold" 1 1)" \
@@ -188,11 +188,11 @@ cold() {
 far() {
     local ours theirs
     far_start || return 1
-    "$BIN/race" -n "${BENCH_FAR_RUNS:-15}" "$GRAPNEL" -F "$FAR_CONFIG" run t -- true \
+    "$BIN/race" -n "${BENCH_FAR_RUNS:-15}" "$GRAPNEL" run -F "$FAR_CONFIG" t -- true \
         ::: ssh -F "$FAR_CONFIG" t true >"$work/far" || return 1
     row far 'the same at 100 ms round trip' "$(field "$work/far" 1 1)" \
         "$(field "$work/far" 2 1)" ms max 0.7
-    ours=$(round_trips "$GRAPNEL" -F "$FAR_CONFIG" run t -- true) || return 1
+    ours=$(round_trips "$GRAPNEL" run -F "$FAR_CONFIG" t -- true) || return 1
     theirs=$(round_trips ssh -F "$FAR_CONFIG" t true) || return 1
     row far-trips '  round trips, with TCP' "$ours" "$theirs" '' max -
 }
@@ -216,7 +216,7 @@ bulk() {
     local mib=${BENCH_MIB:-2048} runs=${BENCH_BULK_RUNS:-3} chacha=chacha20-poly1305@openssh.com
     local words
     source_words "$mib"
-    "$BIN/race" -n "$runs" "$GRAPNEL" -F "$SSHD_CONFIG" run t -- "${words[@]}" \
+    "$BIN/race" -n "$runs" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- "${words[@]}" \
         ::: ssh -F "$SSHD_CONFIG" t "${words[*]}" \
         ::: "$BIN/bare_bulk" down "$chacha" "${words[*]}" >"$work/down" || return 1
     rates "$work/down" "$mib" >"$work/down.rate"
@@ -227,7 +227,7 @@ bulk() {
     row stdout-cpu '  CPU time of the client' "$(field "$work/down" 1 4)" \
         "$(field "$work/down" 2 4)" ms max -
     "$BIN/race" -n "$runs" -i "$work/random" -r $((mib / 64)) \
-        "$GRAPNEL" -F "$SSHD_CONFIG" run t -- 'cat >/dev/null' \
+        "$GRAPNEL" run -F "$SSHD_CONFIG" t -- 'cat >/dev/null' \
         ::: ssh -F "$SSHD_CONFIG" t 'cat >/dev/null' \
         ::: "$BIN/bare_bulk" up "$chacha" 'cat >/dev/null' >"$work/up" || return 1
     rates "$work/up" "$mib" >"$work/up.rate"
@@ -243,7 +243,7 @@ bulkfar() {
     local mib=${BENCH_FAR_MIB:-256} words
     far_start || return 1
     source_words "$mib"
-    "$BIN/race" -n 1 -w 0 -p "$GRAPNEL" -F "$FAR_CONFIG" run t -- "${words[@]}" \
+    "$BIN/race" -n 1 -w 0 -p "$GRAPNEL" run -F "$FAR_CONFIG" t -- "${words[@]}" \
         ::: ssh -F "$FAR_CONFIG" t "${words[*]}" \
         ::: env SSHD_PORT="$FAR_PORT" "$BIN/bare_bulk" down chacha20-poly1305@openssh.com \
         "${words[*]}" >"$work/downfar" || return 1
@@ -253,13 +253,27 @@ bulkfar() {
         "$(field "$work/downfar" 1 6)" "$(field "$work/downfar" 3 6)" MB/s min -
 }
 
+# Where the scheduler puts the processes decides more than anything else here, so they are put: the
+# client on one core, the server and its commands on the other, as two machines would be; then all
+# on one, which adds up what all of them do.
 echoes() {
-    "$BIN/echo" "${BENCH_ROUNDS:-5000}" >"$work/echo" || return 1
-    row echo '64 bytes there and back, median' "$(field "$work/echo" 1 1)" \
-        "$(field "$work/echo" 2 1)" us max 1.25
-    row echo-buffers '  against libssh2 with buffers like ours' "$(field "$work/echo" 1 1)" \
-        "$(field "$work/echo" 3 1)" us max -
-    row echo-99 '  99 % quantile' "$(field "$work/echo" 1 2)" "$(field "$work/echo" 2 2)" us max -
+    local rounds=${BENCH_ROUNDS:-5000} all
+    all=$(taskset -pc "$SSHD_PID" | sed 's/.*: *//')
+    if [ "$(nproc)" -ge 2 ]; then
+        taskset -pc 1 "$SSHD_PID" >/dev/null || return 1
+        taskset -c 0 "$BIN/echo" "$rounds" >"$work/echo" || return 1
+        row echo '64 bytes there and back, median' "$(field "$work/echo" 1 1)" \
+            "$(field "$work/echo" 2 1)" us max 1.25
+        row echo-buffers '  against libssh2 with buffers like ours' "$(field "$work/echo" 1 1)" \
+            "$(field "$work/echo" 3 1)" us max -
+        row echo-90 '  90 % quantile' "$(field "$work/echo" 1 2)" "$(field "$work/echo" 2 2)" \
+            us max -
+    fi
+    taskset -pc 0 "$SSHD_PID" >/dev/null || return 1
+    taskset -c 0 "$BIN/echo" "$rounds" >"$work/echo1" || return 1
+    row echo-one-core 'the same, both ends on one core' "$(field "$work/echo1" 1 1)" \
+        "$(field "$work/echo1" 2 1)" us max 1.25
+    taskset -pc "$all" "$SSHD_PID" >/dev/null || return 1
 }
 
 agent() {

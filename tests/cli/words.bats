@@ -85,8 +85,7 @@ option_names() {
     refuses "one verb at a time" help run facts
 }
 
-@test "-J and -t say that they are not supported yet" {
-    refuses "-J is not supported yet" run -J gate h true
+@test "-t says that it is not supported yet" {
     refuses "-t is not supported yet" run -t h true
 }
 

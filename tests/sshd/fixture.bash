@@ -116,7 +116,7 @@ _sshd_wait_listening() {
 _sshd_wait_gone() {
     local tries stat
     for ((tries = 0; tries < 1000; tries++)); do
-        { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
+        read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
         case ${stat##*) } in
         Z* | X*) return 0 ;;
         esac
@@ -163,7 +163,7 @@ _sshd_start() {
         _sshd_launch
         if _sshd_wait_listening; then
             if [ -n "$SSHD_WORLD" ]; then
-                read -r SSHD_PID _ <"/proc/$SSHD_LAUNCHED/task/$SSHD_LAUNCHED/children"
+                read -r SSHD_PID _ <"/proc/$SSHD_LAUNCHED/task/$SSHD_LAUNCHED/children" || true
                 SSHD_TEMP=/proc/$SSHD_PID/root
             fi
             export SSHD_DIR SSHD_CONFIG SSHD_LOG SSHD_KEY SSHD_KEY_RSA SSHD_KNOWN SSHD_USER \

@@ -110,7 +110,6 @@ mount --bind "$folder" /home/.server
 for place in /tmp /var/tmp /dev/shm; do
     mount -t tmpfs -o mode=1777 tmpfs "$place"
 done
-mount --bind /home/.server /home/.server
 cp /home/.server/authorized_keys /home/.authorized_keys
 make_shells
 make_accounts

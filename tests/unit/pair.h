@@ -67,7 +67,7 @@ struct pair {
     size_t cut;     /* bytes for each link_input, 0: all */
 };
 
-extern const struct stream_handler pair_handler; /* arg: struct pair_flow */
+extern const struct stream_handler pair_handler;    /* arg: struct pair_flow */
 extern const struct link_handler pair_link_handler; /* arg: struct pair_side */
 
 /* A pair at time 1,000,000 µs; the options may be NULL.  Greets each other unless `raw`. */

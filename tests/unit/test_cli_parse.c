@@ -165,7 +165,8 @@ static const struct {
     {"run", {"-nZ", "h", "x"}, "unknown option -Z", {NULL}, NULL},
     {"run", {"-json", "h", "x"}, "two dashes", {NULL}, NULL},
     {"run", {"-qv", "h", "x"}, "contradict", {NULL}, NULL},
-    {"run", {"-J", "gate", "h", "x"}, "-J is not supported yet", {NULL}, NULL},
+    {"run", {"-J", "a,b", "h", "x"}, NULL, {"x"}, "h"},
+    {"run", {"-J", "a", "--jump=b", "h", "x"}, "may be given once", {NULL}, NULL},
     {"run", {"-t", "h", "x"}, "-t is not supported yet", {NULL}, NULL},
     {"facts", {"a", "-p", "7", "b", "--", "-c"}, NULL, {"a", "b", "-c"}, "a"},
     {"facts", {"-e", "A=b", "a"}, "not an option of facts", {NULL}, NULL},
@@ -207,39 +208,23 @@ END_TEST
 
 START_TEST(options_get_their_values)
 {
-    static const char *const argv[] = {"-vlbob",
-                                       "-p",
-                                       "2222",
-                                       "-i",
-                                       "a",
-                                       "-ib",
-                                       "-F",
-                                       "none",
-                                       "-oA=1",
-                                       "-o",
-                                       "B 2",
-                                       "--transport",
-                                       "ssh -T h",
-                                       "--sudo=www",
-                                       "--connect-timeout",
-                                       "3",
-                                       "h",
-                                       "--lease=1m",
-                                       "-C/srv",
-                                       "-e",
-                                       "X=1",
-                                       "--unset",
-                                       "Y",
-                                       "--clean-env",
-                                       "--merge",
-                                       "-n",
-                                       "--timeout",
-                                       "2m",
-                                       "--max-output",
-                                       "1M",
-                                       "--stats",
-                                       "--",
-                                       "true",
+    static const char *const argv[] = {"-vlbob",      "-p",
+                                       "2222",        "-i",
+                                       "a",           "-ib",
+                                       "-F",          "none",
+                                       "-oA=1",       "-Jgate",
+                                       "-o",          "B 2",
+                                       "--transport", "ssh -T h",
+                                       "--sudo=www",  "--connect-timeout",
+                                       "3",           "h",
+                                       "--lease=1m",  "-C/srv",
+                                       "-e",          "X=1",
+                                       "--unset",     "Y",
+                                       "--clean-env", "--merge",
+                                       "-n",          "--timeout",
+                                       "2m",          "--max-output",
+                                       "1M",          "--stats",
+                                       "--",          "true",
                                        NULL};
     struct options o;
     struct grapnel_error error;
@@ -252,7 +237,8 @@ START_TEST(options_get_their_values)
     ck_assert_ptr_null(o.identity_files.items[2]);
     ck_assert_str_eq(o.config_file, "none");
     ck_assert_str_eq(o.ssh_options.items[0], "A=1");
-    ck_assert_str_eq(o.ssh_options.items[1], "B 2");
+    ck_assert_str_eq(o.ssh_options.items[1], "ProxyJump=gate");
+    ck_assert_str_eq(o.ssh_options.items[2], "B 2");
     ck_assert_str_eq(o.transport, "ssh -T h");
     ck_assert_str_eq(o.sudo_user, "www");
     ck_assert_int_eq(o.connect_timeout, 3000);

@@ -30,12 +30,12 @@ static size_t make_key(const char *type, unsigned number, uint8_t *out)
     return n;
 }
 
-/* "type base64" of such a key; valid until the fourth call after it. */
+/* "type base64" of such a key; valid until the sixteenth call after it. */
 static const char *text(const char *type, unsigned number)
 {
-    static char texts[4][600];
+    static char texts[16][600];
     static unsigned next;
-    char *out = texts[next++ % 4];
+    char *out = texts[next++ % 16];
     uint8_t key[400];
     size_t n = make_key(type, number, key);
     int used = snprintf(out, 600, "%s ", type);

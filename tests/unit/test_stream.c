@@ -720,8 +720,7 @@ START_TEST(callbacks_may_do_anything)
     }
     pair_run_for(p, 1000);
     ck_assert_int_ge(r.runs, 3);
-    ck_assert_msg(link_error(p->b.link)->code != -E_PROTOCOL, "%s",
-                  link_error(p->b.link)->detail);
+    ck_assert_msg(link_error(p->b.link)->code != -E_PROTOCOL, "%s", link_error(p->b.link)->detail);
     pair_free(p);
     ck_assert_int_ge(r.closes, _i == 7 ? 0 : 3);
 }
@@ -900,7 +899,7 @@ END_TEST
 static struct pair_side *deflating(void)
 {
     struct link_options o = {.features = LINK_FEATURE_DEFLATE};
-    static const uint8_t hello[] = {0, LINK_MAJOR, 0, 0, 0, 0, 0, LINK_FEATURE_DEFLATE,
+    static const uint8_t hello[] = {0, LINK_MAJOR, 0, 0, 0,   0, 0, LINK_FEATURE_DEFLATE,
                                     0, 0,          0, 0, 0xa0};
     struct pair_side *side = calloc(1, sizeof(*side));
     side->link = link_new(&o, &pair_link_handler, side, 1);
