@@ -10,7 +10,8 @@
 
 #define NONCE_SIZE    16
 #define LINE_MAX_SIZE 512
-#define EXCERPT       600 /* bytes of foreign text kept for messages */
+#define EXCERPT       BOOTSTRAP_TEXT
+#define LAST          400 /* bytes of it that a message shows */
 
 /* The script of /bin/sh.  It stands in single quotes of the login shell's language, whichever that
  * is (sh, csh, fish …), so it holds no single quote, no backslash, no exclamation mark and no
@@ -185,7 +186,13 @@ void bootstrap_noise(const struct bootstrap *b, char *text, size_t n)
 
     while (length && (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
         length--;
-    safetext_copy(text, n, bytes, length, 0);
+    if (length >= n) {
+        bytes += length - n + 1;
+        length = n - 1;
+    }
+    safetext_copy(text, n, bytes, length, SAFETEXT_LINES);
+    for (char *at = text; (at = strpbrk(at, "\n\t")); at++)
+        *at = *at == '\n' ? '|' : ' ';
 }
 
 static void drop_noise(struct bootstrap *b, size_t n)
@@ -230,9 +237,9 @@ static enum bootstrap_result find_system(struct bootstrap *b, struct error *e)
         if (wire_length(&b->text) >= marker_length)
             drop_noise(b, wire_length(&b->text) - marker_length + 1);
         if (b->noise > BOOTSTRAP_NOISE_MAX) {
-            char said[EXCERPT];
-            bootstrap_noise(b, said, sizeof said);
-            errors_set(e, -E_SHELL, "it only printed %zu bytes of text: …%.300s", b->noise, said);
+            char last[LAST];
+            bootstrap_noise(b, last, sizeof last);
+            errors_set(e, -E_SHELL, "it only printed %zu bytes of text: …%s", b->noise, last);
             return BOOTSTRAP_FAILED;
         }
         return BOOTSTRAP_MORE;
@@ -325,33 +332,34 @@ static int mentions(const char *text, const char *word)
     return strcasestr(text, word) != NULL;
 }
 
-static int judge_sudo(const char *said, struct error *e)
+static int judge_sudo(const char *said, const char *last, struct error *e)
 {
     if (mentions(said, "password") || mentions(said, "askpass") || mentions(said, "terminal"))
-        return errors_set(e, -E_SUDO_PASSWORD, "%.300s", said);
-    return errors_set(e, -E_SUDO, "%.300s", said);
+        return errors_set(e, -E_SUDO_PASSWORD, "%s", last);
+    return errors_set(e, -E_SUDO, "%s", last);
 }
 
 enum bootstrap_result bootstrap_ended(struct bootstrap *b, int status, struct error *e)
 {
-    char said[EXCERPT * 2], ending[40] = "it ended";
+    char said[EXCERPT + 1], last[LAST], ending[40] = "it ended";
 
     if (wire_length(&b->text) && b->state == NOISE)
         drop_noise(b, wire_length(&b->text));
     bootstrap_noise(b, said, sizeof said);
+    bootstrap_noise(b, last, sizeof last);
     if (status >= 0)
         snprintf(ending, sizeof ending, "exit status %d", status);
     if (b->state == WAITING && status == 87)
         errors_set(e, -E_AGENT_TAMPERED, "the host's copy differs from ours");
     else if (bootstrap_shell_runs(b))
-        errors_set(e, -E_AGENT_START, "%s%s%.300s", ending, *said ? ": " : "", said);
+        errors_set(e, -E_AGENT_START, "%s%s%s", ending, *last ? ": " : "", last);
     else if (b->options.sudo_user && (mentions(said, "sudo") || mentions(said, "password")))
-        judge_sudo(said, e);
+        judge_sudo(said, last, e);
     else if (mentions(said, "not available") || mentions(said, "nologin"))
-        errors_set(e, -E_NOLOGIN, "%.300s", said);
+        errors_set(e, -E_NOLOGIN, "%s", last);
     else
-        errors_set(e, -E_SHELL, "%s%s%.300s", ending, *said ? "; it said: " : ", without a word",
-                   said);
+        errors_set(e, -E_SHELL, "%s%s%s", ending, *last ? "; it said: " : ", without a word",
+                   last);
     b->state = ENDED;
     return BOOTSTRAP_FAILED;
 }

@@ -17,6 +17,7 @@
 /* Zero bytes after the agent: a `head` that reads ahead may swallow up to its buffer of them. */
 #define BOOTSTRAP_PADDING   8192
 #define BOOTSTRAP_NOISE_MAX (256 * 1024) /* bytes of banners before the first status line */
+#define BOOTSTRAP_TEXT      1600         /* bytes of foreign text that are kept */
 
 struct bootstrap;
 
@@ -58,7 +59,8 @@ int bootstrap_shell_runs(const struct bootstrap *b);
  * Returns the host's `uname -sm` (lives as long as b) when it needs another agent, else NULL. */
 const char *bootstrap_next(const struct bootstrap *b, struct bootstrap_options *options);
 
-/* The last text that came without being ours, harmless for terminals, for messages: "" if none. */
+/* The last text that came without being ours, harmless for terminals, its lines joined by "|": ""
+ * if none.  At most BOOTSTRAP_TEXT bytes are kept; of those the last that fit into n. */
 void bootstrap_noise(const struct bootstrap *b, char *text, size_t n);
 
 #endif

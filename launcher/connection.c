@@ -368,7 +368,7 @@ static void on_finished(void *arg, int status)
         attempt_again(s);
     } else if (!s->started) {
         enum bootstrap_result result = bootstrap_ended(s->boot, status, &e);
-        char said[400];
+        char said[BOOTSTRAP_TEXT + 1];
         bootstrap_noise(s->boot, said, sizeof said);
         if (!bootstrap_shell_runs(s->boot))
             route_explain(s->route, status, said, &e);
@@ -546,6 +546,7 @@ struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
 {
     static const struct grapnel_connect_options defaults;
     struct grapnel_server *s = calloc(1, sizeof *s);
+    struct context_sigpipe held;
     struct error e = {0};
 
     if (!s) {
@@ -554,6 +555,7 @@ struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
         return NULL;
     }
     context_lock(g);
+    context_hold_sigpipe(&held);
     s->g = g;
     s->began_us = context_now();
     ev_timer_init(&s->deadline, on_deadline, 0., 0.);
@@ -571,6 +573,7 @@ struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
         s->next = g->servers;
         g->servers = s;
     }
+    context_release_sigpipe(&held);
     context_unlock(g);
     return s;
 }

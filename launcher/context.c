@@ -128,12 +128,37 @@ static int in_callback(const struct grapnel *g)
     return g->led && g->depth > 0 && pthread_equal(g->leader, pthread_self());
 }
 
+void context_hold_sigpipe(struct context_sigpipe *held)
+{
+    sigset_t pipe;
+
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &held->before);
+}
+
+void context_release_sigpipe(const struct context_sigpipe *held)
+{
+    static const struct timespec at_once;
+    sigset_t pipe;
+
+    if (sigismember(&held->before, SIGPIPE))
+        return;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    while (sigtimedwait(&pipe, NULL, &at_once) > 0)
+        ;
+    pthread_sigmask(SIG_SETMASK, &held->before, NULL);
+}
+
 int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64_t deadline_us)
 {
+    struct context_sigpipe held;
     int result = 0;
 
     if (in_callback(g))
         return -E_ARGUMENT;
+    context_hold_sigpipe(&held);
     while (!reached(arg)) {
         uint64_t now = context_now();
         if (now >= deadline_us) {
@@ -154,6 +179,7 @@ int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64
         pthread_cond_signal(&g->resting);
     else if (g->followers)
         pthread_cond_broadcast(&g->happened);
+    context_release_sigpipe(&held);
     return result;
 }
 

@@ -5,6 +5,7 @@
 
 #include <ev.h>
 #include <pthread.h>
+#include <signal.h>
 
 #include "launcher/grapnel.h"
 #include "proto/errors.h"
@@ -47,6 +48,15 @@ void context_unlock(struct grapnel *g);
  * the monotonic deadline (µs; UINT64_MAX: none) has passed.  0, -E_TIMEOUT, or -E_ARGUMENT when
  * called from a callback. */
 int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64_t deadline_us);
+
+/* A write to a pipe whose reader has gone must not end the application: between these two calls
+ * SIGPIPE does not reach the calling thread, and one that arose is taken back.  context_wait does it
+ * by itself. */
+struct context_sigpipe {
+    sigset_t before;
+};
+void context_hold_sigpipe(struct context_sigpipe *held);
+void context_release_sigpipe(const struct context_sigpipe *held);
 
 /* Starts the heartbeat thread if it does not run: somebody depends on the loop. */
 int context_need_heartbeat(struct grapnel *g);

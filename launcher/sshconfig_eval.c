@@ -99,7 +99,8 @@ static int match_applies(const struct sshconfig_set *set, struct sshconfig_picke
 
 static int append(struct sshconfig_picked *p, const struct sshconfig_directive *d, struct error *e)
 {
-    for (size_t i = 0; i < p->lists_count; i++) /* the final pass comes by a second time */
+    /* The final pass comes by a second time; SendEnv may have been taken back in between. */
+    for (size_t i = 0; i < p->lists_count && d->key != KEY_SENDENV; i++)
         if (p->lists[i] == d)
             return 0;
     if (p->lists_count == p->lists_size) {
@@ -125,9 +126,12 @@ static int take(struct sshconfig_picked *p, const struct sshconfig_directive *d,
         if (p->all)
             return append(p, d, e); /* `ssh -G` gives each a line */
         break;
-    case KEY_PROXYJUMP:
-    case KEY_PROXYCOMMAND: /* the first of both wins, also with "none" */
-        if (p->value[KEY_PROXYJUMP] != NULL || p->value[KEY_PROXYCOMMAND] != NULL)
+    case KEY_PROXYJUMP: /* the first of both wins... */
+        if (p->value[KEY_PROXYCOMMAND] != NULL)
+            return 0;
+        break;
+    case KEY_PROXYCOMMAND: /* ... but "ProxyJump none" does not stop a command */
+        if (text_of(p, KEY_PROXYJUMP) != NULL && strcasecmp(text_of(p, KEY_PROXYJUMP), "none") != 0)
             return 0;
         break;
     case KEY_CONNECTTIMEOUT:

@@ -162,7 +162,7 @@ static int split_match(char *rest, char ***argv, size_t *argc, const char **why)
     return *argc == 0 || unclosed ? -E_CONFIG : 0;
 }
 
-/* "all" may follow canonical and final only. */
+/* "all" may have one other criterion before it: ssh allows that for the sake of "final all". */
 static int check_match(struct sshconfig_set *set, const struct sshconfig_directive *d,
                        const char **why)
 {
@@ -170,13 +170,9 @@ static int check_match(struct sshconfig_set *set, const struct sshconfig_directi
         const char *name = d->argv[i] + (d->argv[i][0] == '!');
         if (strcasecmp(name, "final") == 0)
             set->wants_final = 1;
-        if (strcasecmp(name, "all") == 0 && i > 0) {
-            const char *before = d->argv[i - 2] + (d->argv[i - 2][0] == '!');
-            if (i > 2 ||
-                (strcasecmp(before, "canonical") != 0 && strcasecmp(before, "final") != 0)) {
-                *why = "\"all\" with other criteria";
-                return -E_CONFIG;
-            }
+        if (strcasecmp(name, "all") == 0 && i > 2) {
+            *why = "\"all\" with other criteria";
+            return -E_CONFIG;
         }
     }
     return 0;
@@ -207,10 +203,8 @@ static int split_arguments(const struct place *at, enum sshconfig_kind kind, cha
 {
     if (kind == KIND_COMMAND) {
         rest += strspn(rest, " \t\r\n=");
-        if (d->key == KEY_PROXYJUMP) { /* a comment may follow, unlike at commands */
-            rest[strcspn(rest, "#")] = '\0';
-            sshconfig_words_trim(rest);
-        }
+        if (d->key == KEY_PROXYJUMP) /* one word; a comment may follow, unlike at commands */
+            rest[strcspn(rest, "# \t")] = '\0';
         return *rest == '\0' ? -E_CONFIG : take_rest(rest, &d->argv, &d->argc);
     }
     if (kind == KIND_MATCH)

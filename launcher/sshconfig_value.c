@@ -142,6 +142,29 @@ static int check_files(const struct sshconfig_directive *d, const char **why)
     return 0;
 }
 
+/* "[user@]host[:port]" or URIs of that, separated by commas; an IPv6 address needs brackets. */
+static int check_jumps(const char *jumps, const char **why)
+{
+    char hop[2 * SSHCONFIG_HOST_MAX], user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX];
+    unsigned port;
+    *why = "not a list of hosts";
+    if (strcasecmp(jumps, "none") == 0)
+        return 0;
+    for (;;) {
+        size_t n = strcspn(jumps, ",");
+        if (n >= sizeof hop)
+            return -E_CONFIG;
+        memcpy(hop, jumps, n);
+        hop[n] = '\0';
+        if (sshconfig_split(hop, user, host, &port, NULL) != 0 ||
+            (strchr(hop, '[') == NULL && strchr(host, ':') != NULL))
+            return -E_CONFIG;
+        if (jumps[n] == '\0')
+            return 0;
+        jumps += n + 1;
+    }
+}
+
 static int check_number(struct sshconfig_directive *d, enum sshconfig_kind kind, const char **why)
 {
     const char *s = d->argv[0];
@@ -168,8 +191,9 @@ int sshconfig_value(struct sshconfig_directive *d, enum sshconfig_kind kind, con
     case KIND_HOST:
     case KIND_MATCH:
     case KIND_INCLUDE:
-    case KIND_COMMAND:
         return 0;
+    case KIND_COMMAND:
+        return d->key == KEY_PROXYJUMP ? check_jumps(d->argv[0], why) : 0;
     case KIND_FILES:
     case KIND_WORDS:
         return check_files(d, why);

@@ -220,6 +220,7 @@ static void command_pause(struct transport *t, int paused)
 /* In the child, after fork: only async-signal-safe calls. */
 static void become(struct command *c, char *const *argv, const int fds[3], int report)
 {
+    sigset_t none;
     int number;
 
     for (int i = 0; i < 3; i++) {
@@ -236,6 +237,8 @@ static void become(struct command *c, char *const *argv, const int fds[3], int r
         signal(SIGQUIT, SIG_IGN);
     }
     signal(SIGPIPE, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     execvp(argv[0], argv);
     number = errno;
     if (write(report, &number, sizeof number) < 0)

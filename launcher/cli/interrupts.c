@@ -35,7 +35,7 @@ static void cancel(struct interrupts *i)
 {
     atomic_store(&i->cancelled, 1);
     atomic_store(&i->deadline, interrupts_clock() + CONFIRM_MS);
-    grapnel_exec_cancel(i->x);
+    grapnel_exec_cancel(atomic_load(&i->x));
 }
 
 /* Returns true when the signal shall not be passed on. */
@@ -45,7 +45,7 @@ static int ends_us(struct interrupts *i, int number)
 
     if (number != SIGINT && number != SIGTERM && number != SIGHUP && number != SIGQUIT)
         return 0;
-    if (!atomic_load(i->ready) ||
+    if (!atomic_load(i->ready) || !atomic_load(&i->x) ||
         (number == SIGINT && i->interrupted >= 0 && now - i->interrupted < TWICE_MS)) {
         atomic_store(&i->leave, number);
         return 1;
@@ -66,25 +66,25 @@ static int ends_us(struct interrupts *i, int number)
 static void on_signal(void *arg, int number)
 {
     struct interrupts *i = arg;
+    struct grapnel_exec *x = atomic_load(&i->x);
 
-    if (!ends_us(i, number)) {
+    if (!ends_us(i, number) && x) {
         for (size_t k = 0; k < PASSED_ON_COUNT; k++) {
             if (passed_on[k].number == number)
-                grapnel_exec_signal(i->x, passed_on[k].name, NULL);
+                grapnel_exec_signal(x, passed_on[k].name, NULL);
         }
     }
     grapnel_stop(i->g); /* the deadline may have changed */
 }
 
-int interrupts_begin(struct interrupts *i, struct grapnel *g, struct grapnel_exec *x,
-                     const atomic_int *ready)
+int interrupts_begin(struct interrupts *i, struct grapnel *g, const atomic_int *ready)
 {
     int rc = 0;
 
     i->g = g;
-    i->x = x;
     i->ready = ready;
     i->interrupted = -1;
+    atomic_init(&i->x, NULL);
     atomic_init(&i->leave, 0);
     atomic_init(&i->ending, 0);
     atomic_init(&i->cancelled, 0);
@@ -97,6 +97,11 @@ int interrupts_begin(struct interrupts *i, struct grapnel *g, struct grapnel_exe
         rc = grapnel_on_signal(g, passed_on[k].number, on_signal, i);
     }
     return rc;
+}
+
+void interrupts_attach(struct interrupts *i, struct grapnel_exec *x)
+{
+    atomic_store(&i->x, x);
 }
 
 int interrupts_drive(struct interrupts *i, const atomic_int *finished)

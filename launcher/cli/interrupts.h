@@ -18,23 +18,25 @@
 
 struct interrupts {
     struct grapnel *g;
-    struct grapnel_exec *x;
-    const atomic_int *ready;  /* the connection is */
-    atomic_int leave;         /* the signal to leave at once for; 0: none */
-    atomic_int ending;        /* the TERM or HUP that asked for the end; 0: none */
-    atomic_int cancelled;     /* the command was cancelled for it */
-    _Atomic int64_t deadline; /* when to go further, by interrupts_clock; -1: no hurry */
-    int64_t interrupted;      /* time of the last INT; -1: none.  Callbacks only. */
+    _Atomic(struct grapnel_exec *) x; /* NULL: not started yet */
+    const atomic_int *ready;          /* the connection is */
+    atomic_int leave;                 /* the signal to leave at once for; 0: none */
+    atomic_int ending;                /* the TERM or HUP that asked for the end; 0: none */
+    atomic_int cancelled;             /* the command was cancelled for it */
+    _Atomic int64_t deadline;         /* when to go further, by interrupts_clock; -1: no hurry */
+    int64_t interrupted;              /* time of the last INT; -1: none.  Callbacks only. */
 };
 
 /* The monotonic clock, in milliseconds and in microseconds. */
 int64_t interrupts_clock(void);
 int64_t interrupts_clock_us(void);
 
-/* Begins to handle signals of g (until g is freed) for the command x.  *i and *ready must outlive
- * g.  0, or a negative code. */
-int interrupts_begin(struct interrupts *i, struct grapnel *g, struct grapnel_exec *x,
-                     const atomic_int *ready);
+/* Begins to handle signals of g (until g is freed).  *i and *ready must outlive g.  0, or a
+ * negative code. */
+int interrupts_begin(struct interrupts *i, struct grapnel *g, const atomic_int *ready);
+
+/* From now on there is a command to pass signals on to. */
+void interrupts_attach(struct interrupts *i, struct grapnel_exec *x);
 
 /* Drives g until *finished, or until a signal says to leave: then the signal's number, else 0. */
 int interrupts_drive(struct interrupts *i, const atomic_int *finished);

@@ -88,14 +88,16 @@ static int start(struct run *r)
     r->g = reach_context(&r->trace, &r->error);
     if (!r->g)
         return -1;
+    /* Before anything is begun that would have to be ended. */
+    if (interrupts_begin(&r->interrupts, r->g, &r->reach.ready) < 0)
+        return say_fail(&r->error, "SYSTEM", "signals cannot be caught");
     r->server = reach_open(&r->reach, r->g, o, o->target, 1, &r->error);
     if (!r->server)
         return -1;
     r->x = grapnel_exec_start(r->server, &options, &handler, r, &r->error);
     if (!r->x)
         return -1;
-    if (interrupts_begin(&r->interrupts, r->g, r->x, &r->reach.ready) < 0)
-        return say_fail(&r->error, "SYSTEM", "signals cannot be caught");
+    interrupts_attach(&r->interrupts, r->x);
     return 0;
 }
 

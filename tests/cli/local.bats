@@ -3,6 +3,7 @@
 # shellcheck disable=SC2016,SC2094,SC2154
 
 bats_require_minimum_version 1.5.0
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-60}
 
 setup() {
     GRAPNEL=${GRAPNEL:-$BATS_TEST_DIRNAME/../../build/grapnel}
@@ -111,13 +112,15 @@ for line in sys.argv[1].splitlines():
     [ "$(<"$T/out")" = $'up\nover' ]
 }
 
-@test "INT before the connection is ready leaves at once" {
-    env --default-signal "$GRAPNEL" run -v --transport 'sleep 98765' here true 2>"$T/err" 3>&- &
+@test "INT before the connection is ready leaves at once, and ends what it had begun" {
+    local line="sleep $((90000000 + $$))"
+    env --default-signal "$GRAPNEL" run -v --transport "$line" here true 2>"$T/err" 3>&- &
     job=$!
     says connect "$T/err"
     kill -INT "$job"
     finish
     [ "$status" -eq 130 ]
+    run -1 pgrep -fx "$line"
 }
 
 @test "a terminal on stdin is left in its mode" {

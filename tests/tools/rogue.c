@@ -8,7 +8,8 @@
  *   rogue old        says that it speaks SSH 1 only
  *   rogue full       its queue is full: connections to it are never answered
  *
- * Each listens on a free port of 127.0.0.1 and prints its number. */
+ * Each listens on a free port of 127.0.0.1, or on the ADDRESS and PORT that follow, and prints the
+ * port's number. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -32,10 +33,10 @@ static void die(const char *what)
 static int listen_on(int backlog, struct sockaddr_in *a)
 {
     socklen_t size = sizeof *a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    *a = (struct sockaddr_in){.sin_family = AF_INET};
-    a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a->sin_family = AF_INET;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (fd < 0 || bind(fd, (struct sockaddr *)a, sizeof *a) < 0 || listen(fd, backlog) < 0 ||
         getsockname(fd, (struct sockaddr *)a, &size) < 0)
         die("listen");
@@ -99,17 +100,37 @@ static void serve(const char *mode, int fd)
         ;
 }
 
+static void answer(const char *mode, int listener)
+{
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0)
+            continue;
+        if (fork() == 0) {
+            close(listener);
+            serve(mode, fd);
+            _exit(0);
+        }
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    struct sockaddr_in a;
-    int full = argc == 2 && strcmp(argv[1], "full") == 0, listener;
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    int full, listener;
 
-    if (argc != 2) {
-        fputs("usage: rogue mute|http|close|garbage|banner|old|full\n", stderr);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (argc == 4) {
+        a.sin_addr.s_addr = inet_addr(argv[2]);
+        a.sin_port = htons((in_port_t)strtoul(argv[3], NULL, 10));
+    } else if (argc != 2) {
+        fputs("usage: rogue mute|http|close|garbage|banner|old|full [ADDRESS PORT]\n", stderr);
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN);
+    full = strcmp(argv[1], "full") == 0;
     listener = listen_on(full ? 0 : 128, &a);
     if (full)
         fill_queue(&a);
@@ -117,15 +138,5 @@ int main(int argc, char **argv)
     fflush(stdout);
     while (full)
         pause();
-    for (;;) {
-        int fd = accept(listener, NULL, NULL);
-        if (fd < 0)
-            continue;
-        if (fork() == 0) {
-            close(listener);
-            serve(argv[1], fd);
-            _exit(0);
-        }
-        close(fd);
-    }
+    answer(argv[1], listener);
 }

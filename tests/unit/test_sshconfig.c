@@ -224,7 +224,7 @@ START_TEST(test_refused)
         {"Match", "match"},
         {"Match host", "match"},
         {"Match all host x", "match"},
-        {"Match host x all", "match"},
+        {"Match host x user y all", "match"},
         {"Host", "host"},
         {"SetEnv A", "SetEnv"},
         {"UserKnownHostsFile none x", "none"},
@@ -382,7 +382,8 @@ START_TEST(test_agent)
 }
 END_TEST
 
-/* The first of ProxyJump and ProxyCommand wins, also by "none". */
+/* The first of ProxyJump and ProxyCommand wins; "none" stops later ones of its own kind, and
+ * "ProxyCommand none" also jumps. */
 START_TEST(test_proxies)
 {
     struct sshconfig *c = look_up("ProxyJump a,b\nProxyCommand c\n", "h", NULL);
@@ -393,8 +394,9 @@ START_TEST(test_proxies)
     ck_assert_ptr_null(c->proxy_jump);
     ck_assert_ptr_null(c->proxy_command);
     sshconfig_free(c);
-    c = look_up("ProxyJump none\nProxyCommand c\n", "h", NULL);
-    ck_assert_ptr_null(c->proxy_command);
+    c = look_up("ProxyJump none\nProxyJump a\nProxyCommand c\n", "h", NULL);
+    ck_assert_str_eq(c->proxy_command, "c");
+    ck_assert_ptr_null(c->proxy_jump);
     sshconfig_free(c);
 }
 END_TEST
@@ -754,8 +756,9 @@ static void add_setting(struct text *t)
         add(t, "ProxyCommand%s%s", equals, ONE_OF("nc -x %h %p", "none", "\"a b\" # no comment"));
         break;
     case 10:
-        add(t, "ProxyJump%s%s", equals, ONE_OF("j1", "u@j1:22", "none", "j1,j2"));
-        break;
+        add(t, "ProxyJump%s%s", equals, OR_BAD(ONE_OF("x,", "x:y", "::1"), "j1", "u@j1:22", "none", "j1,j2", "[::1]:5"));
+        add(t, "\n"); /* with a comment behind, ssh 9.2 does not take "none" for none */
+        return;
     case 11:
         add(t, "HostKeyAlias%s%s", equals, ONE_OF("alias1", "Alias2"));
         break;
@@ -869,6 +872,26 @@ static void tidy_paths(char *values, const char *home)
     (void)snprintf(values, 4096, "%s", out);
 }
 
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorts lines, and leaves each once. */
+static void sort_lines(char *values)
+{
+    char copy[4096], *lines[256];
+    size_t n = 0, used = 0;
+    (void)snprintf(copy, sizeof copy, "%s", values);
+    for (char *line = strtok(copy, "\n"); line != NULL && n < 256; line = strtok(NULL, "\n"))
+        lines[n++] = line;
+    qsort(lines, n, sizeof *lines, compare_lines);
+    values[0] = '\0';
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(lines[i], lines[i - 1]) != 0)
+            used += (size_t)sprintf(values + used, "%s\n", lines[i]);
+}
+
 static const char *const stricts[] = {"ask", "true", "accept-new", "false"};
 static const char *const families[] = {"any", "inet", "inet6"};
 static const char *const levels[] = {"SILENT", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG",
@@ -926,10 +949,10 @@ static void compare_texts(const struct sshconfig *c, const char *dump, const cha
         join(values[i], i == 2 || i == 3 ? " " : "\n", ours, sizeof ours);
         if (i < 4)
             tidy_paths(theirs, home);
-        if (i == 4 && strstr(config, "final") != NULL)
-            continue; /* ssh repeats them in the final pass */
-        if (i == 4 && strstr(config, "LC_*") != NULL && strchr(theirs, '\n') != NULL)
-            continue; /* ... and may do so for a list that is given twice */
+        if (i == 4) { /* ssh repeats them in the final pass and after Include */
+            sort_lines(ours);
+            sort_lines(theirs);
+        }
         ck_assert_msg(strcmp(ours, theirs) == 0, "%s: ssh \"%s\", ours \"%s\"\n%s", lists[i], theirs,
                       ours, config);
     }
