@@ -191,12 +191,15 @@ $(AGENT).gz: $(AGENT)
 	$(call say,GZIP,$@)
 	$(Q)gzip -9nc $< >$@
 
-# libssh2, where it was built here, becomes part of the archive: users need not find it.
+# libssh2, where it was built here, becomes part of the archive: users need not find it. One of its
+# files is left out where ours takes its place, since a linker would take whichever it meets first.
 $(LIB_A): $(LIB_OBJ) $(SSH2_LIB)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) Dcr $@ $(LIB_OBJ)
 ifneq ($(SSH2_LIB),)
 	$(Q)printf '%s\n' 'OPEN $@' 'ADDLIB $(SSH2_LIB)' SAVE END | $(AR) -M
+	$(Q)! nm $(call host,launcher/ssh2_chacha.c) | grep -q 'T chachapoly_crypt' || \
+	    $(AR) Dd $@ cipher-chachapoly.o
 endif
 
 $(LIB_SO): $(LIB_OBJ) $(SSH2_LIB)
@@ -238,10 +241,12 @@ $(TEST_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(CHECK_LIBS) $(HOST_LIBS) -o $@
 
+# bare_* show libssh2 as it is: they get nothing of ours.
 $(TOOL_BIN) $(BENCH_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(HOST_LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(if $(findstring /bare_,$@),$(SSH2_LIB),$(TEST_LIB) $(LIB_A)) \
+	    $(HOST_LIBS) -o $@
 
 tests: $(TEST_BIN) $(TOOL_BIN) ## build the test programs
 

@@ -411,9 +411,8 @@ static int set_up(struct agent *a)
 {
     const struct link_handler handler = {
         .open = on_open, .call = on_call, .wake = on_wake, .goodbye = on_goodbye};
-    struct link_options link = {.lease_ms = a->options->lease_ms,
-                                .features = LINK_FEATURE_DEFLATE,
-                                .facts = facts_get()};
+    struct link_options link = {
+        .lease_ms = a->options->lease_ms, .features = LINK_FEATURE_DEFLATE, .facts = facts_get()};
     struct exec_options exec = {.environment = a->options->environment,
                                 .umask = a->options->umask,
                                 .files = a->options->files};

@@ -168,8 +168,8 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
 
 static const struct stream_handler handler = {.data = on_data, .eof = on_eof, .closed = on_closed};
 
-static struct delivery *delivery_new(struct deliver_set *set, struct stream *s,
-                                     const uint8_t *hash, uint64_t size)
+static struct delivery *delivery_new(struct deliver_set *set, struct stream *s, const uint8_t *hash,
+                                     uint64_t size)
 {
     struct delivery *d = calloc(1, sizeof *d);
 

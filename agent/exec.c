@@ -1,7 +1,5 @@
 #include "agent/exec.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,14 +10,12 @@
 
 #include "agent/agent.h"
 #include "agent/clock.h"
+#include "agent/launch.h"
 #include "agent/linux.h"
 #include "agent/pipes.h"
-#include "agent/plan.h"
 #include "agent/signals.h"
-#include "agent/spawn.h"
 #include "proto/pump.h"
 
-#define EXEC_PIPE_SIZE (256 * 1024)
 #define DRAIN_SECONDS 0.02 /* between two looks at a pipe that outlives its command */
 
 struct exec_set {
@@ -33,9 +29,9 @@ struct output {
     struct stream *s; /* NULL: none, or gone */
     struct pump_source *source;
     uint64_t count; /* bytes so far */
-    int fd;      /* the source's, while that reads */
-    int ended;   /* nothing more will come */
-    int settled; /* ... and the stream knows */
+    int fd;         /* the source's, while that reads */
+    int ended;      /* nothing more will come */
+    int settled;    /* ... and the stream knows */
 };
 
 struct exec {
@@ -125,8 +121,8 @@ static void begin_end(struct exec *x, const char *reason)
     ev_timer_stop(set->options.loop, &x->limit);
     pump_sink_free(x->in);
     x->in = NULL;
-    x->ending = reap_end_command(set->options.reap, x->pid, x->since, alone, x->grace_ms,
-                                 on_tree_gone, x);
+    x->ending =
+        reap_end_command(set->options.reap, x->pid, x->since, alone, x->grace_ms, on_tree_gone, x);
     if (x->ending == NULL) {
         reap_signal_group(set->options.reap, x->pid, SIGKILL);
         on_tree_gone(x, 0);
@@ -234,7 +230,8 @@ static void settle(struct exec *x)
     settle_output(x, &x->out);
     settle_output(x, &x->err);
     if (x->ending != NULL || !x->out.ended || !x->err.ended) {
-        if (x->tree_gone) {
+        if (x->tree_gone && !ev_is_active(&x->drain)) {
+            ev_timer_set(&x->drain, DRAIN_SECONDS, 0.0);
             ev_timer_start(x->set->options.loop, &x->drain);
         }
         return;
@@ -402,105 +399,25 @@ static const struct stream_handler err_handler = {.closed = on_err_closed, .fill
 
 /* ---- starting ---- */
 
-/* Both ends of the pipes of a command that is being started; -1: none. */
-struct ends {
-    int in[2], out[2], err[2], null;
-};
-
-static void close_end(int *fd)
-{
-    if (*fd >= 0) {
-        close(*fd);
-        *fd = -1;
-    }
-}
-
-static void close_ends(struct ends *ends)
-{
-    for (int i = 0; i < 2; i++) {
-        close_end(&ends->in[i]);
-        close_end(&ends->out[i]);
-        close_end(&ends->err[i]);
-    }
-    close_end(&ends->null);
-}
-
-static int open_ends(const struct plan *plan, struct ends *ends, struct error *e)
-{
-    *ends = (struct ends){{-1, -1}, {-1, -1}, {-1, -1}, -1};
-    if (pipe2(ends->out, O_CLOEXEC) != 0 ||
-        (plan->stderr_id != 0 && pipe2(ends->err, O_CLOEXEC) != 0) ||
-        (plan->with_stdin && pipe2(ends->in, O_CLOEXEC) != 0)) {
-        goto failed;
-    }
-    ends->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (ends->null < 0) {
-        goto failed;
-    }
-    linux_pipe_size(ends->out[1], EXEC_PIPE_SIZE);
-    if (plan->with_stdin) {
-        linux_pipe_size(ends->in[1], EXEC_PIPE_SIZE);
-    }
-    return 0;
-failed:
-    errors_set_system(e, errno == EMFILE || errno == ENFILE ? -E_DESCRIPTORS : -E_SYSTEM, errno,
-                      "the pipes of the command");
-    close_ends(ends);
-    return e->code;
-}
-
-static int start(struct exec *x, const struct plan *plan, struct ends *ends, struct error *e)
-{
-    const struct exec_options *options = &x->set->options;
-    struct spawn_program program = {.argv = plan->argv,
-                                    .envp = plan->envp,
-                                    .cwd = plan->cwd,
-                                    .umask = options->umask,
-                                    .files = options->files};
-    int result;
-
-    program.in = plan->with_stdin ? ends->in[0] : ends->null;
-    program.out = ends->out[1];
-    program.err = ends->null;
-    if (plan->merge) {
-        program.err = ends->out[1];
-    } else if (plan->stderr_id != 0) {
-        program.err = ends->err[1];
-    }
-    x->since = linux_ticks();
-    x->began = clock_now_us();
-    result = spawn_start(&program, &x->pid, e);
-    if (result != 0) {
-        return result;
-    }
-    x->child = reap_watch(options->reap, x->pid, on_exited, x);
-    if (x->child == NULL) {
-        (void)kill(-x->pid, SIGKILL);
-        return errors_set(e, -E_NOMEM, "%s", plan->argv[0]);
-    }
-    return 0;
-}
-
-/* Hands our ends of the pipes to pumps. */
-static int connect_pumps(struct exec *x, const struct plan *plan, struct ends *ends)
+/* Hands our ends of the pipes to pumps, which own them from then on even when this fails. */
+static int connect_pumps(struct exec *x, struct launch *launch)
 {
     struct ev_loop *loop = x->set->options.loop;
+    int with_stdin = launch->in >= 0;
 
-    x->out.fd = ends->out[0];
-    x->out.source = pump_source_new(loop, ends->out[0], 0, x->out.s, on_out_ended, x);
-    ends->out[0] = -1;
+    x->out.fd = launch->out;
+    x->out.source = pump_source_new(loop, launch->out, 0, x->out.s, on_out_ended, x);
     x->err.ended = x->err.settled = x->err.s == NULL;
     if (x->err.s != NULL) {
-        x->err.fd = ends->err[0];
-        x->err.source = pump_source_new(loop, ends->err[0], 0, x->err.s, on_err_ended, x);
-        ends->err[0] = -1;
+        x->err.fd = launch->err;
+        x->err.source = pump_source_new(loop, launch->err, 0, x->err.s, on_err_ended, x);
     }
-    if (plan->with_stdin) {
-        x->in = pump_sink_new(loop, ends->in[1], 0, x->out.s, on_in_ended, x);
-        ends->in[1] = -1;
+    if (with_stdin) {
+        x->in = pump_sink_new(loop, launch->in, 0, x->out.s, on_in_ended, x);
     }
+    launch->in = launch->out = launch->err = -1;
     if (x->out.source == NULL || (x->err.s != NULL && x->err.source == NULL) ||
-        (plan->with_stdin && x->in == NULL)) {
+        (with_stdin && x->in == NULL)) {
         return -E_NOMEM;
     }
     return 0;
@@ -519,7 +436,7 @@ static struct exec *make(struct exec_set *set, struct stream *s, const struct pl
     x->output_limit = plan->output_limit;
     x->grace_ms = plan->grace_ms;
     ev_init(&x->kick, on_kick);
-    ev_timer_init(&x->drain, on_kick, DRAIN_SECONDS, 0.0);
+    ev_init(&x->drain, on_kick);
     ev_timer_init(&x->limit, on_limit, (double)plan->timeout_ms / 1e3, 0.0);
     x->kick.data = x->drain.data = x->limit.data = x;
     x->next = set->first;
@@ -527,31 +444,48 @@ static struct exec *make(struct exec_set *set, struct stream *s, const struct pl
     return x;
 }
 
-static int open_planned(struct exec_set *set, struct stream *s, const struct plan *plan,
-                        struct stream *err, struct error *e)
+static int start(struct exec *x, const struct plan *plan, struct launch *launch, struct error *e)
 {
-    struct ends ends;
-    struct exec *x = NULL;
-    int result = open_ends(plan, &ends, e);
+    const struct exec_options *options = &x->set->options;
+    int result;
 
+    x->since = linux_ticks();
+    x->began = clock_now_us();
+    result = launch_start(plan, options->umask, options->files, launch, e);
     if (result != 0) {
         return result;
     }
-    x = make(set, s, plan);
-    if (x == NULL) {
-        result = errors_set(e, -E_NOMEM, "%s", plan->argv[0]);
-        goto out;
+    x->pid = launch->pid;
+    x->child = reap_watch(options->reap, x->pid, on_exited, x);
+    if (x->child == NULL) {
+        (void)kill(-x->pid, SIGKILL);
+        return errors_set(e, -E_NOMEM, "%s", plan->argv[0]);
     }
-    result = start(x, plan, &ends, e);
+    return 0;
+}
+
+static int open_planned(struct exec_set *set, struct stream *s, const struct plan *plan,
+                        struct stream *err, struct error *e)
+{
+    struct launch launch = {.in = -1, .out = -1, .err = -1};
+    struct exec *x = make(set, s, plan);
+    int result;
+
+    if (x == NULL) {
+        return errors_set(e, -E_NOMEM, "%s", plan->argv[0]);
+    }
+    result = start(x, plan, &launch, e);
     if (result != 0) {
-        goto out;
+        launch_close(&launch);
+        exec_free(x);
+        return result;
     }
     stream_accept(s, &out_handler, x);
     if (err != NULL) {
         x->err.s = err;
         stream_set_handler(err, &err_handler, x);
     }
-    if (connect_pumps(x, plan, &ends) != 0) {
+    if (connect_pumps(x, &launch) != 0) {
         begin_end(x, "out of memory");
         x->over_limit = 1; /* both outputs end */
         kick(x);
@@ -560,12 +494,7 @@ static int open_planned(struct exec_set *set, struct stream *s, const struct pla
         ev_now_update(set->options.loop);
         ev_timer_start(set->options.loop, &x->limit);
     }
-out:
-    close_ends(&ends);
-    if (result != 0) {
-        exec_free(x);
-    }
-    return result;
+    return 0;
 }
 
 int exec_open(struct agent *a, struct stream *s, const struct value *args, struct error *e)

@@ -1,4 +1,5 @@
-/* The service `exec`: one command, its streams, its end.  PROTOCOL.md tells arguments and result. */
+/* The service `exec`: one command, its streams, its end.  PROTOCOL.md tells arguments and result.
+ */
 #ifndef GRAPNEL_AGENT_EXEC_H
 #define GRAPNEL_AGENT_EXEC_H
 

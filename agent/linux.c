@@ -53,8 +53,7 @@ int linux_subreaper(void)
 
 int linux_parent_death(int signal)
 {
-    return prctl(PR_SET_PDEATHSIG, (unsigned long)signal, 0UL, 0UL, 0UL) == 0 ? 0
-                                                                              : -E_UNSUPPORTED;
+    return prctl(PR_SET_PDEATHSIG, (unsigned long)signal, 0UL, 0UL, 0UL) == 0 ? 0 : -E_UNSUPPORTED;
 }
 
 static void close_listed(DIR *d, int first)

@@ -194,13 +194,12 @@ static int env_set(const struct value *set, size_t i, struct plan *plan, struct 
     return 0;
 }
 
-static int read_env(const struct value *args, char *const *base, struct plan *plan,
-                    struct error *e)
+static int read_env(const struct value *args, char *const *base, struct plan *plan, struct error *e)
 {
     const struct value *set = values_get(args, "env");
     const struct value *unset = values_get(args, "unset");
-    int result = env_start(base, values_count(set), values_as_bool(values_get(args, "clean"), 0),
-                           plan);
+    int result =
+        env_start(base, values_count(set), values_as_bool(values_get(args, "clean"), 0), plan);
 
     if (result != 0) {
         return result;

@@ -13,9 +13,9 @@ struct plan {
     char **envp; /* NULL at its end */
     char *cwd;   /* or NULL */
     int with_stdin;
-    int merge;            /* stderr goes where stdout goes */
-    uint32_t stderr_id;   /* stream that gets stderr; 0: none */
-    uint64_t timeout_ms;  /* 0: none */
+    int merge;             /* stderr goes where stdout goes */
+    uint32_t stderr_id;    /* stream that gets stderr; 0: none */
+    uint64_t timeout_ms;   /* 0: none */
     uint64_t output_limit; /* bytes of stdout and stderr together; 0: none */
     unsigned grace_ms;
     /* private */

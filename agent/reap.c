@@ -352,8 +352,8 @@ static void on_child(struct ev_loop *loop, ev_signal *w, int events)
 
 /* ---- endings ---- */
 
-static struct reap_ending *start(struct reap *r, pid_t leader, unsigned grace_ms,
-                                 reap_ended *ended, void *arg)
+static struct reap_ending *start(struct reap *r, pid_t leader, unsigned grace_ms, reap_ended *ended,
+                                 void *arg)
 {
     struct reap_ending *e = calloc(1, sizeof *e);
 

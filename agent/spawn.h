@@ -8,18 +8,18 @@
 #include "proto/errors.h"
 
 struct spawn_program {
-    char *const *argv;           /* NULL at its end; at least one */
-    char *const *envp;           /* NULL at its end; its PATH is searched for argv[0] */
-    const char *cwd;             /* NULL: where the agent is */
-    int in, out, err;            /* become its 0, 1 and 2; stay open here */
+    char *const *argv; /* NULL at its end; at least one */
+    char *const *envp; /* NULL at its end; its PATH is searched for argv[0] */
+    const char *cwd;   /* NULL: where the agent is */
+    int in, out, err;  /* become its 0, 1 and 2; stay open here */
     mode_t umask;
-    const struct rlimit *files;  /* its limit of descriptors; NULL: the agent's */
+    const struct rlimit *files; /* its limit of descriptors; NULL: the agent's */
 };
 
 /* Starts the program as leader of a session of its own, with all signals at their defaults, and
  * returns when it runs or has failed.  0 with *pid, a child that must be waited for; or
- * -E_NO_COMMAND, -E_NOT_EXECUTABLE, -E_CWD, -E_DESCRIPTORS, -E_NOMEM, -E_SYSTEM with *e filled: then
- * there is no child. */
+ * -E_NO_COMMAND, -E_NOT_EXECUTABLE, -E_CWD, -E_DESCRIPTORS, -E_NOMEM, -E_SYSTEM with *e filled:
+ * then there is no child. */
 int spawn_start(const struct spawn_program *program, pid_t *pid, struct error *e);
 
 #endif

@@ -25,10 +25,13 @@
  * `head` that is missing is replaced by a dd that reads byte by byte: slow, but it reads exactly.
  */
 static const char script[] =
-    "n=%s; m=$(umask); umask 077; u=$(uname -sm); echo \"@grap\"\"nel $n sys $u\"; "
+    "n=%s; m=$(umask); umask 077; u=$(uname -sm 2>/dev/null || echo unknown); "
+    "echo \"@grap\"\"nel $n sys $u\"; "
     "f() { echo \"@grap\"\"nel $n fail $*\"; exit 1; }; "
+    "c() { command -v $1 >/dev/null 2>&1; }; "
+    "for t in uname mkdir chmod rm; do c $t || f tool $t; done; "
     "[ \"$u\" = \"%s\" ] || f arch; "
-    "command -v head >/dev/null 2>&1 || head() { dd bs=1 count=$2 2>/dev/null; }; "
+    "c head || { c dd || f tool head; head() { dd bs=1 count=$2 2>/dev/null; }; }; "
     "%s"
     "q() { rm -rf \"$d\" \"$e\"; }; trap q EXIT; trap \"exit 1\" HUP INT TERM; "
     "d=; e=; p=; i=0; "
@@ -44,8 +47,8 @@ static const char script[] =
     "[ \"$d\" = \"$e\" ] || rm -rf \"$e\"; "
     "done; [ -n \"$p\" ] && f noexec; f notemp";
 
-/* Whether the agent can be unpacked is asked before anything is read from stdin. */
-static const char need_gzip[] = "command -v gzip >/dev/null 2>&1 || f gzip; ";
+/* What unpacks the agent is looked for before anything is read from stdin. */
+static const char need_gzip[] = "c gzip || f gzip; ", need_cat[] = "c cat || f tool gzip; ";
 
 enum state { NOISE, WAITING, STARTED, ENDED };
 
@@ -53,8 +56,7 @@ struct bootstrap {
     struct bootstrap_options options;
     char nonce[2 * NONCE_SIZE + 1];
     char *command;
-    uint8_t *payload;
-    size_t payload_size;
+    uint8_t *plain; /* the agent, where it is sent unpacked */
     enum state state;
     struct wire_buf text; /* not understood yet */
     size_t noise;         /* bytes before the first status line */
@@ -74,32 +76,29 @@ static int user_name_is_plain(const char *user)
                user, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == '\0';
 }
 
+static size_t agent_size(const struct bootstrap *b)
+{
+    return b->options.plain ? b->options.agent->plain_size : b->options.agent->packed_size;
+}
+
+/* The packed agent is not copied: hundreds of connections would hold it hundreds of times. */
 static int make_payload(struct bootstrap *b, struct error *e)
 {
-    const struct agents_binary *agent = b->options.agent;
-    size_t size = b->options.plain ? agent->plain_size : agent->packed_size;
-    uint8_t *plain = NULL;
-
-    if (b->options.plain && (plain = agents_unpack(agent, e)) == NULL)
+    if (b->options.plain && (b->plain = agents_unpack(b->options.agent, e)) == NULL)
         return -E_AGENT_TAMPERED;
-    b->payload_size = size + BOOTSTRAP_PADDING;
-    b->payload = calloc(1, b->payload_size);
-    if (b->payload)
-        memcpy(b->payload, plain ? plain : agent->packed, size);
-    free(plain);
-    return b->payload ? 0 : errors_set(e, -E_NOMEM, "the agent's copy");
+    return 0;
 }
 
 static int make_command(struct bootstrap *b, struct error *e)
 {
     const struct bootstrap_options *o = &b->options;
-    size_t size = o->plain ? o->agent->plain_size : o->agent->packed_size;
+    size_t size = agent_size(b);
     char *body = NULL, sudo[80] = "";
     int n;
 
     if (o->sudo_user)
         snprintf(sudo, sizeof sudo, "sudo -n -H -u %s -- ", *o->sudo_user ? o->sudo_user : "root");
-    n = asprintf(&body, script, b->nonce, o->agent->uname, o->plain ? "" : need_gzip, o->skip, size,
+    n = asprintf(&body, script, b->nonce, o->agent->uname, o->plain ? need_cat : need_gzip, o->skip, size,
                  o->plain ? "cat" : "gzip -dc", o->agent->hash_hex);
     if (n >= 0 && asprintf(&b->command, "exec %s/bin/sh -c '%s'", sudo, body) < 0)
         b->command = NULL;
@@ -138,7 +137,7 @@ void bootstrap_free(struct bootstrap *b)
         return;
     wire_free(&b->text);
     free(b->command);
-    free(b->payload);
+    free(b->plain);
     free(b);
 }
 
@@ -147,10 +146,22 @@ const char *bootstrap_command(const struct bootstrap *b)
     return b->command;
 }
 
-const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t *n)
+size_t bootstrap_payload_size(const struct bootstrap *b)
 {
-    *n = b->payload_size;
-    return b->payload;
+    return agent_size(b) + BOOTSTRAP_PADDING;
+}
+
+const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t at, size_t *n)
+{
+    static const uint8_t padding[BOOTSTRAP_PADDING];
+    size_t size = agent_size(b);
+
+    if (at < size) {
+        *n = size - at;
+        return (b->plain ? b->plain : b->options.agent->packed) + at;
+    }
+    *n = bootstrap_payload_size(b) - at;
+    return padding + (at - size);
 }
 
 int bootstrap_shell_runs(const struct bootstrap *b)
@@ -266,7 +277,9 @@ static enum bootstrap_result judge_failure(struct bootstrap *b, struct error *e)
     b->state = ENDED;
     if (strcmp(why, "arch") == 0 || strcmp(why, "gzip") == 0 || strncmp(why, "space", 5) == 0)
         return BOOTSTRAP_AGAIN;
-    if (strcmp(why, "noexec") == 0)
+    if (strncmp(why, "tool ", 5) == 0)
+        errors_set(e, -E_NO_TOOL, "%s", why + 5);
+    else if (strcmp(why, "noexec") == 0)
         errors_set(e, -E_NO_EXEC,
                    "tried $TMPDIR, /tmp, /var/tmp, /dev/shm, $XDG_RUNTIME_DIR, $HOME");
     else if (strcmp(why, "notemp") == 0 && b->options.skip)

@@ -32,10 +32,12 @@ struct bootstrap_options {
 struct bootstrap *bootstrap_new(const struct bootstrap_options *options, struct error *e);
 void bootstrap_free(struct bootstrap *b);
 
-/* The command text for the login shell, and what to send to its stdin ahead of the link's bytes
- * (the agent and the padding).  They live as long as b. */
+/* The command text for the login shell, and what to send to its stdin ahead of the link's bytes:
+ * the agent and the padding, bootstrap_payload_size bytes.  bootstrap_payload gives those from byte
+ * `at` on, as far as they lie in one piece (*n is 0 at the end only).  All live as long as b. */
 const char *bootstrap_command(const struct bootstrap *b);
-const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t *n);
+size_t bootstrap_payload_size(const struct bootstrap *b);
+const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t at, size_t *n);
 
 enum bootstrap_result {
     BOOTSTRAP_MORE,    /* feed it more */

@@ -27,7 +27,7 @@ struct grapnel_server {
     struct link *link;
     struct wire_buf early; /* all that was sent of the link until HELLO, for another attempt */
     size_t payload_sent, early_sent;
-    int dirty, can_write, again, started, greeted, closed, one_shot;
+    int dirty, can_write, paused, again, started, greeted, closed, one_shot;
     int64_t timeout_ms;
     int attempts;
     void (*phase)(void *arg, const char *phase, const char *note, int64_t elapsed_us);
@@ -185,20 +185,21 @@ static int give(struct grapnel_server *s, const uint8_t *bytes, size_t n, size_t
 static int flush_payload(struct grapnel_server *s)
 {
     size_t n, done;
-    const uint8_t *payload;
 
     if (!s->boot)
         return 1;
     if (route_typed(s->route) && !bootstrap_shell_runs(s->boot))
         return 0; /* a shell that reads its commands from stdin may read ahead */
-    payload = bootstrap_payload(s->boot, &n);
-    if (s->payload_sent == n)
-        return 1;
     if (s->payload_sent == 0)
         tell_phase(s, "deploy", s->boot_options.agent->name);
-    give(s, payload + s->payload_sent, n - s->payload_sent, &done);
-    s->payload_sent += done;
-    return s->payload_sent == n;
+    do {
+        const uint8_t *piece = bootstrap_payload(s->boot, s->payload_sent, &n);
+        if (n == 0)
+            return 1;
+        give(s, piece, n, &done);
+        s->payload_sent += done;
+    } while (s->can_write);
+    return 0;
 }
 
 static int flush_early(struct grapnel_server *s)
@@ -243,6 +244,10 @@ static void flush(struct grapnel_server *s)
         return;
     if (flush_payload(s) && s->can_write && flush_early(s) && s->can_write)
         flush_link(s);
+    if (s->paused && !link_congested(s->link)) {
+        s->paused = 0;
+        transport_pause(s->transport, 0);
+    }
 }
 
 void connection_flush_all(struct grapnel *g)
@@ -308,10 +313,12 @@ static void on_input(void *arg, const uint8_t *bytes, size_t n)
     }
     if (!s->started)
         return;
-    if (link_input(s->link, bytes + used, n - used, context_now()) < 0)
+    if (link_input(s->link, bytes + used, n - used, context_now()) < 0) {
         end(s, link_error(s->link));
-    else if (link_congested(s->link))
+    } else if (link_congested(s->link) && !s->paused) {
+        s->paused = 1;
         transport_pause(s->transport, 1);
+    }
 }
 
 static void on_diagnostics(void *arg, const uint8_t *bytes, size_t n)
@@ -755,7 +762,7 @@ void grapnel_server_info(struct grapnel_server *s, struct grapnel_server_info *i
     if (s->transport)
         line = transport_counters(s->transport);
     if (s->boot)
-        bootstrap_payload(s->boot, &payload);
+        payload = bootstrap_payload_size(s->boot);
     *info = (struct grapnel_server_info){
         .target = connection_target(s),
         .transport = s->transport ? transport_name(s->transport) : "",

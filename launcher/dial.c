@@ -43,6 +43,7 @@ struct dial {
     size_t count, next;
     ev_timer deadline, stagger, begin;
     int finished;
+    int calling, doomed; /* within `trying`; freed there */
 };
 
 size_t dial_order(const struct addrinfo *list, const struct addrinfo **order, size_t n)
@@ -222,7 +223,8 @@ static void describe(const struct addrinfo *a, char *note)
     snprintf(note, DIAL_NOTE_MAX, "%s port %s", host, port);
 }
 
-/* Begins attempts until one is under way.  The end is `fail` when none is left. */
+/* Begins attempts until one is under way.  The end is `fail` when none is left.  d may be gone
+ * afterwards. */
 static void try_next(struct dial *d)
 {
     while (d->next < d->count) {
@@ -230,8 +232,15 @@ static void try_next(struct dial *d)
 
         describe(d->order[d->next++], a->note);
         a->begun = 1;
-        if (d->o.trying)
+        if (d->o.trying) {
+            d->calling = 1;
             d->o.trying(d->o.arg, a->note);
+            d->calling = 0;
+        }
+        if (d->doomed) {
+            dial_free(d);
+            return;
+        }
         a->fd = open_socket(d, d->order[d->next - 1], &a->error);
         if (a->fd < 0)
             continue;
@@ -413,6 +422,10 @@ void dial_free(struct dial *d)
 {
     if (!d)
         return;
+    if (d->calling) {
+        d->doomed = 1;
+        return;
+    }
     ev_timer_stop(d->o.loop, &d->deadline);
     ev_timer_stop(d->o.loop, &d->stagger);
     ev_timer_stop(d->o.loop, &d->begin);

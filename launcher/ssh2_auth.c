@@ -37,7 +37,8 @@ struct ssh2_auth {
     char *allowed;     /* the server's list; NULL: not known (any more) */
 
     enum ssh2_auth_haste haste;
-    int decided;
+    int decided; /* a signature was sent */
+    int blind;   /* ... before the server had said that it takes the key */
 
     unsigned prompts[METHODS]; /* how often each was tried */
     int given_up[METHODS];
@@ -108,6 +109,20 @@ static void set_order(struct ssh2_auth *a)
     }
 }
 
+static void on_enter(void *arg)
+{
+    struct ssh2_auth *a = arg;
+
+    a->o.enter(a->o.arg);
+}
+
+static void on_leave(void *arg)
+{
+    struct ssh2_auth *a = arg;
+
+    a->o.leave(a->o.arg);
+}
+
 static void on_identities(void *arg)
 {
     struct ssh2_auth *a = arg;
@@ -130,6 +145,8 @@ struct ssh2_auth *ssh2_auth_new(const struct ssh2_auth_options *options)
                                         .keys = options->keys,
                                         .interactive = options->interactive,
                                         .wake = on_identities,
+                                        .enter = on_enter,
+                                        .leave = on_leave,
                                         .trace = on_trace,
                                         .arg = a};
 
@@ -280,13 +297,22 @@ static int fits(struct ssh2_auth *a, enum method m)
     return a->possible && a->prompts[m] < limit_of(a, m);
 }
 
+static void on_prompt(void *arg)
+{
+    struct ssh2_auth *a = arg;
+
+    a->o.enter(a->o.arg);
+    a->o.wake(a->o.arg);
+    a->o.leave(a->o.arg);
+}
+
 static int begin_prompt(struct ssh2_auth *a, enum method m, struct error *e)
 {
     struct ssh2_prompt_options o = {.blocking = a->o.blocking,
                                     .config = a->o.config,
                                     .interactive = a->o.interactive,
-                                    .wake = a->o.wake,
-                                    .arg = a->o.arg};
+                                    .wake = on_prompt,
+                                    .arg = a};
 
     a->o.note(a->o.arg, method_names[m]);
     if (m == KBDINT)
@@ -356,12 +382,14 @@ static int list_step(struct ssh2_auth *a, struct error *e)
         return errors_set(e, -E_NOMEM, "%s", "");
     trace(a, 2, "the server allows %s", a->allowed);
     if (a->haste != SSH2_AUTH_PATIENT && a->decided) {
-        /* What was sent behind the login is lost: unless nothing is left to try, start over.  A
-         * server that wants no key any more has taken this one as the first of several steps. */
-        if (!in_list(a->allowed, "publickey"))
+        /* What was sent behind the signature is lost.  A server that takes the key but not the
+         * login wants more than this one step: it is to be repeated, patiently. */
+        if (!a->blind || ssh2_pipeline_key_accepted(a->session)) {
             ssh2_identities_untry(a->ids);
+            a->keys_tried--;
+        }
         for (size_t i = 0; i < a->order_n; i++) {
-            if (fits(a, a->order[i]) || !in_list(a->allowed, "publickey"))
+            if (fits(a, a->order[i]) || (a->order[i] == PUBLICKEY && ssh2_identities_left(a->ids)))
                 return SSH2_AUTH_RESTART;
         }
     }
@@ -386,7 +414,9 @@ static int key_step(struct ssh2_auth *a)
     a->o.note(a->o.arg, note);
     a->keys_tried++;
     a->state = OFFER;
-    if (a->haste == SSH2_AUTH_BLIND && a->keys_tried == 1 && ssh2_identities_sure(a->ids) && ssh2_pipeline_expect_key(a->session) < 0)
+    a->blind =
+        a->haste == SSH2_AUTH_BLIND && a->keys_tried == 1 && ssh2_identities_sure(a->ids);
+    if (a->blind && ssh2_pipeline_expect_key(a->session) < 0)
         return -E_NOMEM;
     return SSH2_AUTH_DONE;
 }

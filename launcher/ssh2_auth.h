@@ -24,7 +24,9 @@ struct ssh2_auth_options {
     const struct sshconfig *config;
     struct keyring *keys;
     int interactive;
-    void (*wake)(void *arg); /* call ssh2_auth_step; runs from the loop */
+    void (*wake)(void *arg);  /* call ssh2_auth_step; runs from the loop */
+    void (*enter)(void *arg); /* around all callbacks that run from the loop: it may be freed in */
+    void (*leave)(void *arg); /* `leave` only */
     void (*trace)(void *arg, int level, const char *text);
     void (*note)(void *arg, const char *text); /* "publickey ssh-ed25519 ...": is being tried */
     void *arg;

@@ -2,15 +2,22 @@
  *
  * libssh2 1.11.1 carries ChaCha20 and Poly1305 in portable C, and spends four fifths of its time in
  * them; libsodium's use the processor's vector units and take a third of that.  Its static library
- * reaches them through the three functions below, which are not in its header.  Where they are
- * defined here the linker does not take libssh2's own; with a shared libssh2 they are of no effect.
+ * reaches them through the three functions below, which are not in its header: the Makefile leaves
+ * its own out where these are defined.  With a shared libssh2 they are of no effect.
  * Names and types are therefore not ours to choose. */
+#include "launcher/ssh2_chacha.h"
+
 #include <libssh2.h>
 #include <sodium.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "proto/wire.h"
+
+int ssh2_chacha_prepare(void)
+{
+    return sodium_init() < 0 ? -1 : 0;
+}
 
 #if LIBSSH2_VERSION_NUM == 0x010b01
 

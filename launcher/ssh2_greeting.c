@@ -18,6 +18,7 @@ struct ssh2_greeting {
     size_t first_n;
     size_t lines, bytes;
     char version[SSH2_GREETING_TEXT_MAX];
+    int has_version;
     size_t line_n; /* bytes of the line that is being read, kept in `version` */
     struct wire_buf packet;
     char *names[SSH2_GREETING_LISTS];
@@ -59,6 +60,7 @@ static int line_byte(struct ssh2_greeting *g, uint8_t byte)
     g->version[g->line_n] = '\0';
     if (g->line_n > 4 && memcmp(g->version, "SSH-", 4) == 0) {
         g->state = PACKETS;
+        g->has_version = 1;
         return 0;
     }
     g->line_n = 0;
@@ -182,7 +184,7 @@ int ssh2_greeting_feed(struct ssh2_greeting *g, const uint8_t *bytes, size_t n)
 
 const char *ssh2_greeting_version(const struct ssh2_greeting *g)
 {
-    return g->state == PACKETS || g->state == BEHIND ? g->version : "";
+    return g->has_version ? g->version : "";
 }
 
 const uint8_t *ssh2_greeting_first(const struct ssh2_greeting *g, size_t *n)

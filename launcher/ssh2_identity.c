@@ -280,9 +280,11 @@ static void on_agent(struct ev_loop *loop, ev_io *w, int revents)
 
     (void)loop;
     (void)revents;
+    ids->o.enter(ids->o.arg);
     agent_step(ids);
     if (!ids->listing && ids->signing != WAITING)
         ids->o.wake(ids->o.arg);
+    ids->o.leave(ids->o.arg);
 }
 
 static void on_agent_late(struct ev_loop *loop, ev_timer *w, int revents)
@@ -291,10 +293,12 @@ static void on_agent_late(struct ev_loop *loop, ev_timer *w, int revents)
 
     (void)loop;
     (void)revents;
+    ids->o.enter(ids->o.arg);
     trace(ids, 1, "the agent did not answer within %d s and is not used", AGENT_PATIENCE);
     agent_close(ids);
     complete(ids);
     ids->o.wake(ids->o.arg);
+    ids->o.leave(ids->o.arg);
 }
 
 static void agent_start(struct ssh2_identities *ids)
@@ -395,6 +399,7 @@ static void on_unlocked(void *arg, int code, const struct error *e)
     struct ssh2_identities *ids = arg;
 
     ids->wait = NULL;
+    ids->o.enter(ids->o.arg);
     if (code < 0) {
         ids->failure = *e;
         trace(ids, 1, "key %s stays locked: %s (%s)", ssh2_identities_label(ids), errors_text(code),
@@ -402,6 +407,7 @@ static void on_unlocked(void *arg, int code, const struct error *e)
     }
     ids->signing = code < 0 ? FAILED : IDLE;
     ids->o.wake(ids->o.arg);
+    ids->o.leave(ids->o.arg);
 }
 
 /* Asks for the present key's passphrase.  0: it is being asked for. */

@@ -26,6 +26,9 @@ struct ssh2_identity_options {
     int interactive; /* a person may be asked for a passphrase */
     /* What was waited for has happened: ask again.  Runs from the loop. */
     void (*wake)(void *arg);
+    /* Around all callbacks that run from the loop: these may free everything in `leave` only. */
+    void (*enter)(void *arg);
+    void (*leave)(void *arg);
     void (*trace)(void *arg, int level, const char *text);
     void *arg;
 };

@@ -86,6 +86,11 @@ int ssh2_pipeline_exec_answer(struct ssh2_session *s)
     return take(s, MSG_CHANNEL_FAILURE, first_channel, 4) ? -1 : 0;
 }
 
+int ssh2_pipeline_key_accepted(struct ssh2_session *s)
+{
+    return take(s, MSG_USERAUTH_PK_OK, NULL, 0);
+}
+
 void ssh2_pipeline_clean(struct ssh2_session *s)
 {
     if (!ssh2_pipeline_available())

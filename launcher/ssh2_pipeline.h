@@ -26,6 +26,9 @@ int ssh2_pipeline_exec(struct ssh2_session *s, const char *command);
 /* Its answer, after something was read: 1 accepted, -1 refused, 0 not there yet. */
 int ssh2_pipeline_exec_answer(struct ssh2_session *s);
 
+/* After a login that failed so: the server did say that it takes the key. */
+int ssh2_pipeline_key_accepted(struct ssh2_session *s);
+
 /* Takes answers that nobody waits for out of the queue, after a login. */
 void ssh2_pipeline_clean(struct ssh2_session *s);
 

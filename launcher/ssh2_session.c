@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "launcher/safetext.h"
+#include "launcher/ssh2_chacha.h"
 #include "proto/wire.h"
 
 enum {
@@ -51,8 +51,7 @@ static int once_result;
 
 static void prepare(void)
 {
-    /* libsodium chooses its fastest code here (ssh2_chacha). */
-    once_result = sodium_init() < 0 ? -1 : libssh2_init(0);
+    once_result = ssh2_chacha_prepare() < 0 ? -1 : libssh2_init(0);
 }
 
 int ssh2_session_prepare(void)

@@ -5,6 +5,8 @@
 
 #include "launcher/sshconfig_impl.h"
 
+#define LISTS_MAX 4096 /* lines of appending keywords that apply to one host */
+
 /* Whether lines count, for each file that is being read. */
 struct level {
     unsigned char active;
@@ -103,6 +105,9 @@ static int append(struct sshconfig_picked *p, const struct sshconfig_directive *
     for (size_t i = 0; i < p->lists_count && d->key != KEY_SENDENV; i++)
         if (p->lists[i] == d)
             return 0;
+    if (p->lists_count >= LISTS_MAX)
+        return errors_set(e, -E_LIMIT, "%s:%zu: more than %d such lines for one host", d->file,
+                          d->line, LISTS_MAX);
     if (p->lists_count == p->lists_size) {
         size_t size = p->lists_size == 0 ? 16 : p->lists_size * 2;
         const struct sshconfig_directive **lists = realloc(p->lists, size * sizeof *lists);

@@ -115,7 +115,7 @@ static void fail(struct ssh2 *t, const struct error *e)
 
 static void kick(struct ssh2 *t)
 {
-    if (t->stage == FAILED || ev_is_active(&t->kick))
+    if (t->stage == FAILED || t->doomed || ev_is_active(&t->kick))
         return;
     ev_timer_set(&t->kick, 0, 0);
     ev_timer_start(t->o.loop, &t->kick);
@@ -162,13 +162,11 @@ static void enter(struct ssh2 *t)
     t->depth++;
 }
 
-/* True when the transport is gone. */
-static int leave(struct ssh2 *t)
+/* The transport may be gone then. */
+static void leave(struct ssh2 *t)
 {
-    if (--t->depth || !t->doomed)
-        return 0;
-    release(t);
-    return 1;
+    if (--t->depth == 0 && t->doomed)
+        release(t);
 }
 
 /* ---- connecting ---- */
@@ -416,17 +414,23 @@ static void on_auth_note(void *arg, const char *text)
 {
     struct ssh2 *t = arg;
 
-    trace(t, 1, "trying %s", text);
     snprintf(t->login, sizeof t->login, "%s", text);
+    trace(t, 1, "trying %s", text);
+}
+
+static void on_auth_enter(void *arg)
+{
+    enter(arg);
+}
+
+static void on_auth_leave(void *arg)
+{
+    leave(arg);
 }
 
 static void on_auth_wake(void *arg)
 {
-    struct ssh2 *t = arg;
-
-    enter(t);
-    drive(t);
-    leave(t);
+    drive(arg);
 }
 
 static int step_open(struct ssh2 *t, struct error *e)
@@ -794,14 +798,32 @@ static void on_begin(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct ssh2 *t = w->data;
     struct error e = {0};
+    struct ssh2_auth_options auth = {.loop = t->o.loop,
+                                     .blocking = t->o.blocking,
+                                     .config = t->o.config,
+                                     .keys = t->o.keys,
+                                     .interactive = t->o.interactive,
+                                     .enter = on_auth_enter,
+                                     .leave = on_auth_leave,
+                                     .wake = on_auth_wake,
+                                     .trace = on_auth_trace,
+                                     .note = on_auth_note,
+                                     .arg = t};
 
     (void)loop;
     (void)revents;
     enter(t);
     ev_set_cb(&t->kick, on_kick);
     phase(t, PHASE_RESOLVE, "");
-    if (!t->doomed && begin_dial(t, &e) < 0)
+    if (!t->doomed && begin_dial(t, &e) < 0) {
         fail(t, &e);
+    } else if (!t->doomed) {
+        t->auth = ssh2_auth_new(&auth);
+        if (!t->auth) {
+            errors_set(&e, -E_NOMEM, "%s", "");
+            fail(t, &e);
+        }
+    }
     leave(t);
 }
 
@@ -830,15 +852,6 @@ static int open_known_hosts(struct ssh2 *t, struct error *e)
 
 static int begin(struct ssh2 *t, struct error *e)
 {
-    struct ssh2_auth_options auth = {.loop = t->o.loop,
-                                     .blocking = t->o.blocking,
-                                     .config = t->o.config,
-                                     .keys = t->o.keys,
-                                     .interactive = t->o.interactive,
-                                     .wake = on_auth_wake,
-                                     .trace = on_auth_trace,
-                                     .note = on_auth_note,
-                                     .arg = t};
     char why[300];
     int code;
 
@@ -850,9 +863,6 @@ static int begin(struct ssh2 *t, struct error *e)
     code = open_known_hosts(t, e);
     if (code < 0)
         return code;
-    t->auth = ssh2_auth_new(&auth);
-    if (!t->auth)
-        return errors_set(e, -E_NOMEM, "%s", "");
     ev_timer_set(&t->kick, 0, 0);
     ev_timer_start(t->o.loop, &t->kick);
     return 0;

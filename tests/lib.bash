@@ -100,6 +100,18 @@ serve() {
     port=$(head -n 1 "$T/$name.out")
 }
 
+# scene <<'SCRIPT': what the account `scene` finds when it logs in: the script runs as root in a mount
+# namespace of that session's own, then the session goes on as the account `plain`. It may set
+# PATH, HOME, TMPDIR (exported), and SHELL_BEFORE to a command that runs the shell.
+scene() {
+    need_world
+    {
+        echo 'set -e; export HOME=/home/plain USER=plain LOGNAME=plain; cd "$HOME"'
+        cat
+        echo 'exec /usr/bin/setpriv --reuid=5023 --regid=5023 --clear-groups $SHELL_BEFORE /bin/sh "$@"'
+    } >"$SSHD_TEMP/home/.scene"
+}
+
 # ---- waiting for events ----
 
 # within SECONDS COMMAND...: repeats it until it succeeds; fails when it has not by then.

@@ -124,8 +124,8 @@ static int set_text(struct reader *r, const struct options_entry *entry, const c
     case OPTIONS_LIST:
         return list_add(list, value, r->error);
     case OPTIONS_PORT:
-        if (!*value || strspn(value, "0123456789") != strlen(value) || strlen(value) > 5 ||
-            (*number = atoi(value)) < 1 || *number > 65535)
+        *number = strspn(value, "0123456789") == strlen(value) ? strtol(value, NULL, 10) : 0;
+        if (*number < 1 || *number > 65535)
             return say_fail(r->error, "ARGUMENT", "%s needs a port from 1 to 65535, not '%s'",
                             shown, value);
         return 0;
@@ -181,12 +181,12 @@ static int read_long(struct reader *r, const char *word)
     const char *name = word + 2, *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     const struct options_entry *entry = options_by_name(name, n);
-    char shown[64] = "--";
+    char shown[64];
     int used, rc;
 
     if (!entry)
         return unknown_option(r, name, n);
-    strcat(shown, entry->name);
+    snprintf(shown, sizeof shown, "--%s", entry->name);
     rc = set_option(r, entry, shown, equals ? equals + 1 : NULL, &used);
     if (rc == 0 && equals && !used)
         return say_fail(r->error, "ARGUMENT", "%s takes no argument", shown);

@@ -1,5 +1,6 @@
 #include "launcher/cli/reach.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,10 +63,10 @@ struct grapnel *reach_context(struct reach_trace *t, struct grapnel_error *error
 static void drop_echo(struct reach *d, const char *name, const char *note)
 {
     struct reach_phase *p = last(d);
-    size_t n = strlen(name);
+    char echo[2 * sizeof p->note], cut[sizeof p->note];
 
-    if (p && !p->name && !strncmp(p->note, name, n) && !strncmp(p->note + n, ": ", 2) &&
-        !strncmp(p->note + n + 2, note, strlen(p->note + n + 2)))
+    snprintf(echo, sizeof echo, "%s: %s", name, note);
+    if (p && !p->name && !strcmp(p->note, say_safe(cut, sizeof cut, echo)))
         atomic_fetch_sub(&d->count, 1);
 }
 

@@ -10,7 +10,8 @@
 
 /* Needs nothing but a POSIX shell and ls; a host without /proc shows files, and processes that were
  * asked about.  A process that is about to end, and a folder from which an agent is just being
- * started, get a second to go away.  A zombie has ended: that init has not noticed is not ours. */
+ * started, get a second to go away.  Such folders are named by 32 hexadecimal digits.  A zombie has
+ * ended: that init has not noticed is not ours. */
 static const char script[] =
     "field() { [ -r /proc/$1/status ] || return; while read -r k v r; do\n"
     "  [ \"$k\" = \"$2\" ] && echo \"$v\"; done </proc/$1/status; }\n"
@@ -37,6 +38,9 @@ static const char script[] =
     "    case $seen in *:\"$d\":*) continue;; esac\n"
     "    seen=$seen$d:\n"
     "    for f in \"$d\"/.grapnel-*; do\n"
+    "      n=${f##*/.grapnel-}\n"
+    "      case $n in *[!0-9a-f]*) continue;; esac\n"
+    "      [ ${#n} = 32 ] || continue\n"
     "      [ -e \"$f\" ] || [ -h \"$f\" ] || continue\n"
     "      [ -O \"$f\" ] && $1\n"
     "    done\n"

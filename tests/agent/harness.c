@@ -61,8 +61,7 @@ static void on_goodbye(void *arg, struct link *l, int code, const char *text)
     h->goodbye_code = code;
 }
 
-static void become_agent(const struct harness_options *o, const char *program, int line,
-                         int errors)
+static void become_agent(const struct harness_options *o, const char *program, int line, int errors)
 {
     char *argv[8] = {"agent", "stdio"};
 

@@ -99,7 +99,8 @@ START_TEST(good_and_held)
     ck_assert_str_eq(harness_text(&r), "delivered x\n");
     harness_free(&r);
     /* Nobody can change it, not even through its path. */
-    harness_do(h, &r, harness_argv("sh", "-c", "(echo no >>$0) 2>/dev/null || exit 9", first, NULL), 0);
+    harness_do(h, &r, harness_argv("sh", "-c", "(echo no >>$0) 2>/dev/null || exit 9", first, NULL),
+               0);
     ck_assert_int_eq(harness_int(&r, "status", -1), 9);
     harness_free(&r);
     deliver(h, &d, "", 0, sizeof script - 1, SCRIPT);

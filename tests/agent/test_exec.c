@@ -40,8 +40,8 @@ static struct value *pair(struct value *map, const char *name, const char *text)
 
 START_TEST(argv_is_exact)
 {
-    harness_do(h, &r, harness_argv("printf", "%s|", "a b", "", "'\"$x`*\\", "\x80\xff\n", "-n", NULL),
-               0);
+    harness_do(h, &r,
+               harness_argv("printf", "%s|", "a b", "", "'\"$x`*\\", "\x80\xff\n", "-n", NULL), 0);
     assert_ran();
     ck_assert_str_eq(harness_text(&r), "a b||'\"$x`*\\|\x80\xff\n|-n|");
     ck_assert_int_eq(r.out_eof, 1);
@@ -172,7 +172,11 @@ END_TEST
 
 START_TEST(not_found_by_path)
 {
-    harness_do(h, &r, harness_argv(_i == 0 ? "/no/such/command" : _i == 1 ? "" : "/dev/null/x", NULL),
+    harness_do(h, &r,
+               harness_argv(_i == 0   ? "/no/such/command"
+                            : _i == 1 ? ""
+                                      : "/dev/null/x",
+                            NULL),
                0);
     ck_assert_int_eq(r.code, -E_NO_COMMAND);
 }
@@ -499,8 +503,7 @@ START_TEST(usage_is_reported)
     ck_assert_int_ge(harness_int(&r, "wall_us", 0), 20000);
     ck_assert_int_ge(harness_int(&r, "user_us", -1) + harness_int(&r, "system_us", -1), 1000);
     ck_assert_int_ge(harness_int(&r, "max_rss", 0), 100 * 1024);
-    ck_assert_int_lt(harness_int(&r, "user_us", 0),
-                     harness_int(&r, "wall_us", 0) + 1000000);
+    ck_assert_int_lt(harness_int(&r, "user_us", 0), harness_int(&r, "wall_us", 0) + 1000000);
 }
 END_TEST
 
@@ -517,7 +520,7 @@ static struct value *stream_and(uint32_t id, const char *name)
     return args;
 }
 
-static const char *const forwarded[] = {"INT",  "TERM", "HUP",   "QUIT", "USR1",
+static const char *const forwarded[] = {"INT",  "TERM",  "HUP",  "QUIT", "USR1",
                                         "USR2", "WINCH", "KILL", "CONT", "STOP"};
 
 /* Trapped signals are told by the command; the others by what becomes of it. */
@@ -531,8 +534,10 @@ START_TEST(signals_are_forwarded)
     snprintf(line, sizeof line, "%s echo $$; while :; do read x; done",
              _i < 7 ? "trap 'echo got; exit 7' INT TERM HUP QUIT USR1 USR2 WINCH;" : "");
     if (_i < 7) {
-        snprintf(line, sizeof line, "trap 'echo got; exit 7' %s; echo $$; sleep 1000 & wait; "
-                                    "kill %%1; exit 7", name);
+        snprintf(line, sizeof line,
+                 "trap 'echo got; exit 7' %s; echo $$; sleep 1000 & wait; "
+                 "kill %%1; exit 7",
+                 name);
     } else {
         snprintf(line, sizeof line, "echo $$; exec sleep 1000");
     }
@@ -664,7 +669,8 @@ START_TEST(cancel_is_confirmed)
 {
     pid_t pids[HARNESS_STUBBORN_COUNT];
 
-    harness_run(h, &r, with_grace(harness_line(HARNESS_STUBBORN "wait; sleep 1000"), 100), HARNESS_STDERR);
+    harness_run(h, &r, with_grace(harness_line(HARNESS_STUBBORN "wait; sleep 1000"), 100),
+                HARNESS_STDERR);
     harness_stubborn(&r, pids);
     ck_assert_int_eq(harness_call(h, "cancel", stream_and(stream_id(r.s), NULL), NULL), 0);
     harness_finish(&r);
@@ -813,8 +819,8 @@ END_TEST
 
 START_TEST(facts)
 {
-    static const char *const texts[] = {"version", "system",   "release", "arch", "byte_order",
-                                        "hostname", "user",    "home",    "shell", "cwd"};
+    static const char *const texts[] = {"version",  "system", "release", "arch",  "byte_order",
+                                        "hostname", "user",   "home",    "shell", "cwd"};
     static const char *const numbers[] = {"word_bits", "pid", "cores", "memory"};
     struct value *map;
 

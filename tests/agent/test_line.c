@@ -142,17 +142,17 @@ START_TEST(bad_frames)
         uint8_t bytes[24];
         size_t n;
     } frames[] = {
-        {{0, 0, 0, 1, 77, 0, 0, 0}, 8},                               /* no such type */
-        {{0, 0, 0, 0, FRAME_PING, 0, 0, 3, 1, 2, 3}, 11},             /* too short */
+        {{0, 0, 0, 1, 77, 0, 0, 0}, 8},                                     /* no such type */
+        {{0, 0, 0, 0, FRAME_PING, 0, 0, 3, 1, 2, 3}, 11},                   /* too short */
         {{0, 0, 0, 0, FRAME_PING, 0xf0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8}, 16}, /* unknown flags */
-        {{0, 0, 0, 1, FRAME_PING, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8}, 16}, /* a stream's id */
-        {{0, 0, 0, 1, FRAME_OPEN, 0, 0, 5, 0, 0, 0, 0, 0xff}, 13},    /* malformed value */
+        {{0, 0, 0, 1, FRAME_PING, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8}, 16},    /* a stream's id */
+        {{0, 0, 0, 1, FRAME_OPEN, 0, 0, 5, 0, 0, 0, 0, 0xff}, 13},          /* malformed value */
         /* a text, an array and a map of 4 GiB */
         {{0, 0, 0, 1, FRAME_OPEN, 0, 0, 9, 0, 0, 0, 0, 0x7a, 0xff, 0xff, 0xff, 0xff}, 17},
         {{0, 0, 0, 1, FRAME_OPEN, 0, 0, 9, 0, 0, 0, 0, 0x9a, 0xff, 0xff, 0xff, 0xff}, 17},
         {{0, 0, 0, 1, FRAME_OPEN, 0, 0, 9, 0, 0, 0, 0, 0xba, 0xff, 0xff, 0xff, 0xff}, 17},
-        {{0, 0, 0, 2, FRAME_OPEN, 0, 0, 5, 0, 0, 0, 0, 0xf6}, 13},    /* our ids */
-        {{0, 0, 0, 1, FRAME_DATA, 0, 0, 1, 'x'}, 9},                  /* no such stream */
+        {{0, 0, 0, 2, FRAME_OPEN, 0, 0, 5, 0, 0, 0, 0, 0xf6}, 13}, /* our ids */
+        {{0, 0, 0, 1, FRAME_DATA, 0, 0, 1, 'x'}, 9},               /* no such stream */
         {{0, 0, 0, 0, FRAME_HELLO, 0, 0, 13, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xa0}, 21},
     };
     struct harness *h = start_bare();
@@ -221,7 +221,8 @@ START_TEST(credit_is_enforced)
 }
 END_TEST
 
-/* Bytes at random behind a good greeting: whatever happens, it ends by itself when the line does. */
+/* Bytes at random behind a good greeting: whatever happens, it ends by itself when the line does.
+ */
 START_TEST(noise)
 {
     struct harness *h = start_bare();

@@ -203,12 +203,14 @@ assert before == during == termios.tcgetattr(slave)' "$GRAPNEL"
 }
 
 @test "doctor: what is left behind is found" {
-    mkdir "$T/.grapnel-left"
+    local left=.grapnel-0123456789abcdef0123456789abcdef
+    mkdir "$T/$left" "$T/.grapnel-not-ours"
     TMPDIR=$T run -1 --separate-stderr "$GRAPNEL" doctor --transport local here
     [ "${lines[0]}" = "here: something was left behind" ]
-    grep -q "^  *file $T/.grapnel-left" <<<"$output"
+    grep -q "^  *file $T/$left" <<<"$output"
     TMPDIR=$T run -1 --separate-stderr "$GRAPNEL" doctor --json --transport local here
-    [ "$(json 'd["well"], d["residue"]["older_files"][0].endswith("/.grapnel-left")')" = "(False, True)" ]
+    [ "$(json 'd["well"], len(d["residue"]["older_files"]), d["residue"]["older_files"][0]')" = \
+        "(False, 1, '$T/$left')" ]
 }
 
 @test "doctor: the phase that fails is named" {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/link_internal.h"
+#include "tests/fuzz/seeds.h"
 
 #define CHECK(x)                                                                                   \
     do {                                                                                           \
@@ -16,6 +17,7 @@
         }                                                                                          \
     } while (0)
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
@@ -452,6 +454,61 @@ static void two_links(const uint8_t *bytes, size_t n)
     finish(&p);
     link_free(p.sides[0].l);
     link_free(p.sides[1].l);
+}
+
+/* ---- seeds ---- */
+
+struct onward {
+    seeds_sink *sink;
+    void *arg;
+};
+
+/* A frame for a greeted opener and for a greeted accepter that has stream 1 open. */
+static void greeted(void *arg, const uint8_t *bytes, size_t n)
+{
+    struct onward *to = arg;
+    static const uint8_t open[] = {0, 0, 0, 1, FRAME_OPEN, 0,    0,   8,
+                                   0, 1, 0, 0, 0x82,       0x61, 'x', 0xf6};
+    uint8_t *seed = malloc(3 + sizeof(open) + n);
+    if (seed == NULL) {
+        return;
+    }
+    memcpy(seed, "\x06\0\1", 3);
+    memcpy(seed + 3, bytes, n);
+    to->sink(to->arg, seed, 3 + n);
+    memcpy(seed, "\x04\0\1", 3);
+    memcpy(seed + 3, open, sizeof(open));
+    memcpy(seed + 3 + sizeof(open), bytes, n);
+    to->sink(to->arg, seed, 3 + sizeof(open) + n);
+    free(seed);
+}
+
+/* Operations of act() by number, each for either side. */
+static void program(struct onward *to, const char *ops, uint8_t mood)
+{
+    uint8_t seed[200] = {mood};
+    size_t n = 1;
+    for (; *ops != '\0' && n + 2 < sizeof(seed); ops += 2) {
+        seed[n] = (uint8_t)((ops[0] - 'a') * 2 + (ops[1] == '1'));
+        seed[n + 1] = ops[0] == 'p' ? 255 : (uint8_t)(n / 12 % 3 * 40);
+        n += 2;
+    }
+    to->sink(to->arg, seed, n);
+}
+
+static void all_seeds(seeds_sink *sink, void *arg)
+{
+    struct onward to = {sink, arg};
+    seeds_frames(greeted, &to);
+    program(&to, "p0p1a0p0c0p0p1c1p1p0d0p0e1p1p0", 1);
+    program(&to, "p0p1a0p0l1b0p0f1p1b0d0p0e0p0p1f1p1p0", 3);
+    program(&to, "p0p1g0p0l1g0g0p0i0p0h1p1p0m0p0g0p0", 1);
+    program(&to, "p0p1a0c0c0p0j0p1j0c0p0p1j0c0p0k0p0", 3);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    return seeds_install(*argc, *argv, all_seeds);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -28,6 +28,7 @@ silent 5013 /home/.bin/silent *
 nologin 5014 /usr/sbin/nologin *
 false 5015 /bin/false *
 noshell 5016 /home/.bin/there-is-none *
+broken 5017 /home/.bin/broken *
 sudoer 5020 /bin/sh *
 beggar 5021 /bin/sh $password
 stranger 5022 /bin/sh $password
@@ -66,10 +67,11 @@ make_shells() {
         >/home/.bin/endless
     # Neither speaks nor ends until its input does.
     printf '#!/bin/sh\nexec cat >/dev/null\n' >/home/.bin/silent
+    printf '#!/home/.bin/there-is-none\n' >/home/.bin/broken
     # Runs the session in what a test has put into /home/.scene (see scene in lib.bash).
     printf '#!/bin/sh\nexec unshare --mount --propagation private /bin/sh /home/.scene "$@"\n' \
         >/home/.bin/scene
-    chmod 755 /home/.bin/endless /home/.bin/silent /home/.bin/scene
+    chmod 755 /home/.bin/endless /home/.bin/silent /home/.bin/broken /home/.bin/scene
 }
 
 make_noise() {

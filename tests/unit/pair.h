@@ -17,6 +17,7 @@ struct pair_flow {
     bool eof_after; /* stream_eof when all is given */
     bool keep;      /* hold everything back: no credit is returned */
     bool echo;      /* write what comes back */
+    bool blind;     /* much data: not looked at */
     bool random;    /* incompressible instead of the pattern */
     bool close_on_eof;
     uint64_t received, held;

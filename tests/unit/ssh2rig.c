@@ -52,7 +52,7 @@ static int answers(unsigned port)
     return yes;
 }
 
-static void make_keys(unsigned port)
+static void make_keys(void)
 {
     char line[2048];
 
@@ -63,15 +63,15 @@ static void make_keys(unsigned port)
              "ssh-keygen -q -t ed25519 -N secret -f id_locked && "
              "cat id.pub id_rsa.pub id_ecdsa.pub id_locked.pub >authorized_keys && "
              "chmod 644 authorized_keys && "
-             "echo \"[127.0.0.1]:%u $(cut -d' ' -f1,2 hostkey.pub)\" >known_hosts",
-             port);
+             /* The plain name stands for all ports. */
+             "echo \"127.0.0.1 $(cut -d' ' -f1,2 hostkey.pub)\" >known_hosts");
     ck_assert_int_eq(sshtools_run(NULL, 0, line), 0);
 }
 
 unsigned rig_sshd(const char *folder, const char *extra, pid_t *pid)
 {
     const char *sshd = access("/usr/sbin/sshd", X_OK) == 0 ? "/usr/sbin/sshd" : NULL;
-    char config[4096];
+    char config[4096], path[256];
     unsigned port;
     int probe;
 
@@ -83,7 +83,7 @@ unsigned rig_sshd(const char *folder, const char *extra, pid_t *pid)
     probe = listen_somewhere(&port);
     close(probe);
     if (access(sshtools_path("id"), F_OK) != 0)
-        make_keys(port);
+        make_keys();
     if (getuid() == 0)
         mkdir("/run/sshd", 0755);
     snprintf(config, sizeof config,
@@ -91,12 +91,16 @@ unsigned rig_sshd(const char *folder, const char *extra, pid_t *pid)
              "AuthorizedKeysFile %s/authorized_keys\nStrictModes no\nUsePAM no\n"
              "PermitRootLogin yes\nMaxStartups 100\nLoginGraceTime 60\n",
              extra, port, sshtools_folder, sshtools_folder);
-    sshtools_write(sshtools_path("sshd_config"), config);
+    snprintf(path, sizeof path, "%s", sshtools_path("sshd_config.%u", port));
+    sshtools_write(path, config);
     *pid = fork();
     ck_assert_int_ge(*pid, 0);
     if (*pid == 0) {
-        setpgid(0, 0);
-        execl(sshd, sshd, "-D", "-f", sshtools_path("sshd_config"), "-E", sshtools_path("sshd.log"),
+        int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+        /* Its sessions may outlive the folder of their log, and would say so. */
+        dup2(nothing, 2);
+        execl(sshd, sshd, "-D", "-f", path, "-E", sshtools_path("sshd.log"),
               (char *)NULL);
         _exit(127);
     }
@@ -113,7 +117,7 @@ void rig_stop(pid_t pid)
 {
     if (pid <= 0)
         return;
-    kill(pid, SIGTERM);
+    kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
 }
 

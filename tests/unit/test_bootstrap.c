@@ -84,17 +84,18 @@ struct attempt {
 
 static void feed_child(int fd, const struct bootstrap *b, size_t cut)
 {
-    size_t n;
-    const uint8_t *payload = bootstrap_payload(b, &n);
+    size_t left = bootstrap_payload_size(b), at = 0;
 
-    if (cut && cut < n)
-        n = cut;
-    while (n) {
-        ssize_t k = write(fd, payload, n);
+    if (cut && cut < left)
+        left = cut;
+    while (left) {
+        size_t n;
+        const uint8_t *payload = bootstrap_payload(b, at, &n);
+        ssize_t k = write(fd, payload, n < left ? n : left);
         if (k < 0)
             break;
-        payload += k;
-        n -= (size_t)k;
+        at += (size_t)k;
+        left -= (size_t)k;
     }
     if (!cut && write(fd, "after the agent\n", 16) != 16)
         ck_assert_int_eq(errno, EPIPE);

@@ -241,6 +241,7 @@ START_TEST(window_grows_with_delay)
     struct pair_flow f = {0};
     p->delay = 50000;
     p->b.model.to_send = 400000000;
+    p->b.model.blind = f.blind = true;
     pair_open(&p->a, &f);
     pair_run_for(p, 2000000);
     check_live(p);
@@ -251,7 +252,6 @@ START_TEST(window_grows_with_delay)
     pair_run_for(p, 1000000);
     /* A window for each round trip, nearly. */
     ck_assert_uint_gt(f.received - before, (uint64_t)LINK_WINDOW_MAX * 19 / 2);
-    ck_assert(!f.wrong);
     pair_free(p);
 }
 END_TEST
@@ -275,7 +275,8 @@ END_TEST
 START_TEST(accepters_window_grows_too)
 {
     struct pair *p = pair_new(NULL, NULL);
-    struct pair_flow f = {.to_send = 400000000};
+    struct pair_flow f = {.to_send = 400000000, .blind = true};
+    p->b.model.blind = true;
     p->delay = 50000;
     pair_open(&p->a, &f);
     pair_run_for(p, 2500000);
@@ -292,7 +293,9 @@ START_TEST(growth_has_one_budget)
     struct pair_flow f[4] = {{0}};
     p->delay = 50000;
     p->b.model.to_send = 100000000;
+    p->b.model.blind = true;
     for (int i = 0; i < 4; i++) {
+        f[i].blind = true;
         pair_open(&p->a, &f[i]);
     }
     pair_run_for(p, 2000000);

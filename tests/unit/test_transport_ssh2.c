@@ -4,12 +4,13 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "launcher/sshkey.h"
 #include "ssh2rig.h"
 #include "sshtools.h"
 #include "unit.h"
 
 static unsigned port;
-static pid_t sshd;
+static pid_t sshd, own; /* of all tests; of this one */
 
 /* Settings that each run begins with; the first one of a keyword wins. */
 static const char *identity(const char *name)
@@ -68,7 +69,9 @@ static void expect_ok(struct rig_run *r, const char *output, int status)
     if (output)
         ck_assert_msg(output_is(r, output), "%.*s", (int)wire_length(&r->out),
                       (const char *)wire_data(&r->out));
-    ck_assert_str_eq(r->phases, "resolve,connect,kex,host key,auth,shell");
+    ck_assert_ptr_nonnull(strstr(r->phases, "connect,kex,host key,auth,shell"));
+    if (!strstr(r->trace, "anew"))
+        ck_assert_str_eq(r->phases, "resolve,connect,kex,host key,auth,shell");
 }
 
 static void expect_error(struct rig_run *r, int code, const char *in_detail)
@@ -86,7 +89,7 @@ static int traced(const struct rig_run *r, const char *text)
     return strstr(r->trace, text) != NULL;
 }
 
-/* Fixture: sshd for the tests that are satisfied with a plain one. */
+/* Fixture: one sshd for all that are satisfied with a plain one. */
 static void begin(void)
 {
     sshtools_enter();
@@ -451,6 +454,7 @@ START_TEST(wrong_passphrase)
     char *asked;
 
     NEED_SSHD;
+    unlink(sshtools_path("asked"));
     r = login("id_locked", "true");
     r.interactive = 1;
     r.environment = askpass("wrong");
@@ -479,15 +483,50 @@ START_TEST(freed_while_asking)
 }
 END_TEST
 
+/* A private key file as ssh-keygen -t ed25519-sk makes it, which only needs a FIDO token to be of
+ * use (OpenSSH's PROTOCOL.key and PROTOCOL.u2f). */
+static void write_token_key(const char *path)
+{
+    static const char type[] = "sk-ssh-ed25519@openssh.com", magic[] = "openssh-key-v1";
+    const uint8_t zeros[32] = {0};
+    struct wire_buf blob = {0}, secret = {0}, all = {0};
+    char *text;
+
+    sshkey_put_string(&blob, type, strlen(type));
+    sshkey_put_string(&blob, zeros, 32);
+    sshkey_put_string(&blob, "ssh:", 4);
+    wire_put_u64(&secret, 0);
+    wire_put(&secret, wire_data(&blob), wire_length(&blob));
+    wire_put_u8(&secret, 1);
+    sshkey_put_string(&secret, zeros, 16);
+    sshkey_put_string(&secret, "", 0);
+    sshkey_put_string(&secret, "token", 5);
+    for (uint8_t i = 1; wire_length(&secret) % 8; i++)
+        wire_put_u8(&secret, i);
+    wire_put(&all, magic, sizeof magic);
+    sshkey_put_string(&all, "none", 4);
+    sshkey_put_string(&all, "none", 4);
+    sshkey_put_string(&all, "", 0);
+    wire_put_u32(&all, 1);
+    sshkey_put_string(&all, wire_data(&blob), wire_length(&blob));
+    sshkey_put_string(&all, wire_data(&secret), wire_length(&secret));
+    text = malloc(sshkey_base64_size(wire_length(&all)) + 128);
+    strcpy(text, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    sshkey_base64_encode(wire_data(&all), wire_length(&all), text + strlen(text));
+    strcat(text, "\n-----END OPENSSH PRIVATE KEY-----\n");
+    sshtools_write(path, text);
+    free(text);
+    wire_free(&blob);
+    wire_free(&secret);
+    wire_free(&all);
+}
+
 START_TEST(token_needs_openssh)
 {
     struct rig_run r;
 
     NEED_SSHD;
-    /* The public part of a FIDO key suffices to see what it is. */
-    sshtools_write(sshtools_path("id_token.pub"),
-                   "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAAAAAAAAA"
-                   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABHNzaDo= token\n");
+    write_token_key(sshtools_path("id_token"));
     r = login("id_token", "true");
     expect_error(&r, -E_AUTH_NEEDS_OPENSSH, "id_token");
 }
@@ -544,10 +583,12 @@ END_TEST
 
 static void own_sshd(const char *extra)
 {
-    rig_stop(sshd);
-    port = rig_sshd(sshtools_folder, extra, &sshd);
-    if (port)
-        write_known("known_hosts", "", "hostkey");
+    port = rig_sshd(sshtools_folder, extra, &own);
+}
+
+static void stop_own(void)
+{
+    rig_stop(own);
 }
 
 /* New keys every megabyte, while both directions are full. */
@@ -759,7 +800,7 @@ static void kill_sshd(struct rig_run *r)
 
     (void)r;
     /* The listener's children, one for each connection. */
-    snprintf(line, sizeof line, "pkill -KILL -P %d", (int)sshd);
+    snprintf(line, sizeof line, "pkill -KILL -P %d", (int)own);
     ck_assert_int_eq(system(line), 0);
 }
 
@@ -768,6 +809,7 @@ START_TEST(server_dies)
     struct rig_run r;
 
     NEED_SSHD;
+    own_sshd("");
     r = login("id", "sleep 100");
     r.keep_stdin = 1;
     r.opened = kill_sshd;
@@ -781,7 +823,8 @@ static Suite *suite(void)
     Suite *s = suite_create("transport_ssh2");
     TCase *c = tcase_create("ssh2");
 
-    tcase_add_checked_fixture(c, begin, finish);
+    tcase_add_unchecked_fixture(c, begin, finish);
+    tcase_add_checked_fixture(c, NULL, stop_own);
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, key_types, 0, 3);
     tcase_add_test(c, signals);

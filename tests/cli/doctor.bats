@@ -1,0 +1,60 @@
+#!/usr/bin/env bats
+# grapnel doctor and facts over a real sshd.
+# shellcheck disable=SC2154
+
+load ../lib
+
+setup_file() {
+    server_start
+}
+
+teardown_file() {
+    server_stop
+}
+
+setup() {
+    lib_setup
+}
+
+teardown() {
+    lib_teardown
+}
+
+# The name of each phase that doctor shows, in order.
+phases() {
+    sed -n '/^phase /,/^$/{ /^phase /d; /^[a-z]/s/^\([a-z ]*[a-z]\)  *[0-9f].*/\1/p; }' <<<"$output" |
+        grep -v '^  ' | tr '\n' ' '
+}
+
+@test "doctor shows every phase, what was chosen, and the line" {
+    run -0 --separate-stderr g doctor t
+    echo "$output"
+    [ -z "$stderr" ]
+    [ "$(phases)" = "resolve connect kex host key auth shell deploy total " ]
+    grep -Eq "^connect  .* port $SSHD_PORT\$" <<<"$output"
+    grep -Eq '^kex  .*curve25519' <<<"$output"
+    grep -Eq '^host key  .*SHA256:' <<<"$output"
+    grep -Eq '^auth  .*publickey' <<<"$output"
+    grep -Eq '^transport  *ssh2$' <<<"$output"
+    grep -Eq "^agent  *linux-$(uname -m), .* sent, 1 attempt\$" <<<"$output"
+    grep -Eq '^residue  *nothing left$' <<<"$output"
+}
+
+@test "doctor names the phase that failed, and those before it" {
+    run -255 --separate-stderr g doctor -o UserKnownHostsFile=/dev/null t
+    echo "$output"
+    [ "$(phases)" = "resolve connect kex host key " ]
+    grep -Eq '^host key  *failed' <<<"$output"
+    [[ $stderr == "grapnel: t: host key: the host key is not known"*"("*")" ]]
+    run -255 --separate-stderr g doctor -l no-such-user t
+    echo "$output"
+    [ "$(phases)" = "resolve connect kex host key auth " ]
+    grep -Eq '^auth  *failed' <<<"$output"
+}
+
+@test "facts of several targets at the same time, one of which is out of reach" {
+    run -255 --separate-stderr g facts t 127.0.0.1:1 t
+    grep -qx "t: arch  *$(uname -m)" <<<"$output"
+    [ "$(grep -c '^t: user ' <<<"$output")" -eq 2 ]
+    [[ $stderr == "grapnel: 127.0.0.1:1: connect: connection refused"* ]]
+}
