@@ -12,8 +12,8 @@
 #include "agent/deliver.h"
 #include "agent/exec.h"
 #include "agent/facts.h"
-#include "agent/pipes.h"
 #include "agent/reap.h"
+#include "agent/services.h"
 #include "proto/link.h"
 #include "proto/stream.h"
 
@@ -48,55 +48,7 @@ struct agent {
     uint8_t buffer[INPUT_SIZE];
 };
 
-/* ---- services ---- */
-
-typedef int service(struct agent *a, struct stream *s, const struct value *args, struct error *e);
-typedef void answerer(struct agent *a, struct link *l, uint32_t id, const struct value *args);
-
-static const struct {
-    const char *name;
-    service *open;
-} services[] = {
-#define SERVICE(name, function, doc) {#name, function},
-#define CALL(name, function, doc)
-#include "agent/services.def"
-#undef SERVICE
-#undef CALL
-};
-
-static const struct {
-    const char *name;
-    answerer *answer;
-} calls[] = {
-#define SERVICE(name, function, doc)
-#define CALL(name, function, doc) {#name, function},
-#include "agent/services.def"
-#undef SERVICE
-#undef CALL
-};
-
-static int on_open(void *arg, struct stream *s, const char *name, const struct value *args,
-                   struct error *e)
-{
-    for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
-        if (strcmp(services[i].name, name) == 0) {
-            return services[i].open(arg, s, args, e);
-        }
-    }
-    return errors_set(e, -E_NO_SERVICE, "\"%.100s\"", name);
-}
-
-static void on_call(void *arg, struct link *l, uint32_t id, const char *name,
-                    const struct value *args)
-{
-    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-        if (strcmp(calls[i].name, name) == 0) {
-            calls[i].answer(arg, l, id, args);
-            return;
-        }
-    }
-    link_fail(l, id, -E_NO_SERVICE, name);
-}
+/* ---- for the services ---- */
 
 struct exec_set *agent_execs(struct agent *a)
 {
@@ -198,7 +150,8 @@ static void look(struct agent *a)
         link_ended(a);
         return;
     }
-    if (a->life == LIFE_FINISH && link_stream_count(a->link) == 0) {
+    /* The launcher's own CLOSE is not waited for: that would cost it a round trip. */
+    if (a->life == LIFE_FINISH && link_unclosed_count(a->link) == 0) {
         end(a, 0, "");
     }
     if (a->life == LIFE_LEAVE && link_finished(a->link)) {
@@ -410,7 +363,7 @@ static void start_watchers(struct agent *a)
 static int set_up(struct agent *a)
 {
     const struct link_handler handler = {
-        .open = on_open, .call = on_call, .wake = on_wake, .goodbye = on_goodbye};
+        .open = services_open, .call = services_call, .wake = on_wake, .goodbye = on_goodbye};
     struct link_options link = {
         .lease_ms = a->options->lease_ms, .features = LINK_FEATURE_DEFLATE, .facts = facts_get()};
     struct exec_options exec = {.environment = a->options->environment,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/clock.h"
+#include "agent/follow.h"
 #include "agent/linux.h"
 #include "agent/tree.h"
 #include "proto/errors.h"
@@ -23,22 +24,12 @@ struct reap_child {
     void *arg;
 };
 
-/* A process that was seen as part of a command, and may have lost its parents since. */
-struct known {
-    pid_t pid;
-    uint64_t started;
-};
-
 struct reap_ending {
     struct reap_ending *next;
-    pid_t leader; /* 0: everything below us */
-    uint64_t since;
-    int alone;
+    struct follow follow;
     uint64_t kill_at; /* microseconds */
     reap_ended *ended;
     void *arg;
-    struct known *known; /* by rising pid */
-    size_t known_count;
     unsigned empty_passes;
     size_t refused; /* processes of the last pass that may not be signalled */
     int over;
@@ -114,29 +105,12 @@ void reap_forget(struct reap *r, struct reap_child *c)
     }
 }
 
-/* ---- which processes belong to an ending ---- */
+/* ---- passes ---- */
 
-static int is_known(const struct reap_ending *e, const struct tree_process *p)
+static int is_leader(void *arg, pid_t pid)
 {
-    size_t low = 0;
-    size_t high = e->known_count;
+    const struct reap *r = arg;
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (e->known[middle].pid == p->pid) {
-            return e->known[middle].started == p->started;
-        }
-        if (e->known[middle].pid < p->pid) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return 0;
-}
-
-static int is_leader(const struct reap *r, pid_t pid)
-{
     for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
         if (c->pid == pid) {
             return 1;
@@ -144,78 +118,6 @@ static int is_leader(const struct reap *r, pid_t pid)
     }
     return 0;
 }
-
-static int belongs(const struct reap *r, const struct reap_ending *e, const struct tree_process *p,
-                   pid_t self)
-{
-    const struct tree_process *parent;
-
-    if (e->leader == 0 || p->session == e->leader || p->pid == e->leader || is_known(e, p)) {
-        return 1;
-    }
-    if (p->parent == self) {
-        /* An orphan.  It is ours when it stayed in a session of the command's. */
-        const struct tree_process *head = tree_find(&r->tree, p->session);
-        if (head != NULL && head != p && head->marked) {
-            return 1;
-        }
-        return e->alone && p->started >= e->since && !is_leader(r, p->pid);
-    }
-    parent = tree_find(&r->tree, p->parent);
-    return parent != NULL && parent->marked;
-}
-
-/* Marks what belongs to `e` and returns how many living processes that are. */
-static size_t mark(struct reap *r, const struct reap_ending *e)
-{
-    pid_t self = getpid();
-    size_t count = 0;
-    int changed;
-
-    for (size_t i = 0; i < r->tree.count; i++) {
-        r->tree.p[i].marked = 0;
-    }
-    do {
-        changed = 0;
-        for (size_t i = 0; i < r->tree.count; i++) {
-            struct tree_process *p = &r->tree.p[i];
-            if (p->below && !p->marked && belongs(r, e, p, self)) {
-                p->marked = 1;
-                changed = 1;
-                count += !p->dead;
-            }
-        }
-    } while (changed);
-    return count;
-}
-
-/* Keeps the marked ones for the next pass.  Without memory the old list stays. */
-static void remember(struct reap *r, struct reap_ending *e, size_t count)
-{
-    struct known *list;
-    size_t n = 0;
-
-    if (count == 0) {
-        return;
-    }
-    list = calloc(count, sizeof *list);
-    if (list == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < r->tree.count && n < count; i++) {
-        const struct tree_process *p = &r->tree.p[i];
-        if (p->marked && !p->dead) {
-            list[n].pid = p->pid;
-            list[n].started = p->started;
-            n++;
-        }
-    }
-    free(e->known);
-    e->known = list;
-    e->known_count = n;
-}
-
-/* ---- passes ---- */
 
 static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
 {
@@ -229,7 +131,7 @@ static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
             e->refused += linux_signal(p->pid, p->started, SIGKILL) != 0;
             continue;
         }
-        if (is_known(e, p)) {
+        if (follow_knows(&e->follow, p)) {
             e->refused += linux_signal(p->pid, p->started, 0) != 0;
             continue; /* it has had its TERM */
         }
@@ -244,7 +146,7 @@ static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
 static void signal_groups(const struct reap *r, const struct reap_ending *e, int number)
 {
     for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
-        if (e->leader == 0 || c->pid == e->leader) {
+        if (e->follow.leader == 0 || c->pid == e->follow.leader) {
             (void)kill(-c->pid, number);
         }
     }
@@ -258,18 +160,19 @@ static void pass_ending(struct reap *r, struct reap_ending *e, int table, int ch
 
     if (!childless && table != 0) {
         signal_groups(r, e, kill_now ? SIGKILL : SIGTERM);
-        e->over = e->leader != 0 ? !is_leader(r, e->leader) : now >= e->kill_at + STUCK_US;
+        e->over =
+            e->follow.leader != 0 ? !is_leader(r, e->follow.leader) : now >= e->kill_at + STUCK_US;
         return;
     }
     if (!childless) {
-        count = mark(r, e);
+        count = follow_mark(&e->follow, &r->tree, is_leader, r);
         signal_marked(r, e, kill_now);
-        remember(r, e, count);
+        follow_keep(&e->follow, &r->tree);
     }
     /* The table is read while the tree changes: a process whose parent ends just then is missed
      * once, but not twice.  To be without children is certain at once. */
     e->empty_passes = count == 0 ? e->empty_passes + 1 : 0;
-    if (childless || (e->leader != 0 && e->empty_passes >= 2)) {
+    if (childless || (e->follow.leader != 0 && e->empty_passes >= 2)) {
         e->refused = 0;
         e->over = 1;
     } else if (kill_now && count > 0 && count == e->refused) {
@@ -292,7 +195,7 @@ static void run_over(struct reap *r)
         }
         *at = e->next;
         e->ended(e->arg, e->refused);
-        free(e->known);
+        follow_free(&e->follow);
         free(e);
         at = &r->endings; /* the callback may have changed the list */
     }
@@ -360,7 +263,7 @@ static struct reap_ending *start(struct reap *r, pid_t leader, unsigned grace_ms
     if (e == NULL) {
         return NULL;
     }
-    e->leader = leader;
+    e->follow.leader = leader;
     e->kill_at = clock_now_us() + (uint64_t)grace_ms * 1000u;
     e->ended = ended;
     e->arg = arg;
@@ -377,8 +280,8 @@ struct reap_ending *reap_end_command(struct reap *r, pid_t leader, uint64_t sinc
     struct reap_ending *e = start(r, leader, grace_ms, ended, arg);
 
     if (e != NULL) {
-        e->since = since;
-        e->alone = alone;
+        e->follow.since = since;
+        e->follow.alone = alone;
     }
     return e;
 }
@@ -396,7 +299,7 @@ void reap_stop(struct reap *r, struct reap_ending *e)
     for (struct reap_ending **at = &r->endings; e != NULL && *at != NULL; at = &(*at)->next) {
         if (*at == e) {
             *at = e->next;
-            free(e->known);
+            follow_free(&e->follow);
             free(e);
             return;
         }

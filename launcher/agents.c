@@ -193,7 +193,7 @@ static void guess(char *uname, size_t size)
 
 const struct agents_binary *agents_find(struct agents *a, const char *uname, struct error *e)
 {
-    char guessed[64], name[48];
+    char guessed[64] = "", name[48];
 
     if (!uname) {
         guess(guessed, sizeof guessed);

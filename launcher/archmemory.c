@@ -80,10 +80,22 @@ static void make_folder(void)
     mkdir(path, 0700);
 }
 
+/* Appends one line by one write, so that lines of several writers do not mix. */
+static void append(int fd, const char *line, size_t n)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return;
+    if ((size_t)st.st_size + n > ARCHMEMORY_FILE_MAX && ftruncate(fd, 0) < 0)
+        return;
+    if (write(fd, line, n) < 0)
+        return; /* the guess will be wrong again, no more */
+}
+
 void archmemory_note(const char *host, const char *uname)
 {
     char line[512];
-    struct stat st;
     int fd, n = snprintf(line, sizeof line, "%s\t%s\n", host, uname);
 
     if (n < 0 || (size_t)n >= sizeof line || strpbrk(host, "\t\n") || strchr(uname, '\n'))
@@ -95,10 +107,6 @@ void archmemory_note(const char *host, const char *uname)
     }
     if (fd < 0)
         return;
-    if (fstat(fd, &st) == 0 && st.st_size + n > ARCHMEMORY_FILE_MAX && ftruncate(fd, 0) < 0)
-        n = 0;
-    /* One write of one line: appends do not mix. */
-    if (n && write(fd, line, (size_t)n) < 0)
-        n = 0;
+    append(fd, line, (size_t)n);
     close(fd);
 }

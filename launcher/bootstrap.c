@@ -33,7 +33,7 @@ static const char script[] =
     "[ \"$u\" = \"%s\" ] || f arch; "
     "c head || { c dd || f tool head; head() { dd bs=1 count=$2 2>/dev/null; }; }; "
     "%s"
-    "q() { rm -rf \"$d\" \"$e\"; }; trap q EXIT; trap \"exit 1\" HUP INT TERM; "
+    "q() { rm -rf \"$d\" \"$e\"; }; trap q EXIT; trap \"exit 1\" HUP INT TERM PIPE; "
     "d=; e=; p=; i=0; "
     "for t in \"$TMPDIR\" /tmp /var/tmp /dev/shm \"$XDG_RUNTIME_DIR\" \"$HOME\"; do "
     "i=$((i+1)); [ $i -gt %d ] && [ -d \"$t\" ] || continue; "
@@ -379,13 +379,14 @@ enum bootstrap_result bootstrap_ended(struct bootstrap *b, int status, struct er
 
 const char *bootstrap_next(const struct bootstrap *b, struct bootstrap_options *options)
 {
-    int number;
-
     if (strcmp(b->failure, "arch") == 0)
         return b->uname;
     if (strcmp(b->failure, "gzip") == 0)
         options->plain = 1;
-    if (sscanf(b->failure, "space %d", &number) == 1 && number > options->skip)
-        options->skip = number;
+    /* "space 2": the second directory is full.  A liar only shortens the list. */
+    if (strncmp(b->failure, "space ", 6) == 0) {
+        long number = strtol(b->failure + 6, NULL, 10);
+        options->skip = number > options->skip && number < 100 ? (int)number : options->skip + 1;
+    }
     return NULL;
 }

@@ -656,9 +656,12 @@ void grapnel_server_free(struct grapnel_server *s)
 
 void connection_free_all(struct grapnel *g)
 {
-    while (g->servers) {
-        end_with(g->servers, -E_CLOSED, "");
-        release(g->servers);
+    struct grapnel_server *next;
+
+    for (struct grapnel_server *s = g->servers; s; s = next) {
+        next = s->next;
+        end_with(s, -E_CLOSED, "");
+        release(s);
     }
 }
 
@@ -699,14 +702,14 @@ static char *ask(struct grapnel_server *s, const char *name, int64_t timeout,
     struct error e = {0};
     char *json = NULL;
     uint32_t id;
-    int code = 0;
+    int code = q ? 0 : -E_NOMEM;
 
     context_lock(s->g);
     if (s->error.code)
         e = s->error;
     else if (!q || (code = link_call(s->link, name, NULL, on_answer, q, &id)) < 0)
-        errors_set(&e, q ? code : -E_NOMEM, "%s", name);
-    if (e.code) {
+        errors_set(&e, code, "%s", name);
+    if (!q || e.code) {
         free(q);
     } else if ((code = context_wait(s->g, question_answered, q, context_deadline(timeout))) < 0) {
         errors_set(&e, code, "%s", name);

@@ -202,7 +202,7 @@ int ssh2_auth_asking(const struct ssh2_auth *a)
 
 int ssh2_auth_busy(const struct ssh2_auth *a)
 {
-    return a->state == QUESTION && a->prompt && ssh2_prompt_running(a->prompt);
+    return a && a->state == QUESTION && a->prompt && ssh2_prompt_running(a->prompt);
 }
 
 /* ---- the end without success ---- */
@@ -273,11 +273,10 @@ static int hung_up(struct ssh2_auth *a, struct error *e)
 
 /* ---- choosing ---- */
 
-static unsigned limit_of(const struct ssh2_auth *a, enum method m)
+/* How often a person is asked; a file does not change its mind. */
+static unsigned prompts_max(const struct ssh2_auth *a)
 {
-    if (m == PASSWORD && ssh2_prompt_from_file())
-        return 1;
-    return a->o.config->password_prompts;
+    return ssh2_prompt_from_file() ? 1 : a->o.config->password_prompts;
 }
 
 /* A method fits when the server allows it (as far as that is known) and there is something to try. */
@@ -294,7 +293,7 @@ static int fits(struct ssh2_auth *a, enum method m)
         if (!a->possible)
             trace(a, 1, "%s is not tried: nobody can be asked", method_names[m]);
     }
-    return a->possible && a->prompts[m] < limit_of(a, m);
+    return a->possible && a->prompts[m] < prompts_max(a);
 }
 
 static void on_prompt(void *arg)

@@ -62,7 +62,7 @@ int ssh2_auth_step(struct ssh2_auth *a, struct error *e);
 int ssh2_auth_decided(const struct ssh2_auth *a);
 /* A person is being waited for: time limits stand still. */
 int ssh2_auth_asking(const struct ssh2_auth *a);
-/* A thread is using the session: nobody else may until `wake`. */
+/* A thread is using the session: nobody else may until `wake`.  NULL is legal (0). */
 int ssh2_auth_busy(const struct ssh2_auth *a);
 
 #endif

@@ -325,6 +325,12 @@ void ssh2_session_greeted(struct ssh2_session *s)
         wire_free(&s->early);
 }
 
+void ssh2_session_forget_greeting(struct ssh2_session *s)
+{
+    ssh2_greeting_free(s->greeting);
+    s->greeting = NULL;
+}
+
 const struct ssh2_greeting *ssh2_session_greeting(const struct ssh2_session *s)
 {
     return s->greeting;
@@ -342,7 +348,7 @@ int ssh2_session_keyed(const struct ssh2_session *s)
 
 int ssh2_session_dead(const struct ssh2_session *s, unsigned *reason, struct error *e)
 {
-    const char *early = ssh2_greeting_disconnect(s->greeting);
+    const char *early = s->greeting ? ssh2_greeting_disconnect(s->greeting) : NULL;
     char text[256];
 
     if (reason)

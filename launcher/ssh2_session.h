@@ -65,6 +65,8 @@ void ssh2_session_quickack(struct ssh2_session *s);
 /* The plain text part is over: reads go straight to libssh2 from now on. */
 void ssh2_session_greeted(struct ssh2_session *s);
 const struct ssh2_greeting *ssh2_session_greeting(const struct ssh2_session *s);
+/* What was said in plain text is not asked for any more: gives its memory back. */
+void ssh2_session_forget_greeting(struct ssh2_session *s);
 /* 0, or how the plain text is wrong: see ssh2_greeting_feed. */
 int ssh2_session_greeting_error(const struct ssh2_session *s);
 

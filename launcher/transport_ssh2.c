@@ -446,6 +446,12 @@ static int step_open(struct ssh2 *t, struct error *e)
         return result;
     t->stage = RUN;
     ev_timer_stop(t->o.loop, &t->deadline);
+    /* A held connection needs no keys, no agent, and no list of algorithms. */
+    ssh2_auth_free(t->auth);
+    t->auth = NULL;
+    ssh2_algorithms_free(t->algorithms);
+    t->algorithms = NULL;
+    ssh2_session_forget_greeting(t->session);
     t->on.opened(t->arg);
     return 0;
 }

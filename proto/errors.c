@@ -1,5 +1,8 @@
 #include "proto/errors.h"
 
+#undef errors_set
+#undef errors_set_system
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -44,6 +44,13 @@ int errors_set(struct error *e, int code, const char *format, ...)
 int errors_set_system(struct error *e, int code, int number, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The analyser does not see from here that the result is `code`, and so not zero. */
+#ifdef __clang_analyzer__
+#define errors_set(e, code, ...)                 ((void)errors_set(e, code, __VA_ARGS__), (code))
+#define errors_set_system(e, code, number, ...)                                                    \
+    ((void)errors_set_system(e, code, number, __VA_ARGS__), (code))
+#endif
+
 /* The table's columns for a code of either sign.  An unknown code (a newer peer's) has the name
  * "UNKNOWN", the phase PHASE_PROTOCOL and the exit status 255.  Never NULL; static storage. */
 const char *errors_name(int code);

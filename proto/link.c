@@ -418,6 +418,11 @@ size_t link_stream_count(const struct link *l)
     return l->streams_own + l->streams_peer;
 }
 
+size_t link_unclosed_count(const struct link *l)
+{
+    return l->unclosed;
+}
+
 struct link_counters link_counters(const struct link *l)
 {
     uint64_t saved = l->saved > 0 ? (uint64_t)l->saved : 0;

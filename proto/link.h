@@ -122,6 +122,8 @@ int link_peer_goodbye(const struct link *l);
 uint64_t link_round_trip(const struct link *l);
 uint64_t link_last_heard(const struct link *l);
 size_t link_stream_count(const struct link *l);
+/* Those of them whose CLOSE has not been handed out: nothing is left to say on the others. */
+size_t link_unclosed_count(const struct link *l);
 /* Bytes of frames so far, as sent and received (after deflate), and deflate's saving in bytes. */
 struct link_counters {
     uint64_t sent, received, saved;

@@ -87,6 +87,7 @@ struct link {
     uint32_t next_id, peer_highest;
     bool ids_wrapped;
     size_t streams_own, streams_peer, calls_own, calls_peer;
+    size_t unclosed; /* streams without close_sent */
     struct stream *graves; /* freed when depth is 0 */
     size_t grown;          /* sum of all streams' grown */
 

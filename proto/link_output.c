@@ -216,6 +216,7 @@ static int put_close(struct link *l, struct stream *s)
                       .body_length = empty ? 1 : wire_length(&s->result)};
     int rc = frames_encode(&l->out, &f);
     s->close_sent = true;
+    l->unclosed--;
     wire_free(&s->result);
     if (s->close_got) {
         stream_bury(s);

@@ -19,6 +19,7 @@ static struct stream *make(struct link *l, uint32_t id, size_t window, size_t cr
     s->credit = credit;
     link_add(l, &s->node);
     *(link_own_id(l, id) ? &l->streams_own : &l->streams_peer) += 1;
+    l->unclosed++;
     return s;
 }
 
@@ -37,6 +38,7 @@ void stream_bury(struct stream *s)
     *(link_own_id(l, s->node.id) ? &l->streams_own : &l->streams_peer) -= 1;
     l->grown -= s->grown;
     s->grown = 0;
+    l->unclosed -= !s->close_sent;
     s->close_sent = true;
     wire_free(&s->queue);
     s->next = l->graves;

@@ -139,6 +139,7 @@ says() {
 
 # Processes in the server's world (or with its mark) that are neither its own nor ps.
 server_processes() {
+    [ -n "${SSHD_PID:-}" ] || return 0
     if [ -n "$SSHD_WORLD" ]; then
         sshd_inside ps -eo pid=,stat=,args= |
             grep -vE '^ *1 |/sshd -D -e -f|ps -eo pid=|^ *[0-9]+ Z'
@@ -148,8 +149,8 @@ server_processes() {
 }
 
 agent_places() {
-    printf '%s\n' "$SSHD_TEMP"/tmp "$SSHD_TEMP"/var/tmp "$SSHD_TEMP"/dev/shm
-    [ -z "$SSHD_WORLD" ] || printf '%s\n' "$SSHD_TEMP"/home/*
+    printf '%s\n' "${SSHD_TEMP:-}"/tmp "${SSHD_TEMP:-}"/var/tmp "${SSHD_TEMP:-}"/dev/shm
+    [ -z "${SSHD_WORLD:-}" ] || printf '%s\n' "$SSHD_TEMP"/home/*
 }
 
 # In a plain world others may be at work, so only what was made since the test began counts.

@@ -157,15 +157,21 @@ far_start() {
     sed "s/Port $SSHD_PORT/Port $FAR_PORT/" "$SSHD_CONFIG" >"$FAR_CONFIG"
 }
 
-# Runs a command through the proxy and prints the round trips of its connection.
-round_trips() {
-    local before tries
-    before=$(wc -l <"$work/proxy")
-    "$@" </dev/null >/dev/null || return 1
-    for ((tries = 0; tries < 500; tries++)); do
-        [ "$(wc -l <"$work/proxy")" = "$before" ] || break
+# Waits until no connection goes through the proxy any more.
+far_quiet() {
+    local tries
+    for ((tries = 0; tries < 1000; tries++)); do
+        [ "$(grep -c open "$work/proxy")" != "$(grep -c trips "$work/proxy")" ] || return 0
         _sshd_tick
     done
+    return 1
+}
+
+# Runs a command through the proxy and prints the round trips of its connection.
+round_trips() {
+    far_quiet || return 1
+    "$@" </dev/null >/dev/null || return 1
+    far_quiet || return 1
     tail -n 1 "$work/proxy" | awk '{ print $3 }'
 }
 

@@ -6,9 +6,10 @@
  * would: the client may write at once, but nothing arrives before SYN, SYN-ACK and ACK would have
  * crossed.  Bandwidth is not limited.
  *
- * When a connection ends it prints "round trips N up BYTES down BYTES": N is the longest chain of
- * bytes that went there and back one after the other, with TCP's own.  Each piece of data carries
- * the length of the chain before it: what the client sends continues what the client has seen.
+ * It prints "open" when a connection begins, and "round trips N up BYTES down BYTES" when it ends: N
+ * is the longest chain of bytes that went there and back one after the other, with TCP's own.  Each
+ * piece of data carries the length of the chain before it: what the client sends continues what the
+ * client has seen.
  *
  * SIGUSR1: freeze: nothing is forwarded any more, nothing is closed (a line cut without a FIN).
  * SIGUSR2: every connection is reset.   SIGHUP: thaw.   SIGTERM: the end. */
@@ -226,6 +227,8 @@ static void accept_one(struct proxy *p)
     c->next = p->connections;
     p->connections = c;
     add(p, &c->side[CLIENT], fd);
+    puts("open");
+    fflush(stdout);
 }
 
 static int over(const struct connection *c)

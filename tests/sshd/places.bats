@@ -55,7 +55,7 @@ attempts() {
 for place in /tmp /var/tmp /dev/shm /home/plain; do mount -t tmpfs -o ro tmpfs $place; done
 SCENE
     s
-    fails 't: no space: no usable temporary directory' 'set TMPDIR on the host'
+    fails 't: no-space: no usable temporary directory' 'set TMPDIR on the host'
 }
 
 @test "temporary directories that are not there: a clear error" {
@@ -64,7 +64,7 @@ mount -t tmpfs -o ro tmpfs /var; mount -t tmpfs -o ro tmpfs /dev/shm
 mount -t tmpfs -o mode=755 tmpfs /tmp; export HOME=/nowhere
 SCENE
     s
-    fails 't: no space: no usable temporary directory'
+    fails 't: no-space: no usable temporary directory'
 }
 
 @test "all of them noexec: a clear error, and nothing is left in any" {
@@ -72,7 +72,7 @@ SCENE
 for place in /tmp /var/tmp /dev/shm /home/plain; do mount --bind $place $place; mount -o remount,bind,noexec $place; done
 SCENE
     s
-    fails 't: no exec: programs may not be run from any temporary directory' 'without noexec'
+    fails 't: no-exec: programs may not be run from any temporary directory' 'without noexec'
 }
 
 @test "one noexec: the next is taken, in one attempt" {
@@ -107,7 +107,7 @@ SCENE
 for place in /tmp /var/tmp /dev/shm /home/plain; do mount -t tmpfs -o size=64k,mode=1777 tmpfs $place; done
 SCENE
     s
-    fails 't: no space: no space for the agent in any temporary directory' 'bytes are needed'
+    fails 't: no-space: no space for the agent in any temporary directory' 'bytes are needed'
     "$GRAPNEL" doctor -F "$SSHD_CONFIG" -l scene t >/dev/null 2>&1 || true
 }
 

@@ -39,7 +39,7 @@ works_with() {
 
 @test "bash" { works_with bash 'a=(1 2 3); echo "${#a[@]} $BASH_VERSION"' '3 5'; }
 @test "dash" { works_with dash 'echo $0; readlink /proc/$$/exe' dash; }
-@test "busybox ash" { works_with ash 'readlink /proc/$$/exe' busybox; }
+@test "busybox ash" { works_with ash 'readlink /proc/$$/exe; :' busybox; }
 @test "zsh" { works_with zsh 'a=(one two); echo $a[2] $ZSH_NAME' 'two zsh'; }
 @test "tcsh" { works_with tcsh 'set a = (one two); echo $a[2] $tcsh' 'two '; }
 @test "csh" { works_with csh 'set a = (one two); echo $a[2] $0; if (1 == 1) echo same' same; }
@@ -71,9 +71,9 @@ with_bashrc() {
 
 @test "a .bashrc that takes the input: a clear error, no hang" {
     with_bashrc 'head -c 20000 >/dev/null'
-    run --separate-stderr timeout 30 "$GRAPNEL" run -F "$SSHD_CONFIG" -l bash t -- true
+    run --separate-stderr timeout 30 "$GRAPNEL" run -F "$SSHD_CONFIG" --connect-timeout 2s -l bash t -- true
     rm "$SSHD_TEMP/home/bash/.bashrc"
-    fails 't: '
+    fails 't: deploy: the agent did not start' 'no sign of it after 2000 ms'
 }
 
 @test "a .bashrc that sets escape codes free: they do not reach the terminal" {

@@ -165,7 +165,7 @@ static void endless_status(void)
 
 static void other_system(void)
 {
-    say_system("Plan9 sparc");
+    say_system("Plan9 \033[31msparc");
     say_failure("arch");
 }
 

@@ -13,6 +13,24 @@
 #include "launcher/sshconfig.h"
 #include "sshtools.h"
 
+/* libssh2 1.11.1 loses some 50 bytes at each key exchange; whole call chains are needed to tell those
+ * from leaks of ours. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "fast_unwind_on_malloc=0";
+}
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:kex_method_\n";
+}
+
 uint8_t rig_pattern(uint64_t at)
 {
     return (uint8_t)((at * 2654435761u) >> 11);
@@ -177,14 +195,15 @@ static void feed(struct run *x)
 
     while (x->sent < total) {
         uint8_t piece[8192];
-        const uint8_t *at = (const uint8_t *)r->send + x->sent;
+        const uint8_t *at = piece;
         size_t n = total - x->sent, taken;
 
         if (r->send_pattern) {
             n = n < sizeof piece ? n : sizeof piece;
             for (size_t i = 0; i < n; i++)
                 piece[i] = rig_pattern(x->sent + i);
-            at = piece;
+        } else {
+            at = (const uint8_t *)r->send + x->sent;
         }
         taken = transport_write(r->t, at, n);
         ck_assert_uint_le(taken, n);

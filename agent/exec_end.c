@@ -1,0 +1,222 @@
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+
+#include "agent/clock.h"
+#include "agent/exec_internal.h"
+#include "agent/pipes.h"
+#include "agent/signals.h"
+
+#define DRAIN_SECONDS 0.02 /* between two looks at a pipe that outlives its command */
+
+void exec_kick(struct exec *x)
+{
+    ev_feed_event(x->set->options.loop, &x->kick, EV_CUSTOM);
+}
+
+void exec_free(struct exec *x)
+{
+    struct ev_loop *loop;
+
+    if (x == NULL) {
+        return;
+    }
+    loop = x->set->options.loop;
+    for (struct exec **at = &x->set->first; *at != NULL; at = &(*at)->next) {
+        if (*at == x) {
+            *at = x->next;
+            break;
+        }
+    }
+    ev_timer_stop(loop, &x->limit);
+    ev_timer_stop(loop, &x->drain);
+    ev_clear_pending(loop, &x->kick);
+    reap_stop(x->set->options.reap, x->ending);
+    reap_forget(x->set->options.reap, x->child);
+    pump_sink_free(x->in);
+    pump_source_free(x->out.source);
+    pump_source_free(x->err.source);
+    free(x);
+}
+
+static void on_tree_gone(void *arg, size_t left)
+{
+    struct exec *x = arg;
+
+    x->ending = NULL;
+    x->tree_gone = 1;
+    x->left = left;
+    exec_kick(x);
+}
+
+void exec_begin_end(struct exec *x, const char *reason)
+{
+    struct exec_set *set = x->set;
+    int alone = set->first == x && x->next == NULL;
+
+    if (x->reason != NULL || set->leaving) {
+        return;
+    }
+    x->reason = reason;
+    ev_timer_stop(set->options.loop, &x->limit);
+    pump_sink_free(x->in);
+    x->in = NULL;
+    x->ending =
+        reap_end_command(set->options.reap, x->pid, x->since, alone, x->grace_ms, on_tree_gone, x);
+    if (x->ending == NULL) {
+        reap_signal_group(set->options.reap, x->pid, SIGKILL);
+        on_tree_gone(x, 0);
+    }
+}
+
+/* ---- result ---- */
+
+static int64_t microseconds(struct timeval t)
+{
+    return (int64_t)t.tv_sec * 1000000 + (int64_t)t.tv_usec;
+}
+
+static struct value *result_of(const struct exec *x)
+{
+    struct value *map = values_map();
+    char number[16];
+
+    values_set(map, "pid", values_int(x->pid));
+    if (x->reaped && WIFSIGNALED(x->status)) {
+        values_set(map, "signal",
+                   values_text(signals_name(WTERMSIG(x->status), number, sizeof number)));
+        values_set(map, "core", values_bool(WCOREDUMP(x->status) != 0));
+    } else if (x->reaped) {
+        values_set(map, "status", values_int(WEXITSTATUS(x->status)));
+        values_set(map, "core", values_bool(0));
+    }
+    values_set(map, "wall_us",
+               values_int((int64_t)((x->reaped ? x->stopped : clock_now_us()) - x->began)));
+    values_set(map, "user_us", values_int(microseconds(x->usage.ru_utime)));
+    values_set(map, "system_us", values_int(microseconds(x->usage.ru_stime)));
+    values_set(map, "max_rss", values_int((int64_t)x->usage.ru_maxrss * 1024));
+    if (x->reason != NULL) {
+        values_set(map, "reason", values_text(x->reason));
+    }
+    if (x->left > 0) {
+        values_set(map, "left", values_int((int64_t)x->left));
+    }
+    return map;
+}
+
+/* Says the result on what streams are left, and is gone. */
+static void finish(struct exec *x)
+{
+    if (x->err.s != NULL) {
+        pipes_close(x->err.s);
+    }
+    if (x->out.s != NULL) {
+        stream_eof(x->out.s);
+        stream_set_handler(x->out.s, pipes_nobody(), NULL);
+        stream_close(x->out.s, 0, result_of(x), NULL);
+    }
+    exec_free(x);
+}
+
+/* ---- settling: what follows from what happened, outside of the callbacks that told it ---- */
+
+/* The command is gone but somebody whom we could not end, or who was never its descendant, still
+ * holds the pipe: what is in it is delivered, but its end is not waited for. */
+static void check_drained(struct output *o)
+{
+    struct pollfd p = {.fd = o->fd, .events = POLLIN};
+    int n = 0;
+
+    if (o->ended || o->source == NULL) {
+        return;
+    }
+    if (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0) {
+        return; /* its end will be read */
+    }
+    if (ioctl(o->fd, FIONREAD, &n) != 0 || n == 0) {
+        exec_end_output(o);
+    }
+}
+
+static void settle_output(struct exec *x, struct output *o)
+{
+    if (!o->ended || o->settled) {
+        return;
+    }
+    o->settled = 1;
+    exec_end_output(o);
+    /* When the command is over as well its CLOSE follows, and must come behind stderr's: then
+     * finish says EOF. */
+    if (o->s != NULL && !(x->reaped && x->out.ended && x->err.ended)) {
+        stream_eof(o->s);
+    }
+}
+
+static void settle(struct exec *x)
+{
+    if (x->in_ended) {
+        pump_sink_free(x->in);
+        x->in = NULL;
+    }
+    if (x->over_limit) {
+        exec_begin_end(x, "output-limit");
+        exec_end_output(&x->out);
+        exec_end_output(&x->err);
+    }
+    if (x->tree_gone) {
+        check_drained(&x->out);
+        check_drained(&x->err);
+    }
+    settle_output(x, &x->out);
+    settle_output(x, &x->err);
+    if (x->ending != NULL || !x->out.ended || !x->err.ended) {
+        if (x->tree_gone && !ev_is_active(&x->drain)) {
+            ev_timer_set(&x->drain, DRAIN_SECONDS, 0.0);
+            ev_timer_start(x->set->options.loop, &x->drain);
+        }
+        return;
+    }
+    if (x->reaped || x->tree_gone) {
+        finish(x);
+    }
+}
+
+static void on_kick(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop;
+    (void)events;
+    settle(w->data);
+}
+
+static void on_limit(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop;
+    (void)events;
+    exec_begin_end(w->data, "timeout");
+}
+
+void exec_exited(void *arg, int status, const struct rusage *usage)
+{
+    struct exec *x = arg;
+
+    x->child = NULL;
+    x->reaped = 1;
+    x->status = status;
+    x->usage = *usage;
+    x->stopped = clock_now_us();
+    exec_kick(x);
+}
+
+void exec_init(struct exec *x, uint64_t timeout_ms)
+{
+    ev_init(&x->kick, on_kick);
+    ev_init(&x->drain, on_kick);
+    ev_timer_init(&x->limit, on_limit, (double)timeout_ms / 1e3, 0.0);
+    x->kick.data = x->drain.data = x->limit.data = x;
+    if (timeout_ms != 0) {
+        ev_now_update(x->set->options.loop);
+        ev_timer_start(x->set->options.loop, &x->limit);
+    }
+}
