@@ -44,8 +44,8 @@ endif
 endif
 
 # The packages for all that was asked for, so that they are named or installed in one go.
-GROUPS := build $(if $(filter check asan fuzz bench valgrind,$(MAKECMDGOALS)),test) \
-          $(filter demo valgrind lint,$(MAKECMDGOALS))
+GROUPS := build $(if $(filter check asan fuzz valgrind,$(MAKECMDGOALS)),test) \
+          $(filter demo valgrind lint bench,$(MAKECMDGOALS))
 
 configure: configure.ac
 	@scripts/install-deps.sh $(GROUPS)
@@ -241,11 +241,16 @@ $(TEST_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(CHECK_LIBS) $(HOST_LIBS) -o $@
 
-# bare_* show libssh2 as it is: they get nothing of ours.
-$(TOOL_BIN) $(BENCH_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
+$(TOOL_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(if $(findstring /bare_,$@),$(SSH2_LIB),$(TEST_LIB) $(LIB_A)) \
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(HOST_LIBS) -o $@
+
+# bare_* show libssh2 as it is: they get nothing of ours.
+$(BENCH_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(LIB_A)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(if $(findstring /bare_,$@),$(SSH2_LIB),$(LIB_A)) \
 	    $(HOST_LIBS) -o $@
 
 tests: $(TEST_BIN) $(TOOL_BIN) ## build the test programs
@@ -320,14 +325,14 @@ demo: ## throw an agent onto a throwaway sshd and show it
 	@$(MAKE) all
 	@BUILD='$(abspath $(BUILD))' scripts/demo.sh
 
-bench: ## measure against ssh and others, side by side (bench-deps installs the others)
-	@scripts/install-deps.sh build test
-	@$(MAKE) all tests bench-build
-	@$(TEST_ENV) tests/bench/bench.sh
+bench: ## measure against ssh, side by side; BENCH='cold far' measures only those
+	@scripts/install-deps.sh build bench
+	@$(MAKE) all bench-build
+	@$(TEST_ENV) tests/bench/bench.sh $(BENCH)
 
 bench-build: $(BENCH_BIN)
 
-bench-deps: ## install the peers that bench compares with
+bench-deps: ## install what bench compares with
 	@scripts/install-deps.sh bench
 .PHONY: demo bench bench-build bench-deps
 

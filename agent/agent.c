@@ -78,7 +78,7 @@ static void on_all_ended(void *arg, size_t left)
     int code = a->error.code;
 
     a->life = LIFE_LEAVE;
-    if (left > 0 && code == 0) {
+    if (left > 0) {
         errors_set(&a->error, -E_SYSTEM, "%zu processes of another user could not be ended", left);
     }
     if (a->line_gone) {

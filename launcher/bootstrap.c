@@ -23,9 +23,11 @@
  * mkdir of an unguessable name is as safe as mktemp -d, and is there where mktemp is not.  The
  * agent is unpacked once; where programs may not run it is copied on to the next directory.
  * `head` that is missing is replaced by a dd that reads byte by byte: slow, but it reads exactly.
+ *
+ * Every process counts, at about a millisecond each: umask and uname are asked in one.
  */
 static const char script[] =
-    "n=%s; m=$(umask); umask 077; u=$(uname -sm 2>/dev/null || echo unknown); "
+    "n=%s; set -- $(umask; uname -sm 2>/dev/null); m=$1; shift; u=${*:-unknown}; umask 077; "
     "echo \"@grap\"\"nel $n sys $u\"; "
     "f() { echo \"@grap\"\"nel $n fail $*\"; exit 1; }; "
     "c() { command -v $1 >/dev/null 2>&1; }; "
@@ -42,8 +44,10 @@ static const char script[] =
     "d=$e; p=$e/agent; "
     "else cp \"$p\" \"$e/agent\" 2>/dev/null || { rm -rf \"$e\"; continue; }; fi; "
     "chmod 700 \"$e/agent\"; "
-    "if \"$e/agent\" probe 2>/dev/null; then [ \"$d\" = \"$e\" ] || rm -rf \"$d\"; "
-    "GRAPNEL_UMASK=$m; export GRAPNEL_UMASK; exec \"$e/agent\" boot %s; fi; "
+    "if [ -s \"$e/agent\" ] && \"$e/agent\" probe 2>/dev/null; then [ \"$d\" = \"$e\" ] || rm -rf "
+    "\"$d\"; "
+    "GRAPNEL_UMASK=$m; GRAPNEL_LEASE_MS=%u; export GRAPNEL_UMASK GRAPNEL_LEASE_MS; "
+    "exec \"$e/agent\" boot %s; fi; "
     "[ \"$d\" = \"$e\" ] || rm -rf \"$e\"; "
     "done; [ -n \"$p\" ] && f noexec; f notemp";
 
@@ -98,8 +102,8 @@ static int make_command(struct bootstrap *b, struct error *e)
 
     if (o->sudo_user)
         snprintf(sudo, sizeof sudo, "sudo -n -H -u %s -- ", *o->sudo_user ? o->sudo_user : "root");
-    n = asprintf(&body, script, b->nonce, o->agent->uname, o->plain ? need_cat : need_gzip, o->skip, size,
-                 o->plain ? "cat" : "gzip -dc", o->agent->hash_hex);
+    n = asprintf(&body, script, b->nonce, o->agent->uname, o->plain ? need_cat : need_gzip, o->skip,
+                 size, o->plain ? "cat" : "gzip -dc", o->lease_ms, o->agent->hash_hex);
     if (n >= 0 && asprintf(&b->command, "exec %s/bin/sh -c '%s'", sudo, body) < 0)
         b->command = NULL;
     free(n < 0 ? NULL : body);
@@ -371,8 +375,7 @@ enum bootstrap_result bootstrap_ended(struct bootstrap *b, int status, struct er
     else if (mentions(said, "not available") || mentions(said, "nologin"))
         errors_set(e, -E_NOLOGIN, "%s", last);
     else
-        errors_set(e, -E_SHELL, "%s%s%s", ending, *last ? "; it said: " : ", without a word",
-                   last);
+        errors_set(e, -E_SHELL, "%s%s%s", ending, *last ? "; it said: " : ", without a word", last);
     b->state = ENDED;
     return BOOTSTRAP_FAILED;
 }

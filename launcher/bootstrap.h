@@ -26,6 +26,7 @@ struct bootstrap_options {
     const char *sudo_user; /* NULL: no sudo; "": root */
     int plain;             /* send the agent unpacked */
     int skip;              /* so many of the temporary directories are not tried */
+    unsigned lease_ms;     /* the agent's patience with a silent launcher; 0: endless */
 };
 
 /* Starts an attempt.  NULL with *e filled (-E_ARGUMENT: sudo_user is not a user name). */

@@ -152,8 +152,8 @@ static void on_link_goodbye(void *arg, struct link *l, int code, const char *tex
     (void)l;
     if (code == 0)
         s->closed = 1;
-    else
-        end_with(s, code, text);
+    else /* whoever cancelled it, it was nobody here */
+        end_with(s, code == -E_CANCELLED ? -E_LOST : code, text);
 }
 
 static const struct link_handler link_callbacks = {
@@ -268,16 +268,21 @@ static void on_phase(void *arg, enum errors_phase phase, const char *note)
     tell_phase(arg, errors_phase_name(phase), note);
 }
 
+/* From now on the shell and the agent have their time. */
+static void set_deadline(struct grapnel_server *s)
+{
+    ev_timer_stop(s->g->loop, &s->deadline);
+    ev_timer_set(&s->deadline, (double)s->timeout_ms / 1e3, 0.);
+    ev_timer_start(s->g->loop, &s->deadline);
+}
+
 static void on_opened(void *arg)
 {
     struct grapnel_server *s = arg;
 
     s->can_write = 1;
-    if (!route_unhurried(s->route) && !s->greeted) {
-        ev_timer_stop(s->g->loop, &s->deadline);
-        ev_timer_set(&s->deadline, (double)s->timeout_ms / 1e3, 0.);
-        ev_timer_start(s->g->loop, &s->deadline);
-    }
+    if (!route_unhurried(s->route) && !s->greeted)
+        set_deadline(s);
     mark_dirty(s);
 }
 
@@ -308,8 +313,11 @@ static void on_input(void *arg, const uint8_t *bytes, size_t n)
     if (!s->started) {
         int ran = bootstrap_shell_runs(s->boot);
         judge(s, bootstrap_input(s->boot, bytes, n, &used, &e), &e);
-        if (!ran && bootstrap_shell_runs(s->boot))
+        if (!ran && bootstrap_shell_runs(s->boot)) {
             mark_dirty(s);
+            if (!ev_is_active(&s->deadline) && !s->error.code)
+                set_deadline(s); /* nobody is asked anything any more */
+        }
     }
     if (!s->started)
         return;
@@ -327,6 +335,15 @@ static void on_diagnostics(void *arg, const uint8_t *bytes, size_t n)
 
     if (s->boot)
         bootstrap_diagnostics(s->boot, bytes, n);
+}
+
+/* The line has ended after the agent's goodbye. */
+static void said_goodbye(struct grapnel_server *s)
+{
+    if (link_stream_count(s->link) > 0)
+        end_with(s, -E_LOST, "the agent said goodbye before all was done");
+    else
+        end_with(s, -E_CLOSED, "");
 }
 
 /* The shell or the agent has ended without saying why on the line. */
@@ -383,7 +400,7 @@ static void on_finished(void *arg, int status)
         if (s->again)
             attempt_again(s);
     } else if (s->closed) {
-        end_with(s, -E_CLOSED, "");
+        said_goodbye(s);
     } else {
         lost(s, status);
     }
@@ -397,7 +414,7 @@ static void on_failed(void *arg, const struct error *e)
     if (s->error.code)
         return;
     if (s->started && s->closed) {
-        end_with(s, -E_CLOSED, "");
+        said_goodbye(s);
         return;
     }
     if (!s->started && route_fall_back(s->route, e)) {
@@ -468,12 +485,11 @@ static int start_attempt(struct grapnel_server *s, struct error *e)
     return s->transport ? 0 : e->code;
 }
 
-static struct link *make_link(struct grapnel_server *s,
-                              const struct grapnel_connect_options *options)
+static struct link *make_link(struct grapnel_server *s)
 {
     struct link_options o = {
         .opener = 1,
-        .lease_ms = options->lease > 0 ? (uint32_t)options->lease : LEASE_MS,
+        .lease_ms = s->boot_options.lease_ms,
         .features = LINK_FEATURE_DEFLATE,
         .facts = values_map(),
     };
@@ -500,6 +516,7 @@ static int fill(struct grapnel_server *s, const char *target,
 {
     if (o->lease && (o->lease < 1000 || o->lease > 86400000))
         return errors_set(e, -E_ARGUMENT, "a lease is 1 s to 24 h");
+    s->boot_options.lease_ms = o->lease > 0 ? (unsigned)o->lease : LEASE_MS;
     s->one_shot = o->one_shot;
     s->phase = o->phase;
     s->phase_arg = o->phase_arg;
@@ -515,7 +532,7 @@ static int fill(struct grapnel_server *s, const char *target,
         if (!s->sudo_user)
             return errors_set(e, -E_NOMEM, "%s", target);
     }
-    s->link = make_link(s, o);
+    s->link = make_link(s);
     return s->link ? 0 : errors_set(e, -E_NOMEM, "%s", target);
 }
 

@@ -314,7 +314,7 @@ static void resolved(struct dial *d, struct lookup *l)
     d->list = l->list;
     d->bind_list = l->bind_list;
     l->list = l->bind_list = NULL;
-    d->count = dial_order(d->list, d->order, DIAL_ADDRESSES_MAX);
+    d->count = dial_order(d->o.addresses ? d->o.addresses : d->list, d->order, DIAL_ADDRESSES_MAX);
     try_next(d);
 }
 
@@ -397,7 +397,8 @@ struct dial *dial_start(const struct dial_options *options, struct error *e)
     if (!(d->lookup = lookup_new(d, options)))
         goto out;
     d->o.host = d->o.bind_address = d->o.bind_interface = NULL;
-    lookup_run(d->lookup, AI_NUMERICHOST);
+    if (!options->addresses)
+        lookup_run(d->lookup, AI_NUMERICHOST);
     if (d->lookup->result == EAI_NONAME || d->lookup->bind_result == EAI_NONAME) {
         if (d->lookup->list)
             freeaddrinfo(d->lookup->list);

@@ -20,13 +20,14 @@ struct dial;
 struct dial_options {
     struct ev_loop *loop;
     struct blocking *blocking;
-    const char *host;           /* name or numeric address, IPv6 without brackets */
-    unsigned port;              /* 1..65535 */
-    int family;                 /* AF_UNSPEC, AF_INET or AF_INET6 */
-    const char *bind_address;   /* name or address to connect from; NULL: any */
-    const char *bind_interface; /* interface to connect through; NULL: any */
-    int keepalive;              /* set SO_KEEPALIVE */
-    int64_t timeout_ms;         /* for all of it; 0: none of our own */
+    const char *host;                 /* name or numeric address, IPv6 without brackets */
+    unsigned port;                    /* 1..65535 */
+    const struct addrinfo *addresses; /* instead of resolving host; borrowed until the end */
+    int family;                       /* AF_UNSPEC, AF_INET or AF_INET6 */
+    const char *bind_address;         /* name or address to connect from; NULL: any */
+    const char *bind_interface;       /* interface to connect through; NULL: any */
+    int keepalive;                    /* set SO_KEEPALIVE */
+    int64_t timeout_ms;               /* for all of it; 0: none of our own */
     /* An address is being tried: "192.0.2.1 port 22".  May be NULL. */
     void (*trying)(void *arg, const char *note);
     /* The end, once: fd >= 0 (non-blocking, close-on-exec, TCP_NODELAY; the receiver's to close)

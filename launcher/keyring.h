@@ -31,9 +31,9 @@ const struct keyfile *keyring_file(const struct keyring_key *key);
 
 /* Asks for the passphrase of a locked key in a thread, up to KEYRING_PROMPTS times.  done(arg,
  * code, e) follows from the loop: 0 (the key is unlocked), -E_PASSPHRASE (none, or wrong ones; it
- * is not asked for again), -E_CANCELLED, or others of ask_secret.  Several connections that wait for
- * the same key share the question.  batch: only what needs no person.
- * NULL with *e filled: -E_NOMEM, -E_PASSPHRASE (given up before), -E_SYSTEM. */
+ * is not asked for again), -E_CANCELLED, or others of ask_secret.  Several connections that wait
+ * for the same key share the question.  batch: only what needs no person. NULL with *e filled:
+ * -E_NOMEM, -E_PASSPHRASE (given up before), -E_SYSTEM. */
 struct keyring_wait *keyring_unlock(struct keyring *k, struct keyring_key *key, int batch,
                                     void (*done)(void *arg, int code, const struct error *e),
                                     void *arg, struct error *e);

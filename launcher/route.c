@@ -288,7 +288,8 @@ int route_typed(const struct route *r)
 
 int route_unhurried(const struct route *r)
 {
-    return (r->kind == OPENSSH || r->kind == COMMAND) && r->options.interactive;
+    return (r->kind == OPENSSH || r->kind == COMMAND) && r->options.interactive &&
+           r->options.connect_timeout_ms <= 0;
 }
 
 int route_fall_back(struct route *r, const struct error *e)
@@ -300,8 +301,8 @@ int route_fall_back(struct route *r, const struct error *e)
     return choose_openssh(r, &ignored) == 0;
 }
 
-/* What the OpenSSH client prints on stderr, and what it means.  First match wins.  `from`: where the
- * particulars begin in a text that is mostly alarm; NULL: show the end of it. */
+/* What the OpenSSH client prints on stderr, and what it means.  First match wins.  `from`: where
+ * the particulars begin in a text that is mostly alarm; NULL: show the end of it. */
 static const struct {
     const char *words;
     enum errors_code code;

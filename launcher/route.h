@@ -23,7 +23,8 @@ struct transport *route_start(struct route *r, const char *command,
 
 /* True when the command is typed into a shell's stdin instead of being its argument. */
 int route_typed(const struct route *r);
-/* True when a person may be answering questions before the shell runs: no time limit of ours. */
+/* True when a person may be answering questions before the shell runs, and nobody has asked for a
+ * time limit: then there is none of ours. */
 int route_unhurried(const struct route *r);
 
 /* The transport failed with *e: true, and the next route_start uses the OpenSSH client, when that

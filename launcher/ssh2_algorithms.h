@@ -17,9 +17,9 @@ int ssh2_algorithms_apply(struct ssh2_session *s, const struct sshconfig *config
                           struct error *e);
 void ssh2_algorithms_free(struct ssh2_algorithms *a);
 
-/* After a failed handshake: if the two sides have no algorithm in common for something, fills e with
- * what each of them has and returns -E_AUTH_NEEDS_OPENSSH if the OpenSSH client has one that the
- * server takes, else -E_KEX.  0 when that was not the reason. */
+/* After a failed handshake: if the two sides have no algorithm in common for something, fills e
+ * with what each of them has and returns -E_AUTH_NEEDS_OPENSSH if the OpenSSH client has one that
+ * the server takes, else -E_KEX.  0 when that was not the reason. */
 int ssh2_algorithms_explain(const struct ssh2_algorithms *a, const struct ssh2_greeting *g,
                             const struct sshconfig *config, struct error *e);
 

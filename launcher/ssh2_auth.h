@@ -1,4 +1,5 @@
-/* Logs in: decides which methods and identities are tried, in which order, and does it step by step.
+/* Logs in: decides which methods and identities are tried, in which order, and does it step by
+ * step.
  *
  * One object serves a transport through all its connections: what was tried stays known when the
  * connection must be made anew.  Every step assumes that the host key has been checked. */
@@ -50,12 +51,13 @@ void ssh2_auth_attach(struct ssh2_auth *a, struct ssh2_session *s, enum ssh2_aut
  * freed with it, and is no longer the caller's.  NULL is legal (0). */
 int ssh2_auth_free(struct ssh2_auth *a);
 
-/* True when a login by key is likely to be tried first, with a key that needs nobody: then it may
- * begin before the server has said that it may. */
-int ssh2_auth_may_hurry(const struct ssh2_auth *a);
+/* True when a login by key comes first, which may then begin before the server has said that logins
+ * may begin.  extensions: the server's list of signature algorithms has probably come (RFC 8308):
+ * RSA keys need it. */
+int ssh2_auth_may_hurry(const struct ssh2_auth *a, int extensions);
 
-/* Goes on.  SSH2_AUTH_*, or -E_AUTH, -E_AUTH_NEEDS_OPENSSH, -E_PASSPHRASE, -E_DISCONNECTED, -E_NOMEM,
- * -E_CANCELLED. */
+/* Goes on.  SSH2_AUTH_*, or -E_AUTH, -E_AUTH_NEEDS_OPENSSH, -E_PASSPHRASE, -E_DISCONNECTED,
+ * -E_NOMEM, -E_CANCELLED. */
 int ssh2_auth_step(struct ssh2_auth *a, struct error *e);
 
 /* The request that decides (a signature) is on its way. */

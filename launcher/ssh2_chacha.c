@@ -62,8 +62,7 @@ int chachapoly_crypt(struct chachapoly_ctx *ctx, unsigned seqnr, unsigned char *
 
     make_nonce(nonce, seqnr);
     crypto_stream_chacha20(key, sizeof key, nonce, ctx->payload);
-    if (!do_encrypt &&
-        crypto_onetimeauth_verify(src + aadlen + len, src, aadlen + len, key) != 0) {
+    if (!do_encrypt && crypto_onetimeauth_verify(src + aadlen + len, src, aadlen + len, key) != 0) {
         result = LIBSSH2_ERROR_DECRYPT;
         goto out;
     }

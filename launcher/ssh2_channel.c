@@ -9,10 +9,10 @@
 #include "launcher/ssh2_pipeline.h"
 
 enum {
-    PACKET_IN = 32768,     /* the largest data packet that is accepted */
-    PACKET_OUT = 32700,    /* what libssh2 puts into one packet at most */
-    READ_BUDGET = 131072   /* bytes taken from the socket before they are handed on: what is read
-                              stays in the processor's cache, and memory stays bounded */
+    PACKET_IN = 32768,   /* the largest data packet that is accepted */
+    PACKET_OUT = 32700,  /* what libssh2 puts into one packet at most */
+    READ_BUDGET = 131072 /* bytes taken from the socket before they are handed on: what is read
+                            stays in the processor's cache, and memory stays bounded */
 };
 
 struct ssh2_channel {
@@ -122,6 +122,11 @@ int ssh2_channel_open(struct ssh2_channel *c, int early, struct error *e)
         c->early = 1;
     }
     return result ? result : exec_step(c, e);
+}
+
+int ssh2_channel_early(const struct ssh2_channel *c)
+{
+    return c && c->early;
 }
 
 ssize_t ssh2_channel_read(struct ssh2_channel *c, int stream, void *buffer, size_t n)

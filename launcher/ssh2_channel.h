@@ -32,8 +32,12 @@ void ssh2_channel_free(struct ssh2_channel *c);
  * DONE, AGAIN, or negative: -E_SHELL (refused, with the reason), -E_DISCONNECTED. */
 int ssh2_channel_open(struct ssh2_channel *c, int early, struct error *e);
 
-/* Reads at most n bytes of stdout (stream 0) or stderr (1) into buffer.  The number, 0 at their end,
- * -EAGAIN (errno's) when there is nothing now, or another negative number: the connection is lost. */
+/* The command was requested early.  NULL is legal (0). */
+int ssh2_channel_early(const struct ssh2_channel *c);
+
+/* Reads at most n bytes of stdout (stream 0) or stderr (1) into buffer.  The number, 0 at their
+ * end, -EAGAIN (errno's) when there is nothing now, or another negative number: the connection is
+ * lost. */
 ssize_t ssh2_channel_read(struct ssh2_channel *c, int stream, void *buffer, size_t n);
 /* Lets window adjustments in without reading: while the receiver is paused. */
 void ssh2_channel_drain(struct ssh2_channel *c);

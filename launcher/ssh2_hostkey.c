@@ -20,8 +20,7 @@ static void accept_key(const struct presented *p, const struct sshconfig *config
 {
     struct error e = {0};
     size_t used = strlen(note);
-    const char *path =
-        config->user_known_hosts.count ? config->user_known_hosts.item[0] : NULL;
+    const char *path = config->user_known_hosts.count ? config->user_known_hosts.item[0] : NULL;
     char safe[300] = "";
 
     if (path)
@@ -66,8 +65,8 @@ int ssh2_hostkey_check(struct ssh2_session *s, const struct sshconfig *config,
         knownhosts_fingerprint(p.key, p.n, p.fingerprint) < 0)
         return errors_set(e, -E_KEX, "%s", "the server's host key makes no sense");
     snprintf(note, SSH2_HOSTKEY_NOTE_MAX, "%s %s", p.type, p.fingerprint);
-    code = knownhosts_check(known_hosts, config->lookup_name, config->lookup_port, p.key, p.n,
-                            &match);
+    code =
+        knownhosts_check(known_hosts, config->lookup_name, config->lookup_port, p.key, p.n, &match);
     if (code == -E_MALFORMED)
         return errors_set(e, -E_KEX, "%s", "the server's host key makes no sense");
     if (code < 0)
@@ -83,8 +82,8 @@ int ssh2_hostkey_check(struct ssh2_session *s, const struct sshconfig *config,
         return errors_set(e, -E_HOSTKEY_REVOKED, "%s %s, revoked by %s:%zu", p.type, p.fingerprint,
                           file, match.line);
     case KNOWNHOSTS_CHANGED:
-        return errors_set(e, -E_HOSTKEY_CHANGED, "it is %s %s now; %s:%zu has another key%s", p.type,
-                          p.fingerprint, file, match.line,
+        return errors_set(e, -E_HOSTKEY_CHANGED, "it is %s %s now; %s:%zu has another key%s",
+                          p.type, p.fingerprint, file, match.line,
                           match.same_type ? "" : " (of another type)");
     default:
         return unknown(&p, config, known_hosts, &match, note, e);

@@ -1,4 +1,4 @@
-#include "launcher/ssh2_identity.h"
+#include "launcher/ssh2_identity_impl.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,44 +7,9 @@
 #include <unistd.h>
 
 #include "launcher/safetext.h"
-#include "launcher/sshagent.h"
 #include "launcher/sshkey.h"
 
-enum { AGENT_PATIENCE = 5 /* seconds for the list of identities */ };
-
-struct identity {
-    struct keyring_key *key; /* from a file; NULL: only the agent has it */
-    uint8_t *blob;           /* of one that the agent signs for; NULL: it does not */
-    size_t blob_n;
-    char *label;
-    char type[SSHKEY_NAME_MAX];
-    int rank; /* smaller is tried first; equal ones in the order in which they were found */
-    int tried;
-};
-
-enum signing { IDLE, WAITING, READY, FAILED };
-
-struct ssh2_identities {
-    struct ssh2_identity_options o;
-    struct identity *list;
-    size_t count;
-    size_t current; /* count: none */
-    struct sshagent *agent;
-    ev_io agent_io;
-    ev_timer agent_timer;
-    int listing;               /* the agent's list is awaited */
-    struct keyring_wait *wait; /* a passphrase is awaited */
-    enum signing signing;
-    uint8_t *signature; /* READY: what the callback returns */
-    size_t signature_n;
-    int has_signed;
-    struct error failure;
-    char beyond[512];
-};
-
-static void trace(const struct ssh2_identities *ids, int level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void trace(const struct ssh2_identities *ids, int level, const char *format, ...)
+void ssh2_identity_trace(const struct ssh2_identities *ids, int level, const char *format, ...)
 {
     char text[1024];
     va_list ap;
@@ -55,7 +20,7 @@ static void trace(const struct ssh2_identities *ids, int level, const char *form
     ids->o.trace(ids->o.arg, level, text);
 }
 
-static void needs_more(struct ssh2_identities *ids, const char *what, const char *where)
+void ssh2_identity_beyond(struct ssh2_identities *ids, const char *what, const char *where)
 {
     size_t used = strlen(ids->beyond);
     char safe[200];
@@ -65,9 +30,9 @@ static void needs_more(struct ssh2_identities *ids, const char *what, const char
              safe);
 }
 
-static int add(struct ssh2_identities *ids, const struct identity *i)
+int ssh2_identity_add(struct ssh2_identities *ids, const struct ssh2_identity *i)
 {
-    struct identity *list = realloc(ids->list, (ids->count + 1) * sizeof *list);
+    struct ssh2_identity *list = realloc(ids->list, (ids->count + 1) * sizeof *list);
 
     if (!list)
         return -E_NOMEM;
@@ -77,7 +42,7 @@ static int add(struct ssh2_identities *ids, const struct identity *i)
     return 0;
 }
 
-static char *make_label(const char *type, const char *name, const char *suffix)
+char *ssh2_identity_label(const char *type, const char *name, const char *suffix)
 {
     char safe[300], *label;
 
@@ -87,15 +52,30 @@ static char *make_label(const char *type, const char *name, const char *suffix)
     return label;
 }
 
-static int rank_of(const char *type, int own)
+int ssh2_identity_rank(const char *type, int own)
 {
     return (own ? 0 : 2) + (strcmp(type, "ssh-rsa") == 0);
+}
+
+int ssh2_identity_too_old(struct ssh2_identities *ids, const char *type, const char *where)
+{
+#if LIBSSH2_VERSION_NUM < 0x010b00
+    if (strcmp(type, "ssh-rsa") == 0) {
+        ssh2_identity_beyond(ids, "an RSA key with this old libssh2", where);
+        return 1;
+    }
+#else
+    (void)ids;
+    (void)type;
+    (void)where;
+#endif
+    return 0;
 }
 
 /* One key file of the configuration. */
 static void add_file(struct ssh2_identities *ids, const char *path)
 {
-    struct identity i = {0};
+    struct ssh2_identity i = {0};
     struct error e = {0};
     char certificate[4200];
     int code = keyring_get(ids->o.keys, path, &i.key, &e);
@@ -103,220 +83,48 @@ static void add_file(struct ssh2_identities *ids, const char *path)
     if (code == -E_IO && ids->o.config->identity_files_default)
         return;
     if (code == -E_AUTH_NEEDS_OPENSSH)
-        needs_more(ids, e.detail[0] ? e.detail : "a key that libssh2 cannot use", path);
+        ssh2_identity_beyond(ids, e.detail[0] ? e.detail : "a key that libssh2 cannot use", path);
     if (code < 0) {
-        trace(ids, code == -E_IO ? 2 : 1, "key %s is not used: %s (%s)", path, errors_text(code),
-              e.detail);
+        ssh2_identity_trace(ids, code == -E_IO ? 2 : 1, "key %s is not used: %s (%s)", path,
+                            errors_text(code), e.detail);
         return;
     }
     snprintf(certificate, sizeof certificate, "%s-cert.pub", path);
     if (access(certificate, R_OK) == 0)
-        needs_more(ids, "a certificate", certificate);
+        ssh2_identity_beyond(ids, "a certificate", certificate);
     snprintf(i.type, sizeof i.type, "%s", keyfile_type(keyring_file(i.key)));
-    i.label = make_label(i.type, path, "");
-    i.rank = rank_of(i.type, 1);
-    if (!i.label || add(ids, &i) < 0)
+    if (ssh2_identity_too_old(ids, i.type, path))
+        return;
+    i.label = ssh2_identity_label(i.type, path, "");
+    i.rank = ssh2_identity_rank(i.type, 1);
+    if (!i.label || ssh2_identity_add(ids, &i) < 0)
         free(i.label);
 }
 
-/* The identity of ssh_config that this public key belongs to; NULL: none. */
-static struct identity *find_own(struct ssh2_identities *ids, const uint8_t *blob, size_t n)
-{
-    for (size_t i = 0; i < ids->count; i++) {
-        const struct keyfile *file = ids->list[i].key ? keyring_file(ids->list[i].key) : NULL;
-        size_t own_n = 0;
-        const uint8_t *own = file ? keyfile_blob(file, &own_n) : NULL;
-
-        if (own && own_n == n && memcmp(own, blob, n) == 0)
-            return &ids->list[i];
-    }
-    return NULL;
-}
-
-static int add_from_agent(struct ssh2_identities *ids, const struct sshagent_identity *a)
-{
-    struct identity *own = find_own(ids, a->blob, a->blob_n), fresh = {0}, *i = &fresh;
-    char *label;
-
-    if (sshkey_check(a->blob, a->blob_n) < 0) {
-        if (!ids->o.config->identities_only || own)
-            needs_more(ids, a->type, "in the agent");
-        return 0;
-    }
-    if (!own && ids->o.config->identities_only)
-        return 0;
-    if (own)
-        i = own;
-    if (i->blob)
-        return 0;
-    i->blob = malloc(a->blob_n);
-    label = make_label(a->type, own ? keyfile_path(keyring_file(own->key)) : a->comment,
-                       " (agent)");
-    if (!i->blob || !label) {
-        free(i->blob);
-        free(label);
-        i->blob = NULL;
-        return -E_NOMEM;
-    }
-    memcpy(i->blob, a->blob, a->blob_n);
-    i->blob_n = a->blob_n;
-    free(i->label);
-    i->label = label;
-    snprintf(i->type, sizeof i->type, "%s", a->type);
-    i->rank = rank_of(i->type, own != NULL);
-    if (own)
-        return 0;
-    if (add(ids, i) == 0)
-        return 0;
-    free(fresh.blob);
-    free(fresh.label);
-    return -E_NOMEM;
-}
-
-static int locked(const struct identity *i)
+static int locked(const struct ssh2_identity *i)
 {
     return !i->blob && i->key && keyfile_locked(keyring_file(i->key));
 }
 
 /* All that can be known is known: drops what cannot sign at all. */
-static void complete(struct ssh2_identities *ids)
+void ssh2_identity_complete(struct ssh2_identities *ids)
 {
     ids->listing = 0;
     ev_timer_stop(ids->o.loop, &ids->agent_timer);
     for (size_t n = 0; n < ids->count; n++) {
-        struct identity *i = &ids->list[n];
+        struct ssh2_identity *i = &ids->list[n];
 
         if (!i->blob && keyfile_public_only(keyring_file(i->key))) {
-            trace(ids, 1, "key %s is not used: only its public part is there, and the agent does "
-                          "not have it",
-                  i->label);
+            ssh2_identity_trace(
+                ids, 1,
+                "key %s is not used: only its public part is there, and the agent does "
+                "not have it",
+                i->label);
             i->tried = 1;
         } else if (locked(i) && !ids->o.interactive) {
             i->rank = 4;
         }
     }
-}
-
-static void agent_close(struct ssh2_identities *ids)
-{
-    ev_io_stop(ids->o.loop, &ids->agent_io);
-    sshagent_free(ids->agent);
-    ids->agent = NULL;
-}
-
-static void agent_watch(struct ssh2_identities *ids, int want)
-{
-    int events = want == SSHAGENT_WANT_WRITE ? EV_WRITE : EV_READ;
-
-    ev_io_stop(ids->o.loop, &ids->agent_io);
-    ev_io_set(&ids->agent_io, sshagent_fd(ids->agent), events);
-    ev_io_start(ids->o.loop, &ids->agent_io);
-}
-
-static void take_list(struct ssh2_identities *ids)
-{
-    size_t count = sshagent_count(ids->agent);
-
-    trace(ids, 2, "the agent has %zu identities", count);
-    for (size_t n = 0; n < count; n++) {
-        if (add_from_agent(ids, sshagent_identity(ids->agent, n)) < 0)
-            break;
-    }
-    complete(ids);
-}
-
-static void take_signature(struct ssh2_identities *ids)
-{
-    size_t n, inner_n;
-    const uint8_t *whole = sshagent_signature(ids->agent, &n), *inner;
-    char algorithm[SSHKEY_NAME_MAX];
-
-    ids->signing = FAILED;
-    if (!whole || sshkey_signature_split(whole, n, algorithm, &inner, &inner_n) < 0 || !inner_n) {
-        errors_set(&ids->failure, -E_MALFORMED, "%s", "the agent's signature makes no sense");
-        return;
-    }
-    ids->signature = malloc(inner_n);
-    if (!ids->signature)
-        return;
-    memcpy(ids->signature, inner, inner_n);
-    ids->signature_n = inner_n;
-    ids->signing = READY;
-}
-
-/* Goes on with the agent as far as it can without waiting. */
-static void agent_step(struct ssh2_identities *ids)
-{
-    struct error e = {0};
-    int result = sshagent_step(ids->agent, &e);
-
-    if (result > 0) {
-        agent_watch(ids, result);
-        return;
-    }
-    ev_io_stop(ids->o.loop, &ids->agent_io);
-    if (result < 0)
-        trace(ids, 1, "the agent failed: %s (%s)", errors_text(result), e.detail);
-    if (ids->listing) {
-        if (result == 0)
-            take_list(ids);
-        else
-            complete(ids);
-    } else if (ids->signing == WAITING) {
-        if (result == 0) {
-            take_signature(ids);
-        } else {
-            ids->signing = FAILED;
-            ids->failure = e;
-        }
-    }
-    if (result < 0 && result != -E_AUTH)
-        agent_close(ids);
-}
-
-static void on_agent(struct ev_loop *loop, ev_io *w, int revents)
-{
-    struct ssh2_identities *ids = w->data;
-
-    (void)loop;
-    (void)revents;
-    ids->o.enter(ids->o.arg);
-    agent_step(ids);
-    if (!ids->listing && ids->signing != WAITING)
-        ids->o.wake(ids->o.arg);
-    ids->o.leave(ids->o.arg);
-}
-
-static void on_agent_late(struct ev_loop *loop, ev_timer *w, int revents)
-{
-    struct ssh2_identities *ids = w->data;
-
-    (void)loop;
-    (void)revents;
-    ids->o.enter(ids->o.arg);
-    trace(ids, 1, "the agent did not answer within %d s and is not used", AGENT_PATIENCE);
-    agent_close(ids);
-    complete(ids);
-    ids->o.wake(ids->o.arg);
-    ids->o.leave(ids->o.arg);
-}
-
-static void agent_start(struct ssh2_identities *ids)
-{
-    struct error e = {0};
-
-    if (sshagent_open(ids->o.config->agent_socket, &ids->agent, &e) < 0 ||
-        sshagent_list(ids->agent) < 0) {
-        trace(ids, 2, "no agent: %s", e.detail);
-        agent_close(ids);
-        complete(ids);
-        return;
-    }
-    ids->listing = 1;
-    ev_now_update(ids->o.loop);
-    ev_timer_set(&ids->agent_timer, AGENT_PATIENCE, 0);
-    ev_timer_start(ids->o.loop, &ids->agent_timer);
-    agent_step(ids);
 }
 
 struct ssh2_identities *ssh2_identities_new(const struct ssh2_identity_options *options)
@@ -327,21 +135,19 @@ struct ssh2_identities *ssh2_identities_new(const struct ssh2_identity_options *
     if (!ids)
         return NULL;
     ids->o = *options;
-    ev_init(&ids->agent_io, on_agent);
-    ev_init(&ids->agent_timer, on_agent_late);
-    ids->agent_io.data = ids->agent_timer.data = ids;
+    ssh2_identity_agent_init(ids);
     if (!config->pubkey_authentication)
         return ids;
     for (size_t i = 0; i < config->identity_files.count; i++)
         add_file(ids, config->identity_files.item[i]);
     for (size_t i = 0; i < config->certificate_files.count; i++)
-        needs_more(ids, "a certificate", config->certificate_files.item[i]);
+        ssh2_identity_beyond(ids, "a certificate", config->certificate_files.item[i]);
     if (config->pkcs11_provider)
-        needs_more(ids, "a PKCS#11 token", config->pkcs11_provider);
+        ssh2_identity_beyond(ids, "a PKCS#11 token", config->pkcs11_provider);
     if (config->agent_socket)
-        agent_start(ids);
+        ssh2_identity_agent_start(ids);
     else
-        complete(ids);
+        ssh2_identity_complete(ids);
     return ids;
 }
 
@@ -349,7 +155,7 @@ void ssh2_identities_free(struct ssh2_identities *ids)
 {
     if (!ids)
         return;
-    agent_close(ids);
+    ssh2_identity_agent_close(ids);
     ev_timer_stop(ids->o.loop, &ids->agent_timer);
     keyring_unwait(ids->wait);
     for (size_t i = 0; i < ids->count; i++) {
@@ -375,17 +181,39 @@ size_t ssh2_identities_left(const struct ssh2_identities *ids)
     return left;
 }
 
+/* The place of the one that comes next; count when none is left. */
+static size_t find_next(const struct ssh2_identities *ids)
+{
+    size_t next = ids->count;
+
+    for (size_t i = 0; i < ids->count; i++) {
+        if (!ids->list[i].tried && (next == ids->count || ids->list[i].rank < ids->list[next].rank))
+            next = i;
+    }
+    return next;
+}
+
+static int is_rsa(const struct ssh2_identities *ids, size_t i)
+{
+    return i < ids->count && strcmp(ids->list[i].type, "ssh-rsa") == 0;
+}
+
+int ssh2_identities_next_is_rsa(const struct ssh2_identities *ids)
+{
+    return is_rsa(ids, find_next(ids));
+}
+
+int ssh2_identities_is_rsa(const struct ssh2_identities *ids)
+{
+    return is_rsa(ids, ids->current);
+}
+
 int ssh2_identities_next(struct ssh2_identities *ids)
 {
-    ids->current = ids->count;
-    for (size_t i = 0; i < ids->count; i++) {
-        if (!ids->list[i].tried && (ids->current == ids->count ||
-                                    ids->list[i].rank < ids->list[ids->current].rank))
-            ids->current = i;
-    }
+    ids->current = find_next(ids);
     free(ids->signature);
     ids->signature = NULL;
-    ids->signing = IDLE;
+    ids->signing = SSH2_SIGNING_IDLE;
     ids->has_signed = 0;
     ids->failure = (struct error){0};
     if (ids->current == ids->count)
@@ -402,10 +230,10 @@ static void on_unlocked(void *arg, int code, const struct error *e)
     ids->o.enter(ids->o.arg);
     if (code < 0) {
         ids->failure = *e;
-        trace(ids, 1, "key %s stays locked: %s (%s)", ssh2_identities_label(ids), errors_text(code),
-              e->detail);
+        ssh2_identity_trace(ids, 1, "key %s stays locked: %s (%s)", ssh2_identities_label(ids),
+                            errors_text(code), e->detail);
     }
-    ids->signing = code < 0 ? FAILED : IDLE;
+    ids->signing = code < 0 ? SSH2_SIGNING_FAILED : SSH2_SIGNING_IDLE;
     ids->o.wake(ids->o.arg);
     ids->o.leave(ids->o.arg);
 }
@@ -413,7 +241,7 @@ static void on_unlocked(void *arg, int code, const struct error *e)
 /* Asks for the present key's passphrase.  0: it is being asked for. */
 static int unlock(struct ssh2_identities *ids)
 {
-    struct identity *i = &ids->list[ids->current];
+    struct ssh2_identity *i = &ids->list[ids->current];
 
     if (!ids->o.interactive)
         return errors_set(&ids->failure, -E_PASSPHRASE, "%s is encrypted, and nobody can be asked",
@@ -422,13 +250,13 @@ static int unlock(struct ssh2_identities *ids)
                                &ids->failure);
     if (!ids->wait)
         return ids->failure.code;
-    ids->signing = WAITING;
+    ids->signing = SSH2_SIGNING_WAITING;
     return 0;
 }
 
 int ssh2_identities_blob(struct ssh2_identities *ids, const uint8_t **blob, size_t *n)
 {
-    struct identity *i = &ids->list[ids->current];
+    struct ssh2_identity *i = &ids->list[ids->current];
 
     *blob = i->blob;
     *n = i->blob_n;
@@ -438,9 +266,9 @@ int ssh2_identities_blob(struct ssh2_identities *ids, const uint8_t **blob, size
     if (*blob)
         return 0;
     /* An encrypted PEM file without its .pub: not even the public part is readable. */
-    if (ids->signing == IDLE && locked(i) && unlock(ids) == 0)
+    if (ids->signing == SSH2_SIGNING_IDLE && locked(i) && unlock(ids) == 0)
         return 1;
-    if (ids->signing == WAITING)
+    if (ids->signing == SSH2_SIGNING_WAITING)
         return 1;
     return ids->failure.code ? ids->failure.code : -E_PASSPHRASE;
 }
@@ -473,22 +301,9 @@ void ssh2_identities_untry(struct ssh2_identities *ids)
 void ssh2_identities_drop_rsa(struct ssh2_identities *ids)
 {
     for (size_t i = 0; i < ids->count; i++) {
-        if (strcmp(ids->list[i].type, "ssh-rsa") == 0)
+        if (is_rsa(ids, i))
             ids->list[i].tried = 1;
     }
-}
-
-static int sign_by_agent(struct ssh2_identities *ids, const void *data, size_t n)
-{
-    struct identity *i = &ids->list[ids->current];
-    char algorithm[SSHKEY_NAME_MAX];
-
-    if (!ids->agent || sshkey_request(data, n, algorithm, NULL, NULL) < 0 ||
-        sshagent_sign(ids->agent, i->blob, i->blob_n, data, n, sshagent_flags(algorithm)) < 0)
-        return -1;
-    ids->signing = WAITING;
-    agent_step(ids);
-    return 0;
 }
 
 static int sign_by_file(struct ssh2_identities *ids, const void *data, size_t n)
@@ -499,7 +314,7 @@ static int sign_by_file(struct ssh2_identities *ids, const void *data, size_t n)
         return unlock(ids);
     if (keyfile_sign_request(file, data, n, &ids->signature, &ids->signature_n, &ids->failure) < 0)
         return -1;
-    ids->signing = READY;
+    ids->signing = SSH2_SIGNING_READY;
     return 0;
 }
 
@@ -509,20 +324,20 @@ LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(ssh2_identities_sign)
     int failed = 0;
 
     (void)session;
-    if (ids->signing == IDLE)
+    if (ids->signing == SSH2_SIGNING_IDLE)
         failed = ids->list[ids->current].blob && (ids->agent || !ids->list[ids->current].key)
-                     ? sign_by_agent(ids, data, data_len)
+                     ? ssh2_identity_agent_sign(ids, data, data_len)
                      : sign_by_file(ids, data, data_len);
-    if (failed || ids->signing == FAILED) {
-        ids->signing = FAILED;
+    if (failed || ids->signing == SSH2_SIGNING_FAILED) {
+        ids->signing = SSH2_SIGNING_FAILED;
         return -1;
     }
-    if (ids->signing != READY)
+    if (ids->signing != SSH2_SIGNING_READY)
         return LIBSSH2_ERROR_EAGAIN;
     *sig = ids->signature;
     *sig_len = ids->signature_n;
     ids->signature = NULL;
-    ids->signing = IDLE;
+    ids->signing = SSH2_SIGNING_IDLE;
     ids->has_signed = 1;
     return 0;
 }
@@ -534,7 +349,7 @@ int ssh2_identities_signed(const struct ssh2_identities *ids)
 
 int ssh2_identities_signing(const struct ssh2_identities *ids)
 {
-    return ids->signing == WAITING;
+    return ids->signing == SSH2_SIGNING_WAITING;
 }
 
 int ssh2_identities_failure(const struct ssh2_identities *ids, struct error *e)

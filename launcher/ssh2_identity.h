@@ -41,6 +41,10 @@ void ssh2_identities_free(struct ssh2_identities *ids); /* NULL is legal */
 int ssh2_identities_ready(const struct ssh2_identities *ids);
 size_t ssh2_identities_left(const struct ssh2_identities *ids); /* not tried yet */
 
+/* The next one, or the present one, is an RSA key. */
+int ssh2_identities_next_is_rsa(const struct ssh2_identities *ids);
+int ssh2_identities_is_rsa(const struct ssh2_identities *ids);
+
 /* Goes to the next identity that was not tried; call when ready.  1: there is one.  0: none is
  * left. */
 int ssh2_identities_next(struct ssh2_identities *ids);

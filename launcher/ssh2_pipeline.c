@@ -44,7 +44,7 @@ int ssh2_pipeline_expect_key(struct ssh2_session *s)
         return -E_NOMEM;
     packet[0] = MSG_USERAUTH_PK_OK;
     return _libssh2_packet_add(ssh2_session_raw(s), packet, 16, MAC_CONFIRMED, 0) == 0 ? 0
-                                                                                        : -E_NOMEM;
+                                                                                       : -E_NOMEM;
 }
 
 int ssh2_pipeline_exec(struct ssh2_session *s, const char *command)

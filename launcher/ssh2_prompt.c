@@ -46,8 +46,9 @@ static void password_work(void *arg)
     char prompt[700];
     struct ask_options ask = {.kind = ASK_PASSWORD, .prompt = prompt};
 
-    snprintf(prompt, sizeof prompt, "%s%s's password: ",
-             p->retry ? "Permission denied, please try again.\n" : "", p->account);
+    snprintf(prompt, sizeof prompt,
+             "%s%s's password: ", p->retry ? "Permission denied, please try again.\n" : "",
+             p->account);
     ask.batch = p->batch;
     ask.cancel_fd = p->cancel[0];
     p->code = ask_secret(&ask, &p->secret, &p->secret_n, &p->e);

@@ -177,11 +177,19 @@ static LIBSSH2_DISCONNECT_FUNC(on_disconnect)
         safetext_copy(s->text, sizeof s->text, message, (size_t)message_len, 0);
 }
 
-/* libssh2 takes all its callbacks as one function type. */
+/* libssh2 takes all its callbacks as one type. */
+#if LIBSSH2_VERSION_NUM >= 0x010b01
 static void set_callback(LIBSSH2_SESSION *raw, int which, libssh2_cb_generic *f)
 {
     libssh2_session_callback_set2(raw, which, f);
 }
+#else
+typedef void(libssh2_cb_generic)(void);
+static void set_callback(LIBSSH2_SESSION *raw, int which, libssh2_cb_generic *f)
+{
+    libssh2_session_callback_set(raw, which, (void *)(uintptr_t)f);
+}
+#endif
 
 struct ssh2_session *ssh2_session_new(int fd, struct error *e)
 {
@@ -201,7 +209,9 @@ struct ssh2_session *ssh2_session_new(int fd, struct error *e)
     if (!s->greeting || !s->raw)
         goto out;
     libssh2_session_set_blocking(s->raw, 0);
+#if LIBSSH2_VERSION_NUM >= 0x010b00
     libssh2_session_set_read_timeout(s->raw, READ_TIMEOUT);
+#endif
     set_callback(s->raw, LIBSSH2_CALLBACK_RECV, (libssh2_cb_generic *)on_recv);
     set_callback(s->raw, LIBSSH2_CALLBACK_SEND, (libssh2_cb_generic *)on_send);
     set_callback(s->raw, LIBSSH2_CALLBACK_DISCONNECT, (libssh2_cb_generic *)on_disconnect);

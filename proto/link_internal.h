@@ -1,5 +1,6 @@
-/* What the files of the link share: link.c (life and time), link_input.c (parser), link_output.c
- * (what is sent, and in which order), link_calls.c and stream.c.  Not for anyone else. */
+/* What the files of the link share: link.c (ids and life), link_input.c (parser), link_output.c
+ * (what is sent, and in which order), link_time.c, link_calls.c, stream.c and stream_input.c.
+ * Not for anyone else. */
 #ifndef GRAPNEL_PROTO_LINK_INTERNAL_H
 #define GRAPNEL_PROTO_LINK_INTERNAL_H
 
@@ -10,8 +11,7 @@
 #include "proto/link.h"
 #include "proto/stream.h"
 
-#define LINK_BULK_ALONE (60 * 1024) /* payload of a DATA frame; whole pages suit read(2) on pipes  \
-                                     */
+#define LINK_BULK_ALONE   (60 * 1024)  /* payload of DATA: whole pages suit read(2) on pipes */
 #define LINK_BULK_SHARED  (32 * 1024)  /* the same while other streams wait for their turn */
 #define LINK_BULK_LOW     (64 * 1024)  /* bulk is made again when less than this waits */
 #define LINK_GRANT_MAX    (256 * 1024) /* consumed bytes that are worth a CREDIT at any window */
@@ -87,7 +87,7 @@ struct link {
     uint32_t next_id, peer_highest;
     bool ids_wrapped;
     size_t streams_own, streams_peer, calls_own, calls_peer;
-    size_t unclosed; /* streams without close_sent */
+    size_t unclosed;       /* streams without close_sent */
     struct stream *graves; /* freed when depth is 0 */
     size_t grown;          /* sum of all streams' grown */
 
@@ -110,6 +110,7 @@ struct link {
     struct wire_buf out;         /* whole frames in sending order, the first perhaps partly sent */
     size_t partial;              /* bytes left of the first frame (or preface) in out */
     size_t pinned;               /* bytes of out that were handed out and must stay as they are */
+    size_t control_end;          /* offset in out behind the last control frame in it; 0: none */
     size_t replies, replies_out; /* bytes of control and of out that answer the peer */
     struct stream *ring, *ring_tail;
     bool woken, in_output, goodbye_said;
@@ -155,7 +156,9 @@ void link_add(struct link *l, struct link_node *n);
 void link_remove(struct link *l, struct link_node *n);
 /* A new id of the peer's.  0, or the link has ended. */
 int link_peer_id(struct link *l, uint32_t id, const char *what);
-void link_ping(struct link *l, bool measure);
+
+/* link_time.c */
+void link_ping(struct link *l, bool measure); /* measure: it is the one that tells the round trip */
 void link_pong(struct link *l, uint64_t token);
 
 /* link_output.c */
@@ -170,7 +173,7 @@ void link_unschedule(struct stream *s);
 /* The link has ended: drops bulk that is not partly sent and queues GOODBYE. */
 void link_last_words(struct link *l, int code, const char *text);
 
-/* stream.c: frames that came.  0 or the code with which the link has ended. */
+/* stream_input.c: frames that came.  0 or the code with which the link has ended. */
 int stream_in_open(struct link *l, const struct frame *f);
 int stream_in_data(struct link *l, const struct frames_header *h);
 void stream_in_bytes(struct link *l, uint32_t id, const uint8_t *bytes, size_t n);
@@ -179,6 +182,12 @@ int stream_in_eof(struct link *l, const struct frame *f);
 int stream_in_close(struct link *l, const struct frame *f);
 /* A whole DATA body that came deflated. */
 int stream_in_unpacked(struct link *l, uint32_t id, const uint8_t *bytes, size_t n);
+
+/* stream.c */
+/* A new stream in the table, with a receive window and a credit to send.  NULL: no memory. */
+struct stream *stream_make(struct link *l, uint32_t id, size_t window, size_t credit);
+/* The stream of that id, also one that only waits for the peer's CLOSE.  NULL: none. */
+struct stream *stream_any(struct link *l, uint32_t id);
 /* Runs closed, if it has not run. */
 void stream_finish(struct stream *s, int code, const struct value *result, const char *text);
 /* Takes s out of the table; it is freed when no callback can be looking at it. */

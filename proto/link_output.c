@@ -241,14 +241,17 @@ static int turn(struct link *l, struct stream *s, size_t most)
     return rc;
 }
 
-static void pull(struct link *l)
+/* `waits`: bytes that stood in `out` before this turn. */
+static void pull(struct link *l, size_t waits)
 {
-    /* What waits is bulk already made; it is only filled up again when little is left, so that
-     * the queue in front of a slow pipe stays short and moving bytes within it stays cheap. */
-    if (wire_length(&l->out) >= LINK_BULK_LOW) {
+    /* Bulk is only made again when little is left, so that what comes later does not stand behind
+     * much, and moving bytes within `out` stays cheap. */
+    if (waits >= LINK_BULK_LOW) {
         return;
     }
-    while (l->ring != NULL && link_alive(l) && wire_length(&l->out) < LINK_OUTPUT_MAX) {
+    /* A pipe that took all is likely to take much again. */
+    size_t enough = waits == 0 ? LINK_OUTPUT_MAX : LINK_BULK_LOW;
+    while (l->ring != NULL && link_alive(l) && wire_length(&l->out) < enough) {
         struct stream *s = ring_pop(l);
         if (!sendable(s)) {
             continue; /* a callback in its last turn put it in again, and the turn did the rest */
@@ -269,6 +272,8 @@ static size_t boundary(const struct link *l)
 {
     size_t length = wire_length(&l->out);
     size_t at = l->partial < length ? l->partial : length; /* the preface is not in it at first */
+    /* Control frames keep their order among themselves. */
+    at = at < l->control_end ? l->control_end : at;
     while (at < l->pinned) {
         struct frames_header h;
         frames_get_header(wire_data(&l->out) + at, &h, NULL);
@@ -310,9 +315,12 @@ static int merge_control(struct link *l)
         struct wire_buf swap = l->out;
         l->out = l->control;
         l->control = swap;
+        l->control_end = n;
     } else {
-        rc = insert(l, boundary(l));
+        size_t at = boundary(l);
+        rc = insert(l, at);
         if (rc == 0) {
+            l->control_end = at + n;
             wire_take(&l->control, n);
             wire_trim(&l->control, LINK_CONTROL_COPY);
         }
@@ -337,9 +345,10 @@ int link_output(struct link *l, const uint8_t **bytes, size_t *n, uint64_t now_u
     link_enter(l);
     l->in_output = true;
     l->woken = false;
+    size_t waits = wire_length(&l->out);
     int rc = merge_control(l);
     if (rc == 0) {
-        pull(l);
+        pull(l, waits);
         rc = merge_control(l); /* what the callbacks of pull brought forth */
     }
     l->in_output = false;
@@ -369,6 +378,7 @@ void link_sent(struct link *l, size_t n, uint64_t now_us)
     l->waiting_since = l->now;
     l->sent += n;
     l->pinned -= n < l->pinned ? n : l->pinned;
+    l->control_end -= n < l->control_end ? n : l->control_end;
     l->replies_out -= n < l->replies_out ? n : l->replies_out;
     while (n > 0) {
         if (l->partial == 0) {

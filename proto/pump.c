@@ -20,7 +20,7 @@
 /* How a descriptor is read or written without ever waiting. */
 enum pump_way {
     WAY_NONBLOCK, /* its open file description is ours and has O_NONBLOCK */
-    WAY_FILE,     /* regular file or block device: never waits for a peer */
+    WAY_FILE,     /* regular file, block device or /dev/null: never waits for a peer */
     WAY_SOCKET,   /* MSG_DONTWAIT */
     WAY_POLL,     /* poll(2) first, then a piece that does not wait */
 };
@@ -45,6 +45,15 @@ static int reopen(const struct pump_end *e, const struct stat *st, bool writing)
     return open(path, access | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
+/* /dev/null is worth knowing, because much output goes there, and going there costs nothing. */
+static bool never_waits(const struct stat *st)
+{
+    struct stat null;
+    return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) ||
+           (S_ISCHR(st->st_mode) && stat("/dev/null", &null) == 0 && S_ISCHR(null.st_mode) &&
+            st->st_rdev == null.st_rdev);
+}
+
 static void end_open(struct pump_end *e, int fd, unsigned flags, bool writing)
 {
     struct stat st = {0};
@@ -57,7 +66,7 @@ static void end_open(struct pump_end *e, int fd, unsigned flags, bool writing)
     e->socket = S_ISSOCK(st.st_mode);
     e->tty = S_ISCHR(st.st_mode) && tcgetattr(fd, &term) == 0;
     e->master = e->tty && ptsname_r(fd, name, sizeof(name)) == 0;
-    if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
+    if (never_waits(&st)) {
         e->way = WAY_FILE;
     } else if (e->socket) {
         e->way = WAY_SOCKET;

@@ -49,14 +49,8 @@ lint  clang-tidy        command clang-tidy
 lint  clang-format      command clang-format
 lint  cppcheck          command cppcheck
 lint  shellcheck        command shellcheck
-bench python3           command python3
-bench clustershell      command clush
-bench pdsh              command pdsh
-bench pssh              command parallel-ssh
-bench ansible-core      command ansible
-bench python3-mitogen   file /usr/lib/python3/dist-packages/mitogen
-bench python3-execnet   file /usr/lib/python3/dist-packages/execnet
-bench python3-rpyc      file /usr/lib/python3/dist-packages/rpyc
+bench openssh-client    command ssh
+bench openssh-server    command sshd
 TABLE
     # A release brings its configure along.
     if [ ! -e "$root/configure" ] ||

@@ -142,15 +142,19 @@ server_processes() {
     [ -n "${SSHD_PID:-}" ] || return 0
     if [ -n "$SSHD_WORLD" ]; then
         sshd_inside ps -eo pid=,stat=,args= |
-            grep -vE '^ *1 |/sshd -D -e -f|ps -eo pid=|^ *[0-9]+ Z'
+            grep -vE '^ *1 |/sshd -D -e -f|ps -eo pid=|^ *[0-9]+ Z' | cut -c 1-120
     else
-        ps --ppid "$SSHD_PID" -o pid=,stat=,args=
+        ps --ppid "$SSHD_PID" -o pid=,stat=,args= | cut -c 1-120
     fi
 }
 
+# The last is for agents on this machine.
 agent_places() {
-    printf '%s\n' "${SSHD_TEMP:-}"/tmp "${SSHD_TEMP:-}"/var/tmp "${SSHD_TEMP:-}"/dev/shm
-    [ -z "${SSHD_WORLD:-}" ] || printf '%s\n' "$SSHD_TEMP"/home/*
+    if [ -n "${SSHD_PID:-}" ]; then
+        printf '%s\n' "$SSHD_TEMP"/tmp "$SSHD_TEMP"/var/tmp "$SSHD_TEMP"/dev/shm
+        [ -z "$SSHD_WORLD" ] || printf '%s\n' "$SSHD_TEMP"/home/*
+    fi
+    echo "$TMPDIR"
 }
 
 # In a plain world others may be at work, so only what was made since the test began counts.
@@ -168,12 +172,26 @@ local_processes() {
         pid=${file#/proc/}
         pid=${pid%/environ}
         case $(readlink "/proc/$pid/exe" 2>/dev/null) in
-        */.grapnel-*/agent* | "$GRAPNEL" | */ssh) ps -o pid=,stat=,args= "$pid" ;;
+        */.grapnel-*/agent* | "$GRAPNEL" | */ssh) ps -o pid=,stat=,args= "$pid" | cut -c 1-120 ;;
         *) { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF "$GRAPNEL_TEST"; } 2>/dev/null &&
-            ps -o pid=,stat=,args= "$pid" ;;
+            ps -o pid=,stat=,args= "$pid" | cut -c 1-120 ;;
         esac
     done
     return 0
+}
+
+# One test's leftovers must not fail the next.
+_sweep() {
+    local pid _
+    while read -r pid _; do
+        sshd_inside kill -KILL "$pid" 2>/dev/null || true
+    done < <(server_processes)
+    while read -r pid _; do
+        kill -KILL "$pid" 2>/dev/null || true
+    done < <(local_processes)
+    agent_files | while read -r file; do
+        rm -rf "$file"
+    done
 }
 
 _nothing_left() {
@@ -187,22 +205,25 @@ nothing_left() {
         server_processes
         agent_files
         local_processes
+        _sweep
         return 1
     }
 }
 
 lib_setup() {
     T=$BATS_TEST_TMPDIR
-    tools=()
+    tools=() job=
     GRAPNEL_TEST="grapnel-test-$BATS_SUITE_TEST_NUMBER-$BATS_TEST_NUMBER-$$"
-    export XDG_CACHE_HOME=$T/cache
+    mkdir "$T/tmp"
+    export XDG_CACHE_HOME=$T/cache TMPDIR=$T/tmp
     export T GRAPNEL_TEST
     touch -d '2 seconds ago' "$T/began"
 }
 
 lib_teardown() {
     local tool
-    for tool in "${tools[@]}"; do
+    # A test that has failed may have left its grapnel running.
+    for tool in "${tools[@]}" ${job:+"$job"}; do
         kill -KILL "$tool" 2>/dev/null || true
     done
     nothing_left

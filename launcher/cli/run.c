@@ -167,6 +167,9 @@ static int judge(struct run *r)
                            "raise --max-output");
     if (atomic_load(&r->interrupts.cancelled))
         return SIGNAL_BASE + atomic_load(&r->interrupts.ending);
+    if (!strcmp(reason, "cancelled"))
+        return ended_badly(r, "CANCELLED", "exec", "the command was stopped by the host",
+                           "see who ended grapnel's agent there");
     if (s->exited)
         return s->exit_status;
     return SIGNAL_BASE + signal_number(s->signal ? s->signal : "");

@@ -29,12 +29,19 @@ struct harness {
 
 struct harness_options {
     const char *const *argv; /* after the program; NULL: {"stdio", NULL} */
-    const char *program;     /* NULL: environment variable GRAPNEL_AGENT */
+    const char *program;     /* NULL: harness_agent */
     const char *const *env;  /* "NAME=text" to set, NULL at its end; NULL: none */
     int bare;                /* no link: the test writes and reads the line itself */
     int closed_errors;       /* descriptor 2 is closed */
     uint32_t lease_ms;       /* the launcher's, for HELLO */
 };
+
+/* Path of the agent under test: GRAPNEL_AGENT, or the one that was built. */
+const char *harness_agent(void);
+
+/* True when test and agent run under valgrind, which has descriptors, signals and a memory of its
+ * own, and slows everything down. */
+int harness_valgrind(void);
 
 /* Starts an agent.  options may be NULL. */
 struct harness *harness_start(const struct harness_options *options);
@@ -91,7 +98,8 @@ struct value *harness_argv(const char *word, ...) __attribute__((sentinel));
 struct value *harness_line(const char *line);
 
 /* Opens an exec.  args is taken over.  HARNESS_STDERR adds a pipe for stderr. */
-#define HARNESS_STDERR 1
+#define HARNESS_STDERR   1
+#define HARNESS_NO_INPUT 2 /* stdin stays open, and nothing is sent */
 void harness_run(struct harness *h, struct run *r, struct value *args, int flags);
 /* Waits for its CLOSE. */
 void harness_finish(struct run *r);

@@ -15,6 +15,9 @@
 #include "tests/agent/harness.h"
 #include "tests/unit/unit.h"
 
+static char directory[64];
+static char copy[128];
+
 /* An agent with a command that has left stubborn processes behind. */
 struct scene {
     struct harness *h;
@@ -239,7 +242,7 @@ END_TEST
 START_TEST(closed_descriptors)
 {
     char line[512];
-    const char *agent = getenv("GRAPNEL_AGENT");
+    const char *agent = harness_agent();
     int status;
 
     snprintf(line, sizeof line, "timeout 20 %s stdio %s", agent,
@@ -260,6 +263,10 @@ START_TEST(closed_stderr_is_not_taken_by_others)
     char path[64];
     char target[64] = "";
 
+    if (harness_valgrind()) {
+        harness_end(h);
+        return;
+    }
     harness_until_greeted(h);
     snprintf(path, sizeof path, "/proc/%ld/fd/2",
              (long)values_as_int(values_get(h->facts, "pid"), 0));
@@ -286,12 +293,132 @@ START_TEST(inherited_descriptors_are_closed)
     h->descriptors--;
     harness_run(h, &r, harness_argv("sleep", "1000", NULL), 0);
     harness_until_greeted(h);
+    /* Sooner than the lease, whose end would close it in any case. */
+    ck_assert_int_eq(poll(&(struct pollfd){.fd = ends[0], .events = POLLIN}, 1, 5000), 1);
     ck_assert_int_eq(read(ends[0], &byte, 1), 0);
     close(ends[0]);
     h->descriptors--;
     stream_close(r.s, 0, NULL, NULL);
     harness_finish(&r);
     harness_free(&r);
+    harness_end(h);
+}
+END_TEST
+
+/* A copy of this very program, made setuid, becomes what the agent may not signal. */
+__attribute__((constructor)) static void be_out_of_reach(void)
+{
+    if (getenv("HARNESS_OUT_OF_REACH") != NULL) {
+        if (setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) {
+            _exit(1);
+        }
+        dprintf(1, "%ld\n", (long)getpid());
+        for (;;) {
+            pause();
+        }
+    }
+}
+
+static void copy_file(const char *from, const char *to, mode_t mode)
+{
+    char line[512];
+
+    snprintf(line, sizeof line, "cp '%s' '%s'", from, to);
+    ck_assert_int_eq(system(line), 0);
+    ck_assert_int_eq(chmod(to, mode), 0);
+}
+
+/* A process of another user cannot be ended: it is counted, and not waited for beyond the grace. */
+START_TEST(process_out_of_reach)
+{
+    static const char *const argv[] = {
+        "--reuid=65534", "--regid=65534", "--clear-groups", copy, "stdio", NULL};
+    struct harness_options options = {.argv = argv, .program = "/usr/bin/setpriv"};
+    struct value *args = values_array();
+    struct value *command;
+    struct harness *h;
+    struct run r = {0};
+    char self[256] = "";
+    char errors[512];
+    char path[128];
+    size_t from = 0;
+    pid_t pid;
+
+    if (harness_valgrind() || geteuid() != 0 || access(options.program, X_OK) != 0) {
+        return; /* it takes root to make somebody else's process */
+    }
+    ck_assert_int_gt(readlink("/proc/self/exe", self, sizeof self - 1), 0);
+    snprintf(directory, sizeof directory, "/tmp/grapnel-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    ck_assert_int_eq(chmod(directory, 0755), 0);
+    snprintf(copy, sizeof copy, "%s/agent", directory);
+    snprintf(path, sizeof path, "%s/other", directory);
+    copy_file(harness_agent(), copy, 0755);
+    copy_file(self, path, 04755);
+    h = harness_start(&options);
+    command = harness_argv("env", "HARNESS_OUT_OF_REACH=1", path, NULL);
+    values_set(command, "grace_ms", values_int(100));
+    harness_run(h, &r, command, 0);
+    pid = (pid_t)harness_number(&r, &from);
+    values_append(args, values_int(stream_id(r.s)));
+    ck_assert_int_eq(harness_call(h, "cancel", args, NULL), 0);
+    harness_finish(&r);
+    ck_assert_str_eq(harness_string(&r, "reason"), "cancelled");
+    ck_assert_int_eq(harness_int(&r, "left", 0), 1);
+    harness_free(&r);
+    harness_close(h);
+    harness_wait(h);
+    ck_assert_int_eq(harness_process_runs(pid), 1);
+    harness_errors(h, errors, sizeof errors);
+    ck_assert_msg(strstr(errors, "could not be ended") != NULL, "%s", errors);
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    unlink(copy);
+    unlink(path);
+    rmdir(directory);
+    harness_gone(h);
+}
+END_TEST
+
+/* Few descriptors: commands that find none are refused, and everything else goes on. */
+START_TEST(few_descriptors)
+{
+    static const char *const argv[] = {"-c", "ulimit -n 24; exec \"$GRAPNEL_AGENT\" stdio", NULL};
+    struct harness_options options = {.argv = argv, .program = "/bin/sh"};
+    struct harness *h;
+    struct run r[8];
+    struct run last = {0};
+    int refused = 0;
+
+    if (harness_valgrind()) {
+        return;
+    }
+    setenv("GRAPNEL_AGENT", harness_agent(), 1);
+    h = harness_start(&options);
+    memset(r, 0, sizeof r);
+    for (int i = 0; i < 8; i++) {
+        r[i].input = (const uint8_t *)"";
+        r[i].input_left = 1; /* not sent: the commands wait for it */
+        harness_run(h, &r[i], harness_argv("cat", NULL), HARNESS_STDERR | HARNESS_NO_INPUT);
+    }
+    ck_assert_int_eq(harness_usage(h, "streams") > 0, 1);
+    for (int i = 0; i < 8; i++) {
+        if (r[i].closed) {
+            ck_assert_int_eq(r[i].code, -E_DESCRIPTORS);
+            refused++;
+        } else {
+            stream_close(r[i].s, 0, NULL, NULL);
+        }
+        harness_finish(&r[i]);
+        harness_free(&r[i]);
+    }
+    ck_assert_int_gt(refused, 0);
+    ck_assert_int_lt(refused, 8);
+    while (harness_usage(h, "processes") > 0) {
+    }
+    harness_do(h, &last, harness_argv("true", NULL), HARNESS_STDERR);
+    ck_assert_int_eq(last.code, 0);
+    harness_free(&last);
     harness_end(h);
 }
 END_TEST
@@ -305,8 +432,8 @@ static int run_agent(const char *arguments, char *errors, size_t size)
     size_t n;
     int status;
 
-    snprintf(line, sizeof line, "timeout 20 %s %s 2>&1 >/dev/null </dev/null",
-             getenv("GRAPNEL_AGENT"), arguments);
+    snprintf(line, sizeof line, "timeout 20 %s %s 2>&1 >/dev/null </dev/null", harness_agent(),
+             arguments);
     f = popen(line, "r");
     ck_assert_ptr_nonnull(f);
     n = fread(errors, 1, size - 1, f);
@@ -331,9 +458,6 @@ END_TEST
 
 /* ---- boot ---- */
 
-static char directory[64];
-static char copy[128];
-
 static void copy_agent(const char *template, int spoil)
 {
     char line[512];
@@ -341,7 +465,7 @@ static void copy_agent(const char *template, int spoil)
     snprintf(directory, sizeof directory, "%s", template);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(copy, sizeof copy, "%s/agent", directory);
-    snprintf(line, sizeof line, "cp '%s' '%s' && %s", getenv("GRAPNEL_AGENT"), copy,
+    snprintf(line, sizeof line, "cp '%s' '%s' && %s", harness_agent(), copy,
              spoil ? "echo spoilt >>" : ":");
     snprintf(line + strlen(line), sizeof line - strlen(line), " '%s'", spoil ? copy : "");
     ck_assert_int_eq(system(line), 0);
@@ -352,7 +476,7 @@ static void own_hash(char *hex, size_t size)
     char line[512];
     FILE *f;
 
-    snprintf(line, sizeof line, "b2sum -l 256 <'%s'", getenv("GRAPNEL_AGENT"));
+    snprintf(line, sizeof line, "b2sum -l 256 <'%s'", harness_agent());
     f = popen(line, "r");
     ck_assert_ptr_nonnull(f);
     ck_assert_ptr_nonnull(fgets(hex, (int)size, f));
@@ -441,6 +565,8 @@ static Suite *suite(void)
     tcase_add_loop_test(t, closed_descriptors, 0, 4);
     tcase_add_test(t, closed_stderr_is_not_taken_by_others);
     tcase_add_test(t, inherited_descriptors_are_closed);
+    tcase_add_test(t, process_out_of_reach);
+    tcase_add_test(t, few_descriptors);
     tcase_add_test(t, command_line);
     tcase_add_test(t, boot_deletes_itself_and_serves);
     tcase_add_test(t, boot_spares_other_directories);

@@ -94,7 +94,16 @@ table() {
             print $2, $3 " " $5, ($4 == "-" ? "" : $4 " " $5), ($8 == "-" ? "" : $8), asked, \
                 ($9 == "-" ? "" : $9)
         }'
-    } | column -t -s "$(printf '\t')"
+    } | awk -F'\t' '
+        { for (i = 1; i <= NF; i++) {
+            cell[NR, i] = $i
+            if (length($i) > width[i]) width[i] = length($i)
+        } }
+        END { for (n = 1; n <= NR; n++) {
+            line = sprintf("%-" width[1] "s", cell[n, 1])
+            for (i = 2; i <= 5; i++) line = line sprintf("  %" width[i] "s", cell[n, i])
+            print line "  " cell[n, 6]
+        } }'
 }
 
 json() {
@@ -104,6 +113,7 @@ json() {
         judged | awk -F'\t' '
             function number(x) { return x == "-" ? "null" : x }
             {
+                sub(/^ +/, "", $2)
                 printf "%s\n{\"key\":\"%s\",\"what\":\"%s\",\"ours\":%s,\"theirs\":%s,", \
                     (NR > 1 ? "," : ""), $1, $2, number($3), number($4)
                 printf "\"unit\":\"%s\",\"ratio\":%s,\"asked\":%s,\"relation\":\"%s\",", \
@@ -222,7 +232,7 @@ bulk() {
     local mib=${BENCH_MIB:-2048} runs=${BENCH_BULK_RUNS:-3} chacha=chacha20-poly1305@openssh.com
     local words
     source_words "$mib"
-    "$BIN/race" -n "$runs" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- "${words[@]}" \
+    "$BIN/race" -n "$runs" -w 0 "$GRAPNEL" run -F "$SSHD_CONFIG" t -- "${words[@]}" \
         ::: ssh -F "$SSHD_CONFIG" t "${words[*]}" \
         ::: "$BIN/bare_bulk" down "$chacha" "${words[*]}" >"$work/down" || return 1
     rates "$work/down" "$mib" >"$work/down.rate"
@@ -232,7 +242,7 @@ bulk() {
         "$(field "$work/down.rate" 3 1)" MB/s min -
     row stdout-cpu '  CPU time of the client' "$(field "$work/down" 1 4)" \
         "$(field "$work/down" 2 4)" ms max -
-    "$BIN/race" -n "$runs" -i "$work/random" -r $((mib / 64)) \
+    "$BIN/race" -n "$runs" -w 0 -i "$work/random" -r $((mib / 64)) \
         "$GRAPNEL" run -F "$SSHD_CONFIG" t -- 'cat >/dev/null' \
         ::: ssh -F "$SSHD_CONFIG" t 'cat >/dev/null' \
         ::: "$BIN/bare_bulk" up "$chacha" 'cat >/dev/null' >"$work/up" || return 1
@@ -284,8 +294,7 @@ echoes() {
 
 agent() {
     local hash rss
-    hash=$(python3 -c 'import hashlib, sys
-print(hashlib.blake2b(open(sys.argv[1], "rb").read(), digest_size=32).hexdigest())' "$AGENT")
+    hash=$(b2sum -l 256 "$AGENT" | cut -d' ' -f1)
     row agent-gzip 'agent, gzipped' "$(kib "$(stat -c %s "$AGENT.gz")")" - KiB max 128
     "$BIN/hello" "$AGENT" "$hash" 100 >"$work/hello" || return 1
     row hello 'agent: exec to HELLO, with its hash checked' \

@@ -6,10 +6,10 @@
  * would: the client may write at once, but nothing arrives before SYN, SYN-ACK and ACK would have
  * crossed.  Bandwidth is not limited.
  *
- * It prints "open" when a connection begins, and "round trips N up BYTES down BYTES" when it ends: N
- * is the longest chain of bytes that went there and back one after the other, with TCP's own.  Each
- * piece of data carries the length of the chain before it: what the client sends continues what the
- * client has seen.
+ * It prints "open" when a connection begins, and "round trips N up BYTES down BYTES" when it ends:
+ * N is the longest chain of bytes that went there and back one after the other, with TCP's own.
+ * Each piece of data carries the length of the chain before it: what the client sends continues
+ * what the client has seen.
  *
  * SIGUSR1: freeze: nothing is forwarded any more, nothing is closed (a line cut without a FIN).
  * SIGUSR2: every connection is reset.   SIGHUP: thaw.   SIGTERM: the end. */
@@ -183,7 +183,8 @@ static void give(struct side *s)
             s->c->dead = errno != EAGAIN;
             return;
         }
-        if (chain > s->chain)
+        /* What reaches a client that has said its last word is part of no chain. */
+        if (chain > s->chain && !s->read_over)
             s->chain = chain;
         piece->done += (size_t)n;
         if (piece->done == piece->n)

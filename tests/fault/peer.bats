@@ -149,9 +149,10 @@ from() {
     fails 'h: protocol: a value is larger than its limit'
 }
 
-@test "credit of 12 GiB" {
+@test "credit of 12 GiB does no harm" {
     from big-credit
-    fails 'h: protocol: the peer broke the protocol'
+    echo "$status $stderr"
+    [ "$status" -eq 7 ]
 }
 
 @test "more data than was allowed" {
@@ -183,6 +184,7 @@ from() {
 
 @test "a result that makes no sense is no success" {
     from rude-close
+    echo "$status $stderr"
     [ "$status" -ne 0 ]
     [ "$status" -ne 124 ]
     ! has_controls "$stderr" || false
@@ -190,7 +192,7 @@ from() {
 
 @test "a host that calls the launcher gets no answer but a refusal" {
     from calls-us
-    fails 'h: protocol: the line to the host was lost'
+    fails 'h: protocol: the line to the host was lost' 'goodbye before all was done'
 }
 
 # Memory is bounded whatever a host sends.

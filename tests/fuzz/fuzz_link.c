@@ -176,7 +176,7 @@ static const struct link_handler link_handlers = {
 
 static void check_books(const struct link *l)
 {
-    size_t nodes = 0, grown = 0;
+    size_t nodes = 0, grown = 0, unclosed = 0;
     for (size_t i = 0; i <= l->bucket_mask; i++) {
         for (const struct link_node *n = l->buckets[i]; n != NULL; n = n->next) {
             nodes++;
@@ -186,10 +186,12 @@ static void check_books(const struct link *l)
                 size_t left = coming ? l->in_left : 0; /* spent, but not here yet */
                 CHECK(s->allowed + s->held + s->owed + left == s->window);
                 grown += s->grown;
+                unclosed += !s->close_sent;
             }
         }
     }
     CHECK(nodes == l->nodes && grown == l->grown && grown <= l->memory);
+    CHECK(unclosed == l->unclosed);
     CHECK(nodes == l->streams_own + l->streams_peer + l->calls_own + l->calls_peer);
     CHECK(l->gather.size <= 2 * 65536 && l->parts.size <= 4 * 1024 * 1024);
 }

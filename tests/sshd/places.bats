@@ -261,6 +261,12 @@ fake_tool() {
     fails 't: '
 }
 
+@test "an agent that is nothing once unpacked is refused, and nothing is left" {
+    fake_tool gzip <<<'cat >/dev/null'
+    s
+    fails 't: '
+}
+
 @test "an agent that is something else altogether is refused" {
     fake_tool gzip <<<'cat >/dev/null; printf "#!/bin/sh\ncase \$1 in probe) ;; *) echo hello;  rm -r \${0%%/*}; esac\n"'
     s

@@ -13,8 +13,8 @@
 #include "launcher/sshconfig.h"
 #include "sshtools.h"
 
-/* libssh2 1.11.1 loses some 50 bytes at each key exchange; whole call chains are needed to tell those
- * from leaks of ours. */
+/* libssh2 1.11.1 loses some 50 bytes at each key exchange; whole call chains are needed to tell
+ * those from leaks of ours. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -118,8 +118,7 @@ unsigned rig_sshd(const char *folder, const char *extra, pid_t *pid)
 
         /* Its sessions may outlive the folder of their log, and would say so. */
         dup2(nothing, 2);
-        execl(sshd, sshd, "-D", "-f", path, "-E", sshtools_path("sshd.log"),
-              (char *)NULL);
+        execl(sshd, sshd, "-D", "-f", path, "-E", sshtools_path("sshd.log"), (char *)NULL);
         _exit(127);
     }
     for (int i = 0; !answers(port); i++) {
@@ -384,7 +383,8 @@ static void timers_stop(struct run *x)
 
 void rig_run(struct rig_run *r)
 {
-    struct sshconfig_options options = {.file = "none", .settings = r->settings, .no_environment = 1};
+    struct sshconfig_options options = {
+        .file = "none", .settings = r->settings, .no_environment = 1};
     struct transport_handler handler = {on_phase,    on_opened,   on_input,  on_diagnostics,
                                         on_writable, on_finished, on_failed, on_trace};
     struct run x = {.r = r};

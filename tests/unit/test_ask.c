@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <termios.h>
 #include <time.h>
 
@@ -54,7 +55,12 @@ static void sit_down(struct person *p, struct ask_options options)
     p->child = fork();
     ck_assert_int_ge(p->child, 0);
     if (p->child == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* if the test fails */
+        close(p->master);                       /* it is the other end alone that holds the line */
+        close(ends[0]);
         (void)setsid();
+        (void)signal(SIGINT, SIG_DFL); /* Check has handlers */
+        (void)signal(SIGTERM, SIG_DFL);
         int tty = open(name, O_RDWR);
         if (tty < 0 || ioctl(tty, TIOCSCTTY, 0) != 0)
             _exit(8);

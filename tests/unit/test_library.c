@@ -278,7 +278,7 @@ static struct grapnel_exec *stubborn(struct grapnel_server *s, struct record *r,
         ck_assert_int_gt(read(ends[0], text + strlen(text), sizeof text - 1 - strlen(text)), 0);
     }
     close(ends[0]);
-    *pid = atol(text);
+    *pid = strtol(text, NULL, 10);
     ck_assert(lives(*pid));
     return x;
 }

@@ -549,6 +549,69 @@ START_TEST(control_passes_bulk)
 }
 END_TEST
 
+START_TEST(what_was_handed_out_stays)
+{
+    struct pair_side *side = pair_lone(1);
+    struct link *l = side->link;
+    static struct pair_flow f[1000];
+    uint8_t before[100000];
+    const uint8_t *bytes;
+    size_t n, again;
+    struct frame sent;
+    for (size_t i = 0; i < 1000; i++) {
+        pair_open(side, &f[i]);
+    }
+    ck_assert_int_eq(pair_sent(side, FRAME_OPEN, &sent), 0);
+    for (size_t i = 0; i < 1000; i++) {
+        stream_write(f[i].s, "0123456789012345678901234567890123456789", 40);
+    }
+    /* Many small frames, so that there are boundaries among the bytes that must stay. */
+    ck_assert_int_eq(link_output(l, &bytes, &n, 2), 0);
+    ck_assert_uint_eq(n, 48000);
+    memcpy(before, bytes, n);
+    ck_assert_int_eq(pair_feed(side, 0, FRAME_PING, 0, P("12345678")), 0);
+    ck_assert_int_eq(link_output(l, &bytes, &again, 2), 0);
+    ck_assert_uint_eq(again, n + 16);
+    ck_assert_mem_eq(bytes, before, LINK_PINNED);
+    /* But not all of them are waited for. */
+    size_t at = LINK_PINNED + 48 - LINK_PINNED % 48;
+    ck_assert_uint_eq(bytes[at + 4], FRAME_PONG);
+    ck_assert_mem_eq(bytes + at + 16, before + at, n - at);
+    /* What was handed out less than that, stays too. */
+    link_sent(l, again, 2);
+    stream_write(f[0].s, "abc", 3);
+    ck_assert_int_eq(link_output(l, &bytes, &n, 2), 0);
+    memcpy(before, bytes, n);
+    ck_assert_int_eq(pair_feed(side, 0, FRAME_PING, 0, P("12345678")), 0);
+    ck_assert_int_eq(link_output(l, &bytes, &again, 2), 0);
+    ck_assert_mem_eq(bytes, before, n);
+    pair_lone_free(side);
+}
+END_TEST
+
+START_TEST(control_keeps_its_order)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    struct pair_flow f = {.to_send = 1 << 20};
+    struct answer a = {0};
+    const uint8_t *bytes;
+    size_t n;
+    uint32_t id;
+    pair_open(&p->a, &f);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(link_output(p->a.link, &bytes, &n, 2), 0);
+        ck_assert_int_eq(link_call(p->a.link, "x", NULL, on_answer, &a, &id), 0);
+        ck_assert_int_eq(link_output(p->a.link, &bytes, &n, 2), 0);
+        link_cancel(p->a.link, id);
+    }
+    pair_run(p);
+    ck_assert_msg(link_error(p->b.link)->code == 0, "%s", link_error(p->b.link)->detail);
+    ck_assert_int_eq(p->b.calls, 5);
+    ck_assert_int_eq(p->b.cancels, 5);
+    pair_free(p);
+}
+END_TEST
+
 START_TEST(small_things_share_one_piece)
 {
     struct pair_side *side = pair_lone(1);
@@ -830,6 +893,8 @@ static Suite *link_suite(void)
     tcase_add_test(t, no_handler_refuses);
     tcase_add_test(t, ids_wrap_around_live_ones);
     tcase_add_test(t, control_passes_bulk);
+    tcase_add_test(t, what_was_handed_out_stays);
+    tcase_add_test(t, control_keeps_its_order);
     tcase_add_test(t, small_things_share_one_piece);
     tcase_add_test(t, ping_flood_congests);
     tcase_add_test(t, goodbye_lets_streams_run);

@@ -1,0 +1,105 @@
+/* The heartbeat of a link: round trips, leases, and what is given back when it is idle. */
+#include "proto/link_internal.h"
+
+void link_ping(struct link *l, bool measure)
+{
+    struct frame f = {.type = FRAME_PING, .ping = {.token = ++l->ping_token}};
+    if (measure) {
+        l->rtt_token = l->ping_token;
+        l->rtt_sent = l->now;
+    }
+    l->pings++;
+    link_must_put(l, &f);
+}
+
+void link_pong(struct link *l, uint64_t token)
+{
+    l->pings -= l->pings > 0;
+    if (token != l->rtt_token || l->rtt_token == 0) {
+        return;
+    }
+    /* Queues on the way only ever add to a sample, so the smallest are the truest; larger ones
+     * count a little, for a line that has changed. */
+    uint64_t sample = l->now - l->rtt_sent + 1;
+    if (l->rtt == 0 || sample < l->rtt) {
+        l->rtt = sample;
+    } else {
+        l->rtt += (sample - l->rtt) / 16;
+    }
+    l->rtt_when = l->now;
+    l->rtt_token = 0;
+}
+
+/* A third of the shorter lease, in µs; 0: nobody has one. */
+static uint64_t ping_interval(const struct link *l)
+{
+    uint64_t peer = (uint64_t)l->peer_lease_ms * 1000;
+    uint64_t shorter = peer == 0 || (l->lease_us != 0 && l->lease_us < peer) ? l->lease_us : peer;
+    return shorter / 3;
+}
+
+/* An opener does not count the time in which the peer is still being started. */
+static bool lease_runs(const struct link *l)
+{
+    return l->lease_us != 0 && (l->greeted || !l->opener);
+}
+
+static void check_lease(struct link *l)
+{
+    /* If we were stopped for a while, what the peer sent meanwhile waits to be read: the time in
+     * which we did not run is not the peer's silence. */
+    if (l->now - l->last_tick > l->lease_us * 2 / 3 && l->now - l->last_heard >= l->lease_us) {
+        l->last_heard = l->now - l->lease_us * 2 / 3;
+    }
+    if (l->now - l->last_heard >= l->lease_us) {
+        link_broken(l, l->opener ? -E_SILENT : -E_LEASE, "nothing heard for %llu ms",
+                    (unsigned long long)((l->now - l->last_heard) / 1000));
+    }
+}
+
+/* Gives buffers back that were not used since the last tick. */
+static void trim(struct link *l)
+{
+    if (!l->out_used) {
+        wire_trim(&l->out, LINK_IDLE_KEEP);
+        wire_trim(&l->control, LINK_IDLE_KEEP);
+        wire_trim(&l->gather, LINK_IDLE_KEEP);
+        wire_trim(&l->unpacked, LINK_IDLE_KEEP);
+    }
+    l->out_used = false;
+}
+
+uint64_t link_tick(struct link *l, uint64_t now_us)
+{
+    if (!link_alive(l)) {
+        return UINT64_MAX;
+    }
+    if (now_us > l->now) {
+        l->now = now_us;
+    }
+    link_enter(l);
+    trim(l);
+    uint64_t next = UINT64_MAX;
+    uint64_t interval = ping_interval(l);
+    if (lease_runs(l)) {
+        check_lease(l);
+        uint64_t lapse = l->last_heard + l->lease_us;
+        uint64_t look = l->now + l->lease_us / 3; /* often enough to see that we were stopped */
+        next = lapse < look ? lapse : look;
+    }
+    if (link_alive(l) && l->greeted && interval != 0) {
+        if (l->now >= l->next_ping) {
+            if (l->pings < LINK_PINGS_MAX) {
+                link_ping(l, l->rtt_token == 0);
+            }
+            l->next_ping = l->now + interval;
+        }
+        next = l->next_ping < next ? l->next_ping : next;
+    }
+    if (next == UINT64_MAX && l->out.size > LINK_IDLE_KEEP) {
+        next = l->now + LINK_RTT_LIFE_US; /* only to give the buffer back */
+    }
+    l->last_tick = l->now;
+    link_leave(l);
+    return link_alive(l) ? next : UINT64_MAX;
+}

@@ -1,0 +1,325 @@
+#!/usr/bin/env bats
+# Whatever ends, and however: on the host everything of ours has ended soon after, even what
+# ignores TERM, has a session of its own or has left its parents. The teardown of each test looks
+# for processes and files; the tests that are about a lease look for them while the line still
+# hangs.
+# shellcheck disable=SC2016
+
+load ../lib
+
+setup_file() {
+    server_start
+}
+
+teardown_file() {
+    server_stop
+}
+
+setup() {
+    lib_setup
+    need_world
+}
+
+teardown() {
+    lib_teardown
+}
+
+# A family that does not want to go, on the host, in four kinds. Says ready when it is complete.
+ZOO='trap "" TERM HUP INT
+sleep 90001 &
+setsid sh -c "trap \"\" TERM; sleep 90002; :" &
+((setsid sh -c "sleep 90003; :" </dev/null >/dev/null 2>&1 &) &)
+(setsid nohup sh -c "while :; do sleep 90004; done" </dev/null >/dev/null 2>&1 &)
+until [ "$(ps -eo args | grep -c "^sleep 9000[1-4]")" -ge 4 ]; do :; done
+echo ready
+while :; do sleep 90005; done'
+
+# start_zoo OPTION...: runs it through grapnel in the background ($job).
+start_zoo() {
+    start run "$@" t -- sh -c "$ZOO"
+    within 10 says ready "$T/out"
+    [ "$(family)" -ge 5 ]
+}
+
+# How many of the family live, and of the agents.
+family() {
+    sshd_inside ps -eo args= | grep -cE '^sleep 9000|agent boot' || true
+}
+
+no_family() {
+    [ "$(family)" -eq 0 ]
+}
+
+# The process of the guardian or of the agent proper, as the world numbers them.
+guardian() {
+    sshd_inside ps -eo pid=,ppid=,args= |
+        awk '/agent boot/ { parent[$1] = $2 } END { for (p in parent) if (!(parent[p] in parent)) print p }'
+}
+agent() {
+    sshd_inside ps -eo pid=,ppid=,args= |
+        awk '/agent boot/ { parent[$1] = $2 } END { for (p in parent) if (parent[p] in parent) print p }'
+}
+
+# With the launcher's line through a proxy: $port, $tool.
+with_proxy() {
+    serve proxy "$@" "$SSHD_PORT"
+    line=(-p "$port" -o "HostKeyAlias=[127.0.0.1]:$SSHD_PORT")
+}
+
+lost() {
+    finish "$job"
+    echo "status $status"
+    cat "$T/err"
+    [ "$status" -eq 255 ]
+    grep -q 't: protocol: ' "$T/err"
+    [ "$(wc -l <"$T/err")" -eq 1 ]
+}
+
+ended_by_host() {
+    finish "$job"
+    echo "status $status"
+    cat "$T/err"
+    [ "$status" -eq 255 ]
+    grep -qE 't: (exec: the command was stopped by the host|protocol: the line to the host was lost)' "$T/err"
+}
+
+# ---- the launcher ----
+
+@test "launcher: INT ends a command that obeys, and all that it started" {
+    start run t -- sh -c '(setsid sleep 90001 & sleep 90002 &) >/dev/null 2>&1; echo ready; exec sleep 90003'
+    within 10 says ready "$T/out"
+    kill -INT "$job"
+    finish "$job"
+    [ "$status" -eq 130 ]
+    within 5 no_family
+}
+
+@test "launcher: INT twice" {
+    start_zoo
+    kill -INT "$job"
+    within 5 eval 'kill -INT $job 2>/dev/null; ! kill -0 $job 2>/dev/null || ! ps -o stat= "$job" | grep -qv Z'
+    finish "$job"
+    [ "$status" -eq 130 ]
+    within 5 no_family
+}
+
+@test "launcher: TERM is given time, then enforced; it waits until the host confirms" {
+    start_zoo
+    kill -TERM "$job"
+    finish "$job"
+    [ "$status" -eq 143 ]
+    no_family
+}
+
+@test "launcher: HUP" {
+    start run t -- sh -c '(trap "" HUP; exec setsid sleep 90001 >/dev/null 2>&1) & sleep 90002 & echo ready; wait'
+    within 10 says ready "$T/out"
+    kill -HUP "$job"
+    finish "$job"
+    [ "$status" -eq 129 ]
+    within 5 no_family
+}
+
+@test "launcher: KILL" {
+    start_zoo
+    kill -KILL "$job"
+    finish "$job"
+    within 6 no_family
+}
+
+@test "launcher: KILL while the agent is being sent" {
+    mkdir -p "$SSHD_TEMP/home/.fake"
+    printf '#!/bin/sh\necho >/home/.fake/began\nexec cat\n' >"$SSHD_TEMP/home/.fake/head"
+    chmod 755 "$SSHD_TEMP/home/.fake/head"
+    chmod 777 "$SSHD_TEMP/home/.fake"
+    scene <<<'export PATH=/home/.fake:$PATH'
+    with_proxy
+    start run "${line[@]}" -l scene t -- true
+    within 10 test -e "$SSHD_TEMP/home/.fake/began"
+    [ -n "$(agent_files)" ]
+    kill -KILL "$job"
+    finish "$job"
+    rm -r "$SSHD_TEMP/home/.fake"
+    nothing_left
+}
+
+@test "launcher: STOP: the agent's lease lapses, and the launcher learns it when it goes on" {
+    start_zoo --lease 2s
+    kill -STOP "$job"
+    within 8 no_family
+    kill -CONT "$job"
+    lost
+}
+
+@test "launcher: through the OpenSSH client, KILL" {
+    start_zoo --transport openssh
+    kill -KILL "$job"
+    finish "$job"
+    within 6 no_family
+}
+
+@test "launcher: the OpenSSH client is killed" {
+    start_zoo --transport openssh
+    kill -KILL "$(pgrep -P "$job" -x ssh)"
+    lost
+    within 6 no_family
+}
+
+@test "launcher: on this machine, KILL" {
+    "$GRAPNEL" run --transport local h -- sh -c 'trap "" TERM HUP; sleep 98001 & setsid sleep 98002 & echo ready; wait' \
+        "$GRAPNEL_TEST" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+    within 10 says ready "$T/out"
+    kill -KILL "$job"
+    finish "$job"
+    within 6 eval '! pgrep -f "^sleep 9800[12]"'
+}
+
+# ---- the line ----
+
+@test "line: reset" {
+    with_proxy
+    start_zoo "${line[@]}"
+    kill -USR2 "$tool"
+    lost
+    within 6 no_family
+}
+
+@test "line: reset in the middle of much output: what came is there, and the rest is not pretended" {
+    with_proxy --cut 3000000
+    run --separate-stderr bash -c '"$GRAPNEL" run -F "$SSHD_CONFIG" '"${line[*]@Q}"' t -- cat /dev/urandom >"$T/part"'
+    fails 't: protocol: the line to the host was lost'
+    [ "$(stat -c %s "$T/part")" -gt 100000 ]
+    within 6 no_family
+}
+
+@test "line: frozen without an end: within the lease everything on the host is gone" {
+    with_proxy
+    start_zoo --lease 2s "${line[@]}"
+    kill -USR1 "$tool"
+    within 5 says frozen "$T/proxy.out"
+    # The lease, the grace for those that ignore TERM, and a second for a slow machine.
+    within 5 no_family
+    [ -z "$(agent_files)" ]
+    lost
+    grep -q 'the host stopped answering' "$T/err"
+}
+
+@test "line: frozen while much output is on its way" {
+    with_proxy
+    "$GRAPNEL" run -F "$SSHD_CONFIG" --lease 2s "${line[@]}" t -- yes >"$T/big" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+    within 10 eval '[ "$(stat -c %s "$T/big")" -gt 1000000 ]'
+    kill -USR1 "$tool"
+    within 6 eval 'no_family && ! sshd_inside ps -eo args= | grep -q ^yes'
+    lost
+}
+
+@test "line: frozen for less than the lease harms nothing" {
+    with_proxy
+    start run --lease 10s "${line[@]}" t -- sh -c 'echo ready; head -n 1'
+    exec 9>&-
+    within 10 says ready "$T/out"
+    kill -USR1 "$tool"
+    within 5 says frozen "$T/proxy.out"
+    kill -HUP "$tool"
+    finish "$job"
+    [ "$status" -eq 0 ]
+}
+
+@test "line: a command that is silent for longer than the lease goes on" {
+    run -0 --separate-stderr g run --lease 1s t -- sh -c 'sleep 3; echo still here'
+    [ "$output" = "still here" ]
+}
+
+@test "line: a reader that sleeps for longer than the lease loses nothing" {
+    run -0 bash -c 'set -o pipefail; "$GRAPNEL" run -F "$SSHD_CONFIG" --lease 1s t -- head -c 30000000 /dev/zero | { sleep 3; wc -c; }'
+    [ "$output" -eq 30000000 ]
+}
+
+# ---- the host ----
+
+@test "host: the agent is killed" {
+    start_zoo
+    sshd_inside kill -KILL "$(agent)"
+    lost
+    within 6 no_family
+}
+
+@test "host: the guardian is killed" {
+    start_zoo
+    sshd_inside kill -KILL "$(guardian)"
+    within 6 no_family
+    lost
+}
+
+@test "host: the agent is told to end" {
+    start_zoo
+    sshd_inside kill -TERM "$(agent)"
+    within 6 no_family
+    ended_by_host
+}
+
+@test "host: the guardian is told to end" {
+    start_zoo
+    sshd_inside kill -TERM "$(guardian)"
+    within 6 no_family
+    ended_by_host
+}
+
+@test "host: the agent is stopped: the launcher says so after the lease" {
+    start_zoo --lease 2s
+    sshd_inside kill -STOP "$(agent)"
+    lost
+    grep -q 'the host stopped answering' "$T/err"
+    sshd_inside kill -CONT "$(agent)"
+    within 6 no_family
+}
+
+@test "host: sshd's session is killed" {
+    start_zoo
+    sshd_inside sh -c 'kill -KILL $(ps -eo pid=,args= | awk "/[s]shd: .*@notty/ { print \$1 }")'
+    lost
+    within 6 no_family
+}
+
+@test "host: the command's own parent shell dies: its children end all the same" {
+    run --separate-stderr g run t -- sh -c '(setsid sleep 90001 </dev/null >/dev/null 2>&1 &); kill -KILL $$'
+    [ "$status" -eq 137 ]
+    within 5 no_family
+}
+
+@test "host: a daemon that a command leaves does not outlive the line" {
+    run -0 --separate-stderr g run t -- sh -c '((setsid nohup sh -c "trap \"\" TERM; sleep 90001; :" </dev/null >/dev/null 2>&1 &) &); echo ok'
+    within 5 no_family
+}
+
+@test "host: hundreds of processes end, too" {
+    start run t -- sh -c 'for i in $(seq 300); do setsid sleep 90001 & done; echo ready; wait'
+    within 15 says ready "$T/out"
+    kill -KILL "$job"
+    finish "$job"
+    within 10 no_family
+}
+
+@test "host: a stopped process ends, too" {
+    start run t -- sh -c 'setsid sh -c "kill -STOP \$\$; sleep 90001" & sleep 90002 & echo ready; wait'
+    within 10 says ready "$T/out"
+    kill -KILL "$job"
+    finish "$job"
+    within 6 no_family
+}
+
+# ---- repetition ----
+
+@test "a hundred starts and ends of all kinds leave nothing" {
+    local i
+    for i in $(seq 1 25); do
+        "$GRAPNEL" run -F "$SSHD_CONFIG" t -- sh -c 'setsid sleep 90001 & echo x; sleep 90002' >"$T/o$((i % 2))" 2>&1 </dev/null 3>&- 4>&- &
+        job=$!
+        [ $((i % 3)) -ne 0 ] || within 5 test -s "$T/o$((i % 2))"
+        kill -KILL "$job"
+        finish "$job"
+    done
+    within 15 no_family
+}
