@@ -61,7 +61,7 @@ static void close_listed(DIR *d, int first)
     struct dirent *entry;
 
     while ((entry = readdir(d)) != NULL) {
-        int fd = atoi(entry->d_name);
+        int fd = (int)strtol(entry->d_name, NULL, 10); /* 0 for "." and ".." */
         if (fd >= first && fd != dirfd(d)) {
             close(fd);
         }

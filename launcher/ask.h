@@ -5,9 +5,9 @@
  *   2. SSH_ASKPASS, by ssh(1)'s rules: SSH_ASKPASS_REQUIRE=force, or =prefer with DISPLAY or
  *      WAYLAND_DISPLAY set; or unset, no terminal, and a display set.  =never: not at all.
  *   3. /dev/tty, with echo off unless asked for.  The terminal is restored on every end, be it a
- *      SIGKILL: a small child process of our own sees to that.  Ctrl-C, Ctrl-\ and Ctrl-Z act on the
- *      process group as usual.
- * Nothing here is shared between calls, but a terminal is: callers ask one question at a time. */
+ *      SIGKILL: a small child process of our own sees to that.  Ctrl-C, Ctrl-\ and Ctrl-Z act on
+ * the process group as usual. Nothing here is shared between calls, but a terminal is: callers ask
+ * one question at a time. */
 #ifndef GRAPNEL_LAUNCHER_ASK_H
 #define GRAPNEL_LAUNCHER_ASK_H
 

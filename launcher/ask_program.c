@@ -118,7 +118,7 @@ static int reap(pid_t pid, int unwanted)
 int ask_program(struct ask *a, const char *program, struct error *e)
 {
     int rc, ends[2] = {-1, -1}, out = -1;
-    pid_t pid;
+    pid_t pid = -1;
     char **env = environment(a->options->kind);
     if (env == NULL)
         return errors_set(e, -E_NOMEM, "%.500s", program);
@@ -127,8 +127,10 @@ int ask_program(struct ask *a, const char *program, struct error *e)
         goto out;
     }
     out = fcntl(ends[1], F_DUPFD_CLOEXEC, 3); /* dup2 onto itself would keep CLOEXEC */
+    int number = errno;
+    if (out >= 0)
+        number = spawn(program, a->prompt, env, out, &pid);
     close(ends[1]);
-    int number = out < 0 ? errno : spawn(program, a->prompt, env, out, &pid);
     if (out >= 0)
         close(out);
     if (number != 0) {

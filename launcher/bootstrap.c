@@ -24,7 +24,8 @@
  * agent is unpacked once; where programs may not run it is copied on to the next directory.
  * `head` that is missing is replaced by a dd that reads byte by byte: slow, but it reads exactly.
  *
- * Every process counts, at about a millisecond each: umask and uname are asked in one.
+ * Every process counts, at about a millisecond each: umask and uname are asked in one, and chmod
+ * does its work while the agent is still coming in.
  */
 static const char script[] =
     "n=%s; set -- $(umask; uname -sm 2>/dev/null); m=$1; shift; u=${*:-unknown}; umask 077; "
@@ -40,10 +41,12 @@ static const char script[] =
     "for t in \"$TMPDIR\" /tmp /var/tmp /dev/shm \"$XDG_RUNTIME_DIR\" \"$HOME\"; do "
     "i=$((i+1)); [ $i -gt %d ] && [ -d \"$t\" ] || continue; "
     "e=$t/.grapnel-$n; mkdir \"$e\" 2>/dev/null || { e=; continue; }; "
-    "if [ -z \"$p\" ]; then { head -c %zu | %s; } 2>/dev/null >\"$e/agent\" || f space $i; "
+    "if [ -z \"$p\" ]; then true 2>/dev/null >\"$e/agent\" || f space $i; "
+    "chmod 700 \"$e/agent\" 2>/dev/null & "
+    "{ head -c %zu | %s; } 2>/dev/null >\"$e/agent\" || f space $i; wait; "
     "d=$e; p=$e/agent; "
-    "else cp \"$p\" \"$e/agent\" 2>/dev/null || { rm -rf \"$e\"; continue; }; fi; "
-    "chmod 700 \"$e/agent\"; "
+    "else cp \"$p\" \"$e/agent\" 2>/dev/null || { rm -rf \"$e\"; continue; }; "
+    "chmod 700 \"$e/agent\"; fi; "
     "if [ -s \"$e/agent\" ] && \"$e/agent\" probe 2>/dev/null; then [ \"$d\" = \"$e\" ] || rm -rf "
     "\"$d\"; "
     "GRAPNEL_UMASK=$m; GRAPNEL_LEASE_MS=%u; export GRAPNEL_UMASK GRAPNEL_LEASE_MS; "

@@ -135,7 +135,7 @@ static int keep_sealed(struct keyfile *k, const void *text, size_t n, struct err
 {
     if (k->key != NULL || !k->encrypted)
         return 0;
-    k->sealed = malloc(n);
+    k->sealed = malloc(n + 1);
     if (k->sealed == NULL)
         return errors_set(e, -E_NOMEM, "%s", k->path);
     memcpy(k->sealed, text, n);
@@ -264,8 +264,8 @@ int keyfile_load(const char *path, const void *passphrase, size_t n, struct keyf
         return rc;
     if (open_mode != 0 && !looks_public(text, text_n))
         rc = errors_set(e, -E_CONFIG,
-                        "%s: mode %04o: a private key must not be open to others (chmod 600)",
-                        path, open_mode);
+                        "%s: mode %04o: a private key must not be open to others (chmod 600)", path,
+                        open_mode);
     else
         rc = keyfile_parse(path, text, text_n, passphrase, n, out, e);
     if (rc == 0)
@@ -280,8 +280,8 @@ int keyfile_unlock(struct keyfile *k, const void *passphrase, size_t n, struct e
         return 0;
     if (k->sealed == NULL)
         return errors_set(e, -E_UNSUPPORTED, "%s: only the public key is here", k->path);
-    int rc = read_private(k, (const char *)k->sealed, k->sealed_n, passphrase == NULL ? "" : passphrase,
-                          passphrase == NULL ? 0 : n, e);
+    int rc = read_private(k, (const char *)k->sealed, k->sealed_n,
+                          passphrase == NULL ? "" : passphrase, passphrase == NULL ? 0 : n, e);
     if (rc == 0) {
         free(k->sealed);
         k->sealed = NULL;

@@ -64,8 +64,8 @@ out:
     return rc;
 }
 
-/* OpenSSH's variant: 64-bit nonce (0 here), the authenticator's key from block 0, data from block 1;
- * the second half of the key is for packet lengths, which there are none of. */
+/* OpenSSH's variant: 64-bit nonce (0 here), the authenticator's key from block 0, data from block
+ * 1; the second half of the key is for packet lengths, which there are none of. */
 static int open_chacha(const uint8_t *key, uint8_t *data, size_t n)
 {
     static const uint8_t nonce[crypto_stream_chacha20_NONCEBYTES];
@@ -79,8 +79,7 @@ static int open_chacha(const uint8_t *key, uint8_t *data, size_t n)
 }
 
 int keyfile_cipher_open(const struct keyfile_sealing *sealing, const void *passphrase,
-                        size_t passphrase_n, uint8_t *data, size_t n, size_t tag_n,
-                        struct error *e)
+                        size_t passphrase_n, uint8_t *data, size_t n, size_t tag_n, struct error *e)
 {
     uint8_t key[64 + 16];
     const struct cipher *cipher = find_cipher(sealing->cipher);
@@ -92,8 +91,8 @@ int keyfile_cipher_open(const struct keyfile_sealing *sealing, const void *passp
         return errors_set(e, -E_LIMIT, "%u rounds of bcrypt", (unsigned)sealing->rounds);
     if (passphrase_n == 0)
         return errors_set(e, -E_PASSPHRASE, "empty passphrase");
-    int rc = bcrypt_pbkdf(passphrase, passphrase_n, sealing->salt, sealing->salt_n,
-                          sealing->rounds, key, cipher->key + cipher->iv);
+    int rc = bcrypt_pbkdf(passphrase, passphrase_n, sealing->salt, sealing->salt_n, sealing->rounds,
+                          key, cipher->key + cipher->iv);
     if (rc == 0)
         rc = cipher->mode == MODE_CHACHA ? open_chacha(key, data, n)
                                          : open_evp(cipher, key, data, n);

@@ -43,8 +43,7 @@ static int match_blob(struct keyfile *k, struct error *e)
         (void)errors_set(e, rc, "%s: a kind of key that SSH does not use", k->path);
     else if (k->blob == NULL)
         rc = keyfile_set_blob(k, wire_data(&blob), wire_length(&blob), e);
-    else if (k->blob_n != wire_length(&blob) ||
-             memcmp(k->blob, wire_data(&blob), k->blob_n) != 0)
+    else if (k->blob_n != wire_length(&blob) || memcmp(k->blob, wire_data(&blob), k->blob_n) != 0)
         rc = errors_set(e, -E_MALFORMED, "%s: the .pub file beside it is of another key", k->path);
     wire_free(&blob);
     return rc;

@@ -57,8 +57,8 @@ static BIGNUM *crt_exponent(const BIGNUM *d, const BIGNUM *prime)
 {
     BIGNUM *out = BN_secure_new(), *less = BN_secure_new();
     BN_CTX *context = BN_CTX_secure_new();
-    int ok = out != NULL && less != NULL && context != NULL && BN_sub(less, prime, BN_value_one()) &&
-             !BN_is_zero(less);
+    int ok = out != NULL && less != NULL && context != NULL &&
+             BN_sub(less, prime, BN_value_one()) && !BN_is_zero(less);
     if (ok) {
         BIGNUM *secret = BN_dup(d);
         ok = secret != NULL;
@@ -81,10 +81,10 @@ static EVP_PKEY *read_rsa(struct wire_reader *r)
 {
     enum { N, E, D, IQMP, P, Q, DP, DQ, COUNT };
     static const char *const names[COUNT] = {
-        OSSL_PKEY_PARAM_RSA_N,       OSSL_PKEY_PARAM_RSA_E,       OSSL_PKEY_PARAM_RSA_D,
-        OSSL_PKEY_PARAM_RSA_COEFFICIENT1, OSSL_PKEY_PARAM_RSA_FACTOR1,
-        OSSL_PKEY_PARAM_RSA_FACTOR2, OSSL_PKEY_PARAM_RSA_EXPONENT1,
-        OSSL_PKEY_PARAM_RSA_EXPONENT2};
+        OSSL_PKEY_PARAM_RSA_N,         OSSL_PKEY_PARAM_RSA_E,
+        OSSL_PKEY_PARAM_RSA_D,         OSSL_PKEY_PARAM_RSA_COEFFICIENT1,
+        OSSL_PKEY_PARAM_RSA_FACTOR1,   OSSL_PKEY_PARAM_RSA_FACTOR2,
+        OSSL_PKEY_PARAM_RSA_EXPONENT1, OSSL_PKEY_PARAM_RSA_EXPONENT2};
     BIGNUM *v[COUNT] = {0};
     EVP_PKEY *key = NULL;
     OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();

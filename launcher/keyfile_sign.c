@@ -15,8 +15,10 @@ static const EVP_MD *digest_of(const char *algorithm, int *known)
         const EVP_MD *(*md)(void);
     } all[] = {
         {"ssh-ed25519", NULL}, /* hashes by itself */
-        {"ecdsa-sha2-nistp256", EVP_sha256}, {"ecdsa-sha2-nistp384", EVP_sha384},
-        {"ecdsa-sha2-nistp521", EVP_sha512}, {"rsa-sha2-256", EVP_sha256},
+        {"ecdsa-sha2-nistp256", EVP_sha256},
+        {"ecdsa-sha2-nistp384", EVP_sha384},
+        {"ecdsa-sha2-nistp521", EVP_sha512},
+        {"rsa-sha2-256", EVP_sha256},
         {"rsa-sha2-512", EVP_sha512},
     };
     *known = 0;

@@ -126,14 +126,29 @@ static int openssh_argv(struct route *r)
     return bad ? -E_NOMEM : 0;
 }
 
-/* A command line goes through the local shell, as ssh's ProxyCommand does. */
+/* One program with its arguments, which a shell may become. */
+static int is_simple(const char *line)
+{
+    const char *word = line + strspn(line, " \t");
+    size_t n = strcspn(word, " \t");
+
+    return !line[strcspn(line, ";&|<>()`{}#!\n")] && !memchr(word, '=', n) &&
+           !(n == 4 && strncmp(word, "exec", n) == 0);
+}
+
+/* A command line goes through the local shell, as ssh's ProxyCommand does.  A shell that stayed in
+ * between would be all that our signals reach. */
 static int shell_argv(struct route *r, const char *line)
 {
+    char *text;
     size_t n = 0;
+    int bad;
 
-    if (add(&r->argv, &n, "/bin/sh") || add(&r->argv, &n, "-c") || add(&r->argv, &n, line))
+    if (asprintf(&text, "%s%s", is_simple(line) ? "exec " : "", line) < 0)
         return -E_NOMEM;
-    return 0;
+    bad = add(&r->argv, &n, "/bin/sh") | add(&r->argv, &n, "-c") | add(&r->argv, &n, text);
+    free(text);
+    return bad ? -E_NOMEM : 0;
 }
 
 /* ---- making ---- */

@@ -37,25 +37,25 @@ static int is_hidden(uint32_t c)
     static const struct {
         uint32_t first, last;
     } ranges[] = {
-        {0x00ad, 0x00ad},   /* soft hyphen */
-        {0x034f, 0x034f},   /* grapheme joiner */
-        {0x061c, 0x061c},   /* Arabic letter mark */
-        {0x115f, 0x1160},   /* Hangul fillers */
-        {0x17b4, 0x17b5},   /* Khmer invisible vowels */
-        {0x180b, 0x180f},   /* Mongolian selectors */
-        {0x200b, 0x200f},   /* zero width, direction marks */
-        {0x2028, 0x202e},   /* line and paragraph separators, direction */
-        {0x2060, 0x206f},   /* joiners, isolates, deprecated controls */
-        {0x3164, 0x3164},   /* Hangul filler */
-        {0xd800, 0xdfff},   /* surrogates */
-        {0xe000, 0xf8ff},   /* private use: fonts decide */
-        {0xfe00, 0xfe0f},   /* variation selectors */
-        {0xfeff, 0xfeff},   /* byte order mark */
-        {0xffa0, 0xffa0},   /* Hangul filler */
-        {0xfff0, 0xfffb},   /* annotation */
-        {0xfffe, 0xffff},   /* no characters */
-        {0x1bca0, 0x1bca3}, /* shorthand controls */
-        {0x1d173, 0x1d17a}, /* musical controls */
+        {0x00ad, 0x00ad},    /* soft hyphen */
+        {0x034f, 0x034f},    /* grapheme joiner */
+        {0x061c, 0x061c},    /* Arabic letter mark */
+        {0x115f, 0x1160},    /* Hangul fillers */
+        {0x17b4, 0x17b5},    /* Khmer invisible vowels */
+        {0x180b, 0x180f},    /* Mongolian selectors */
+        {0x200b, 0x200f},    /* zero width, direction marks */
+        {0x2028, 0x202e},    /* line and paragraph separators, direction */
+        {0x2060, 0x206f},    /* joiners, isolates, deprecated controls */
+        {0x3164, 0x3164},    /* Hangul filler */
+        {0xd800, 0xdfff},    /* surrogates */
+        {0xe000, 0xf8ff},    /* private use: fonts decide */
+        {0xfe00, 0xfe0f},    /* variation selectors */
+        {0xfeff, 0xfeff},    /* byte order mark */
+        {0xffa0, 0xffa0},    /* Hangul filler */
+        {0xfff0, 0xfffb},    /* annotation */
+        {0xfffe, 0xffff},    /* no characters */
+        {0x1bca0, 0x1bca3},  /* shorthand controls */
+        {0x1d173, 0x1d17a},  /* musical controls */
         {0xe0000, 0x10ffff}, /* tags, selectors, private use */
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
@@ -114,7 +114,7 @@ static void emit(struct target *t, const char *piece, size_t n)
         return;
     }
     /* Once something did not fit, nothing behind it may follow. */
-    if (t->used == t->wanted && t->used + n < t->size) {
+    if (t->out != NULL && t->used == t->wanted && t->used + n < t->size) {
         memcpy(t->out + t->used, piece, n);
         t->used += n;
     }
@@ -204,6 +204,6 @@ int safetext_feed(struct safetext *st, struct wire_buf *out, const void *in, siz
 int safetext_finish(struct safetext *st, struct wire_buf *out)
 {
     struct target t = {.buf = out};
-    run(st, &t, NULL, 0, 1);
+    run(st, &t, "", 0, 1);
     return t.rc;
 }

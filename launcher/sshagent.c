@@ -56,13 +56,13 @@ int sshagent_open(const char *path, struct sshagent **out, struct error *e)
     memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return errors_set_system(
-            e, errno == EMFILE || errno == ENFILE ? -E_DESCRIPTORS : -E_SYSTEM, errno, "socket");
+        return errors_set_system(e, errno == EMFILE || errno == ENFILE ? -E_DESCRIPTORS : -E_SYSTEM,
+                                 errno, "socket");
     int rc = 0;
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         /* A Unix socket connects at once, or EAGAIN says that the agent's queue is full. */
-        rc = errors_set_system(e, errno == EAGAIN ? -E_LIMIT : -E_IO, errno,
-                               "ssh-agent at %.200s", path);
+        rc = errors_set_system(e, errno == EAGAIN ? -E_LIMIT : -E_IO, errno, "ssh-agent at %.200s",
+                               path);
         goto out;
     }
     rc = sshagent_adopt(fd, out, e);

@@ -73,9 +73,9 @@ static int read_all(struct sshconfig_set *set, const struct sshconfig_options *o
     if (snprintf(path, sizeof path, "%s/.ssh/config", set->home) < (int)sizeof path)
         rc = sshconfig_read_file(set, path, WHERE_USER, e);
     if (rc == 0)
-        rc = sshconfig_read_file(
-            set, options->system_file == NULL ? SYSTEM_FILE : options->system_file, WHERE_SYSTEM,
-            e);
+        rc = sshconfig_read_file(set,
+                                 options->system_file == NULL ? SYSTEM_FILE : options->system_file,
+                                 WHERE_SYSTEM, e);
     return rc;
 }
 
@@ -135,11 +135,13 @@ static int is_sane(const char *s)
 static int check_names(const char *host, const char *user, unsigned port, struct error *e)
 {
     if (!is_sane(host))
-        return errors_set(e, -E_ARGUMENT, "host name is empty, too long, begins with - or has "
-                                          "control characters");
+        return errors_set(e, -E_ARGUMENT,
+                          "host name is empty, too long, begins with - or has "
+                          "control characters");
     if (user != NULL && !is_sane(user))
-        return errors_set(e, -E_ARGUMENT, "user name is empty, too long, begins with - or has "
-                                          "control characters");
+        return errors_set(e, -E_ARGUMENT,
+                          "user name is empty, too long, begins with - or has "
+                          "control characters");
     return port > 65535 ? errors_set(e, -E_ARGUMENT, "port %u", port) : 0;
 }
 

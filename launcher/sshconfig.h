@@ -13,7 +13,7 @@
 
 #define SSHCONFIG_DEPTH_MAX 16         /* nesting of Include */
 #define SSHCONFIG_FILE_MAX  (4u << 20) /* bytes of one file */
-#define SSHCONFIG_LINES_MAX 200000u     /* lines that say something, all files together */
+#define SSHCONFIG_LINES_MAX 200000u    /* lines that say something, all files together */
 #define SSHCONFIG_HOST_MAX  1024       /* bytes of a host name, user name, alias */
 
 enum sshconfig_strict {                       /* StrictHostKeyChecking */

@@ -119,9 +119,8 @@ static int proxies(const struct work *w)
 
 static int identities(const struct work *w)
 {
-    static const char *const defaults[] = {"id_rsa",     "id_ecdsa",      "id_ecdsa_sk",
-                                           "id_ed25519", "id_ed25519_sk", "id_xmss",
-                                           "id_dsa"};
+    static const char *const defaults[] = {"id_rsa",        "id_ecdsa", "id_ecdsa_sk", "id_ed25519",
+                                           "id_ed25519_sk", "id_xmss",  "id_dsa"};
     struct sshconfig *c = w->c;
     char path[64];
     int rc = 0, given = 0, differs = 0;

@@ -100,8 +100,8 @@ struct sshconfig_directive {
     const char *file; /* one of the set's names */
     size_t line;
     size_t argc;
-    char **argv;  /* KIND_COMMAND: the one rest; KIND_MATCH: criterion, argument or "", ... */
-    long number;  /* flags, enums, numbers, times (none: -1) as read */
+    char **argv; /* KIND_COMMAND: the one rest; KIND_MATCH: criterion, argument or "", ... */
+    long number; /* flags, enums, numbers, times (none: -1) as read */
 };
 
 struct sshconfig_set {
@@ -162,13 +162,13 @@ struct sshconfig_picked {
     const struct sshconfig_directive *value[KEY_COUNT]; /* the winning line */
     const struct sshconfig_directive **lists;           /* lines of appending keywords, in order */
     size_t lists_count, lists_size;
-    const char *host;  /* as Host patterns see it: as typed, in the final pass as replaced */
+    const char *host; /* as Host patterns see it: as typed, in the final pass as replaced */
     const char *typed;
-    const char *user;  /* given; else NULL */
-    unsigned port;     /* given; else 0 */
-    char *replaced;    /* HostName, expanded: owned */
+    const char *user; /* given; else NULL */
+    unsigned port;    /* given; else 0 */
+    char *replaced;   /* HostName, expanded: owned */
     int final_pass;
-    int all; /* take every line: `ssh -G` has evaluated them */
+    int all;                                 /* take every line: `ssh -G` has evaluated them */
     const struct sshconfig_directive *ssh_g; /* the first line that we cannot evaluate */
 };
 int sshconfig_eval(const struct sshconfig_set *set, struct sshconfig_picked *p, struct error *e);

@@ -219,8 +219,7 @@ static int split_arguments(const struct place *at, enum sshconfig_kind kind, cha
     return rc;
 }
 
-static int read_line(struct sshconfig_set *set, const struct place *at, char *line,
-                     struct error *e)
+static int read_line(struct sshconfig_set *set, const struct place *at, char *line, struct error *e)
 {
     char *rest;
     const char *why = "missing argument";

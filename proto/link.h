@@ -50,7 +50,8 @@ struct link_handler {
      * every call fails with E_NO_SERVICE. */
     void (*call)(void *arg, struct link *l, uint32_t id, const char *name,
                  const struct value *args);
-    /* The peer cancelled a call that is not answered yet; it still must be answered.  May be NULL. */
+    /* The peer cancelled a call that is not answered yet; it still must be answered.  May be
+     * NULL. */
     void (*cancel)(void *arg, struct link *l, uint32_t id);
     /* There is something to send where there was nothing: the owner should call link_output
      * soon.  Never called from within link_output.  May be NULL. */
@@ -74,7 +75,8 @@ struct link *link_new(const struct link_options *options, const struct link_hand
                       void *arg, uint64_t now_us);
 
 /* Ends every stream and call with `code` (negative; their closed/answered callbacks run) and
- * makes the link useless but for link_free.  Repeating it does nothing. */
+ * makes the link useless but for link_free and for its last words: bulk is dropped, and
+ * link_output still gives a GOODBYE with the code.  Repeating it does nothing. */
 void link_end(struct link *l, int code, const char *text);
 
 /* link_end with E_CLOSED if it was not ended before, then frees.  NULL is legal. */
@@ -103,14 +105,18 @@ int link_has_output(const struct link *l);
 int link_congested(const struct link *l);
 
 /* To be called at or after the time that the last call returned (or at once): sends PING every
- * third of the shorter lease, ends the link with E_SILENT (opener) or E_LEASE (accepter) when the peer has
- * been silent for the lease that *it* agreed to be bound by (our own `lease_ms`).
+ * third of the shorter lease, ends the link with E_SILENT (opener) or E_LEASE (accepter) when the
+ * peer has been silent for the lease that *it* agreed to be bound by (our own `lease_ms`).  An
+ * opener counts from the peer's HELLO.  Time in which this was not called when due (a stopped
+ * process) is not taken for the peer's silence.  Buffers unused since the last call are freed.
  * Returns the monotonic microseconds of the next call; UINT64_MAX: none needed. */
 uint64_t link_tick(struct link *l, uint64_t now_us);
 
 /* Says GOODBYE: nothing more will be opened from here, and calls are made only as long as streams
- * live (a signal to a running command).  With code 0 the streams run to their ends; with a negative code the peer ends the link at once.  link_finished is true when
- * our GOODBYE was said, no stream and no call is left, and all output was sent. */
+ * live (a signal to a running command).  With code 0 the streams run to their ends; with a
+ * negative code it is link_end(l, code, text), and the peer ends the link at once, too.
+ * link_finished is true when our GOODBYE was said, no stream and no call is left, and all output
+ * was sent. */
 int link_goodbye(struct link *l, int code, const char *text);
 int link_finished(const struct link *l);
 

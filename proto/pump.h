@@ -5,6 +5,8 @@
  * terminals, character devices and regular files, and leave the flags of a descriptor that they
  * did not create alone when told so (PUMP_SHARED): other processes may hold the same open file
  * description, and must not find it non-blocking (fcntl(2), O_NONBLOCK).
+ *
+ * The process must ignore SIGPIPE.  Both `ended` callbacks may free what they are about.
  */
 #ifndef GRAPNEL_PROTO_PUMP_H
 #define GRAPNEL_PROTO_PUMP_H
@@ -18,7 +20,8 @@
 struct pump_source;
 struct pump_sink;
 
-/* `code` 0 (end of file) or negative (-E_IO with errno value in `number`). */
+/* `code` 0 (end of file) or negative (-E_IO with errno value in `number`; -E_LIMIT).  It may run
+ * from within pump_source_fill, and may there call stream_eof or stream_close. */
 typedef void pump_source_ended(void *arg, int code, int number);
 
 /* Starts reading fd for stream s.  The stream's handler passes its `fill` to pump_source_fill.

@@ -334,7 +334,7 @@ START_TEST(process_out_of_reach)
     static const char *const argv[] = {
         "--reuid=65534", "--regid=65534", "--clear-groups", copy, "stdio", NULL};
     struct harness_options options = {.argv = argv, .program = "/usr/bin/setpriv"};
-    struct value *args = values_array();
+    struct value *args;
     struct value *command;
     struct harness *h;
     struct run r = {0};
@@ -360,6 +360,7 @@ START_TEST(process_out_of_reach)
     values_set(command, "grace_ms", values_int(100));
     harness_run(h, &r, command, 0);
     pid = (pid_t)harness_number(&r, &from);
+    args = values_array();
     values_append(args, values_int(stream_id(r.s)));
     ck_assert_int_eq(harness_call(h, "cancel", args, NULL), 0);
     harness_finish(&r);

@@ -3,6 +3,7 @@
  * key derivation, which the file's own number would make too slow here. */
 #include <openssl/evp.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,16 +31,18 @@ static void key_seed(seeds_sink *sink, void *arg, const char *cipher, const char
     struct wire_buf blob = {0};
     struct wire_buf section = {0};
     struct wire_buf out = {0};
-    (void)crypto_sign_seed_keypair(public, secret, (const uint8_t *)"0123456789abcdef0123456789abcde");
+    (void)crypto_sign_seed_keypair(public, secret,
+                                   (const uint8_t *)"0123456789abcdef0123456789abcde");
     int rc = sshkey_put_string(&blob, "ssh-ed25519", 11) | sshkey_put_string(&blob, public, 32);
-    rc |= wire_put_u32(&section, 7) | wire_put_u32(&section, 7);
+    rc |= wire_put_u64(&section, 7ull << 32 | 7);
     rc |= wire_put(&section, wire_data(&blob), wire_length(&blob));
     rc |= sshkey_put_string(&section, secret, 64) | sshkey_put_string(&section, "c", 1);
     for (uint8_t i = 1; wire_length(&section) % 16 != 0; i++) {
         rc |= wire_put_u8(&section, i);
     }
     rc |= wire_put_u8(&out, 1) | wire_put(&out, "openssh-key-v1", 15);
-    rc |= sshkey_put_string(&out, cipher, strlen(cipher)) | sshkey_put_string(&out, kdf, strlen(kdf));
+    rc |=
+        sshkey_put_string(&out, cipher, strlen(cipher)) | sshkey_put_string(&out, kdf, strlen(kdf));
     rc |= strcmp(kdf, "none") == 0 ? sshkey_put_string(&out, "", 0)
                                    : sshkey_put_string(&out, "\0\0\0\1s\0\0\0\1", 9);
     rc |= wire_put_u32(&out, 1);
@@ -86,9 +89,9 @@ static void check_key(const struct keyfile *k)
     MUST(blob == NULL || sshkey_check(blob, n) == 0);
     uint8_t *sig;
     size_t sig_n;
-    int rc = keyfile_sign(k, strcmp(keyfile_type(k), "ssh-rsa") == 0 ? "rsa-sha2-256"
-                                                                     : keyfile_type(k),
-                          "data", 4, &sig, &sig_n, NULL);
+    int rc =
+        keyfile_sign(k, strcmp(keyfile_type(k), "ssh-rsa") == 0 ? "rsa-sha2-256" : keyfile_type(k),
+                     "data", 4, &sig, &sig_n, NULL);
     MUST((rc == 0) == !keyfile_locked(k)); /* what was taken signs */
     free(sig);
 }
@@ -111,7 +114,7 @@ static void as_inside(const uint8_t *data, size_t size)
     size_t n = strlen(BEGIN) + sshkey_base64_size(size) + strlen(END) + 1;
     char *text = malloc(n);
     MUST(text != NULL);
-    memcpy(text, BEGIN, strlen(BEGIN));
+    (void)snprintf(text, n, "%s", BEGIN);
     sshkey_base64_encode(data, size, text + strlen(BEGIN));
     strcat(text, END);
     as_text(text, strlen(text), NULL);
@@ -120,9 +123,13 @@ static void as_inside(const uint8_t *data, size_t size)
 
 static void as_sealed(const uint8_t *data, size_t size)
 {
-    static const char *const ciphers[] = {"aes256-ctr", "aes128-cbc", "3des-cbc",
+    static const char *const ciphers[] = {"aes256-ctr",
+                                          "aes128-cbc",
+                                          "3des-cbc",
                                           "aes256-gcm@openssh.com",
-                                          "chacha20-poly1305@openssh.com", "none", "rot13"};
+                                          "chacha20-poly1305@openssh.com",
+                                          "none",
+                                          "rot13"};
     size_t block;
     size_t tag;
     struct keyfile_sealing sealing = {.salt = (const uint8_t *)"salt", .salt_n = 4, .rounds = 1};

@@ -23,10 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void seeds(seeds_sink *sink, void *arg)
 {
     static const char *const all[] = {
-        "host,[host]:2222 ssh-ed25519 " KEY_TEXT " comment\n",
-        "*.example.org,!bad.example.org ssh-ed25519 " KEY_TEXT "\r\n# x\n\n",
-        "@revoked * ssh-ed25519 " KEY_TEXT "\n@cert-authority host ssh-ed25519 " KEY_TEXT "\n",
-        "|1|AAAAAAAAAAAAAAAAAAAAAAAAAAA=|AAAAAAAAAAAAAAAAAAAAAAAAAAA= ssh-ed25519 " KEY_TEXT,
+        ("host,[host]:2222 ssh-ed25519 " KEY_TEXT " comment\n"),
+        ("*.example.org,!bad.example.org ssh-ed25519 " KEY_TEXT "\r\n# x\n\n"),
+        ("@revoked * ssh-ed25519 " KEY_TEXT "\n@cert-authority host ssh-ed25519 " KEY_TEXT "\n"),
+        ("|1|AAAAAAAAAAAAAAAAAAAAAAAAAAA=|AAAAAAAAAAAAAAAAAAAAAAAAAAA= ssh-ed25519 " KEY_TEXT),
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         sink(arg, (const uint8_t *)all[i], strlen(all[i]));

@@ -54,13 +54,17 @@ _sshd_keys() {
     cat "$SSHD_KEY.pub" "$SSHD_KEY_RSA.pub" >"$SSHD_DIR/authorized_keys"
 }
 
-# _sshd_write_config FOLDER [line...]: FOLDER is SSHD_DIR as the server sees it.
+# _sshd_write_config FOLDER [line...]: FOLDER is SSHD_DIR as the server sees it.  From the first line
+# that begins with Match on, the lines come last.
 _sshd_write_config() {
     local folder=$1 keys=$1/authorized_keys
     shift
     [ -z "$SSHD_WORLD" ] || keys=/home/.authorized_keys
     {
-        [ $# -eq 0 ] || printf '%s\n' "$@"
+        while [ $# -gt 0 ] && [[ $1 != Match* ]]; do
+            echo "$1"
+            shift
+        done
         cat <<CONF
 ListenAddress 127.0.0.1
 Port $SSHD_PORT
@@ -79,6 +83,7 @@ MaxStartups 200
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
 CONF
+        [ $# -eq 0 ] || printf '%s\n' "$@"
     } >"$SSHD_DIR/sshd_config"
     awk -v host="[127.0.0.1]:$SSHD_PORT" '{ print host, $1, $2 }' "$SSHD_DIR"/host_*.pub >"$SSHD_KNOWN"
     cat >"$SSHD_CONFIG" <<CONF

@@ -5,7 +5,7 @@
 load ../lib
 
 setup_file() {
-    server_start 'Match User stranger' 'ForceCommand internal-sftp' 'Match all'
+    server_start 'Match User stranger' 'ForceCommand internal-sftp'
 }
 
 teardown_file() {

@@ -32,6 +32,7 @@ broken 5017 /home/.bin/broken *
 sudoer 5020 /bin/sh *
 beggar 5021 /bin/sh $password
 stranger 5022 /bin/sh $password
+twice 5024 /bin/sh $password
 plain 5023 /bin/sh *
 scene 0 /home/.bin/scene *
 LIST
@@ -104,6 +105,18 @@ RULES
     [ ! -d /run/sudo ] || mount -t tmpfs -o mode=711 tmpfs /run/sudo
 }
 
+# For servers with UsePAM: passwords of the accounts above, and nothing else.
+make_pam() {
+    [ -f /etc/pam.d/sshd ] || return 0
+    cat >/home/.etc/pam <<'RULES'
+auth required pam_unix.so
+account required pam_unix.so
+session required pam_permit.so
+password required pam_deny.so
+RULES
+    mount --bind /home/.etc/pam /etc/pam.d/sshd
+}
+
 umask 022
 mount -t tmpfs -o mode=755 tmpfs /home
 mkdir /home/.server /home/.tools
@@ -117,6 +130,7 @@ make_shells
 make_accounts
 make_noise
 make_sudo
+make_pam
 cd /
 
 # A shell as the first process collects what others have left behind.

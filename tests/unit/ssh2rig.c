@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -116,6 +117,8 @@ unsigned rig_sshd(const char *folder, const char *extra, pid_t *pid)
     if (*pid == 0) {
         int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+        /* A test that fails does not come to rig_stop. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         /* Its sessions may outlive the folder of their log, and would say so. */
         dup2(nothing, 2);
         execl(sshd, sshd, "-D", "-f", path, "-E", sshtools_path("sshd.log"), (char *)NULL);
@@ -145,6 +148,8 @@ unsigned rig_fake(const void *text, size_t n, int linger, pid_t *pid)
 
     *pid = fork();
     ck_assert_int_ge(*pid, 0);
+    if (*pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
     while (*pid == 0) {
         int one = accept(fd, NULL, NULL);
 

@@ -161,7 +161,8 @@ START_TEST(test_tty_echo)
     sit_down(&p, options);
     wait_for(&p, "here: ");
     ck_assert_uint_eq(local_flags(&p) & ECHO, ECHO);
-    type(&p, "12x\x7f" "34\n");
+    type(&p, "12x\x7f"
+             "34\n");
     wait_for(&p, "34\r\n");
     ck_assert_str_eq(hear(&p, NULL), "0:4:1234");
     leave(&p);
@@ -186,7 +187,7 @@ START_TEST(test_tty_too_long)
         wait_for(&p, "please: ");
         for (size_t at = 0; at < n; at += 512) {
             char piece[513];
-            (void)snprintf(piece, sizeof piece, "%s", line + at);
+            (void)snprintf(piece, sizeof piece, "%.512s", line + at);
             type(&p, piece);
         }
         type(&p, "\n");
@@ -213,8 +214,8 @@ START_TEST(test_signals)
     static const struct {
         const char *key; /* typed, or else... */
         int number;      /* ... this is sent */
-    } all[] = {{"\x03", SIGINT}, {"\x1c", SIGQUIT}, {NULL, SIGTERM}, {NULL, SIGHUP},
-               {NULL, SIGKILL}};
+    } all[] = {
+        {"\x03", SIGINT}, {"\x1c", SIGQUIT}, {NULL, SIGTERM}, {NULL, SIGHUP}, {NULL, SIGKILL}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct person p;
         int status;

@@ -14,8 +14,9 @@
 static void keygen(const char *name, const char *arguments, int encrypted)
 {
     char line[512];
-    (void)snprintf(line, sizeof line, "ssh-keygen -q %s -N '%s' -a 2 -C 'a comment' -f %s </dev/null",
-                   arguments, encrypted ? PHRASE : "", name);
+    (void)snprintf(line, sizeof line,
+                   "ssh-keygen -q %s -N '%s' -a 2 -C 'a comment' -f %s </dev/null", arguments,
+                   encrypted ? PHRASE : "", name);
     ck_assert_msg(sshtools_run(NULL, 0, line) == 0, "%s", line);
 }
 
@@ -30,8 +31,8 @@ static size_t public_blob(const char *name, uint8_t *blob, size_t size)
     return size;
 }
 
-static int verifies(const struct keyfile *k, const char *algorithm, const uint8_t *sig, size_t sig_n,
-                    const char *data)
+static int verifies(const struct keyfile *k, const char *algorithm, const uint8_t *sig,
+                    size_t sig_n, const char *data)
 {
     struct wire_buf whole = {0};
     size_t n;
@@ -48,7 +49,8 @@ static void check_signs(const struct keyfile *k, const char *algorithm)
     uint8_t *sig;
     size_t n;
     struct error e = {0};
-    ck_assert_msg(keyfile_sign(k, algorithm, DATA, strlen(DATA), &sig, &n, &e) == 0, "%s", e.detail);
+    ck_assert_msg(keyfile_sign(k, algorithm, DATA, strlen(DATA), &sig, &n, &e) == 0, "%s",
+                  e.detail);
     ck_assert_int_eq(verifies(k, algorithm, sig, n, DATA), 0);
     ck_assert_int_eq(verifies(k, algorithm, sig, n, DATA "."), -E_AUTH);
     sig[n - 1] ^= 1;
@@ -88,9 +90,8 @@ static void check_with_ssh_keygen(const struct keyfile *k, const char *name)
     sshtools_write(sshtools_path("data"), DATA);
     ck_assert_int_eq(sshtools_run(hash, sizeof hash, "sha256sum data"), 0);
     for (int i = 0; i < 32; i++) {
-        unsigned v;
-        ck_assert_int_eq(sscanf(hash + 2 * i, "%2x", &v), 1);
-        digest[i] = (uint8_t)v;
+        const char pair[3] = {hash[2 * i], hash[2 * i + 1], '\0'};
+        digest[i] = (uint8_t)strtoul(pair, NULL, 16);
     }
     ck_assert_int_eq(wire_put(&signed_data, "SSHSIG", 6), 0);
     ck_assert_int_eq(sshkey_put_string(&signed_data, namespace, strlen(namespace)), 0);
@@ -197,10 +198,16 @@ END_TEST
 
 START_TEST(test_ciphers)
 {
-    static const char *const all[] = {
-        "aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc",
-        "3des-cbc", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
-        "chacha20-poly1305@openssh.com"};
+    static const char *const all[] = {"aes128-ctr",
+                                      "aes192-ctr",
+                                      "aes256-ctr",
+                                      "aes128-cbc",
+                                      "aes192-cbc",
+                                      "aes256-cbc",
+                                      "3des-cbc",
+                                      "aes128-gcm@openssh.com",
+                                      "aes256-gcm@openssh.com",
+                                      "chacha20-poly1305@openssh.com"};
     if (!sshtools_have("ssh-keygen"))
         return;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -254,9 +261,11 @@ START_TEST(test_pem)
     keyfile_free(k);
     if (!sshtools_have("openssl"))
         return;
-    ck_assert_int_eq(sshtools_run(NULL, 0, "umask 077 && openssl genpkey -algorithm ed25519 -out o1 2>/dev/null && "
-                                           "openssl genpkey -algorithm ed448 -out o2 2>/dev/null"),
-                     0);
+    ck_assert_int_eq(
+        sshtools_run(NULL, 0,
+                     "umask 077 && openssl genpkey -algorithm ed25519 -out o1 2>/dev/null && "
+                     "openssl genpkey -algorithm ed448 -out o2 2>/dev/null"),
+        0);
     check_file("o1", 0, "ssh-ed25519", 0);
     ck_assert_int_eq(keyfile_load(sshtools_path("o2"), NULL, 0, &k, &e), -E_UNSUPPORTED);
 }
@@ -423,11 +432,11 @@ START_TEST(test_request)
     rc |= sshkey_put_string(&b, "publickey", 9) | wire_put_u8(&b, 1);
     rc |= sshkey_put_string(&b, "rsa-sha2-256", 12) | sshkey_put_string(&b, blob, blob_n);
     ck_assert_int_eq(rc, 0);
-    ck_assert_int_eq(sshkey_request(wire_data(&b), wire_length(&b), algorithm, &found, &found_n), 0);
+    ck_assert_int_eq(sshkey_request(wire_data(&b), wire_length(&b), algorithm, &found, &found_n),
+                     0);
     ck_assert_str_eq(algorithm, "rsa-sha2-256");
     ck_assert_mem_eq(found, blob, blob_n);
-    ck_assert_int_eq(
-        keyfile_sign_request(k, wire_data(&b), wire_length(&b), &sig, &n, NULL), 0);
+    ck_assert_int_eq(keyfile_sign_request(k, wire_data(&b), wire_length(&b), &sig, &n, NULL), 0);
     struct wire_buf whole = {0};
     ck_assert_int_eq(sshkey_put_string(&whole, algorithm, strlen(algorithm)), 0);
     ck_assert_int_eq(sshkey_put_string(&whole, sig, n), 0);

@@ -43,8 +43,8 @@ static const char *text(const char *type, unsigned number)
     return out;
 }
 
-#define ED "ssh-ed25519"
-#define EC "ecdsa-sha2-nistp256"
+#define ED  "ssh-ed25519"
+#define EC  "ecdsa-sha2-nistp256"
 #define RSA "ssh-rsa"
 
 static struct knownhosts *open_one(const char *path)
@@ -228,13 +228,13 @@ START_TEST(test_bad_arguments)
     char name[64], fingerprint[KNOWNHOSTS_FINGERPRINT_MAX];
     size_t n = make_key(ED, 1, key);
     ck_assert_int_eq(knownhosts_open(NULL, 0, &set, NULL), 0);
-    static const char *const bad[] = {"", "a b", "a,b", "*", "a?", "!a", "|1|x", "@revoked", "a\n",
-                                      "#x"};
+    static const char *const bad[] = {"",   "a b",  "a,b",      "*",   "a?",
+                                      "!a", "|1|x", "@revoked", "a\n", "#x"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ck_assert_int_eq(knownhosts_check(set, bad[i], 22, key, n, &m), -E_ARGUMENT);
         ck_assert_int_eq(m.state, KNOWNHOSTS_UNKNOWN);
-        ck_assert_int_eq(
-            knownhosts_add(set, sshtools_path("kh"), bad[i], 22, key, n, 0, NULL), -E_ARGUMENT);
+        ck_assert_int_eq(knownhosts_add(set, sshtools_path("kh"), bad[i], 22, key, n, 0, NULL),
+                         -E_ARGUMENT);
     }
     for (size_t cut = 0; cut < n; cut++) {
         ck_assert_int_eq(knownhosts_check(set, "h", 22, key, cut, &m), -E_MALFORMED);
@@ -278,8 +278,7 @@ START_TEST(test_hashed_with_ssh_keygen)
     }
     struct error e = {0};
     size_t n = make_key(ED, 9, key);
-    ck_assert_int_eq(
-        knownhosts_add(set, sshtools_path("kh"), "New.Host", 2200, key, n, 1, &e), 0);
+    ck_assert_int_eq(knownhosts_add(set, sshtools_path("kh"), "New.Host", 2200, key, n, 1, &e), 0);
     ck_assert_int_eq(state(set, "new.host", 2200, ED, 9), KNOWNHOSTS_KNOWN);
     knownhosts_free(set);
     ck_assert_int_eq(sshtools_run(out, sizeof out, "ssh-keygen -F '[new.host]:2200' -f kh"), 0);
@@ -344,8 +343,8 @@ START_TEST(test_add)
     ck_assert_str_eq(got, expected);
     free(got);
 
-    ck_assert_int_eq(
-        knownhosts_add(NULL, sshtools_path("no/such/folder"), "h", 22, key, n, 0, &e), -E_IO);
+    ck_assert_int_eq(knownhosts_add(NULL, sshtools_path("no/such/folder"), "h", 22, key, n, 0, &e),
+                     -E_IO);
     ck_assert_int_eq(knownhosts_add(NULL, "/dev/null", "h", 22, key, n, 0, &e), 0);
 }
 END_TEST

@@ -17,21 +17,28 @@ static const struct {
     {"\r\r\n", "\\r\\r\\n", "\\r\n"},
     {"\x1b[31m\x07\x08\x7f", "\\x1b[31m\\a\\b\\x7f", "\\x1b[31m\\a\\b\\x7f"},
     {"back\\slash", "back\\slash", "back\\slash"},
-    {"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9f", "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9f",
+    {"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9f",
+     "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9f",
      "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9f"},
-    {"\xc2\x9b" "31m", "\\u{9b}31m", "\\u{9b}31m"},              /* C1: CSI */
-    {"\x9b", "\\x9b", "\\x9b"},                                  /* ... as a raw byte */
-    {"\xe2\x80\xae" "evil", "\\u{202e}evil", "\\u{202e}evil"},   /* right to left */
+    {"\xc2\x9b"
+     "31m",
+     "\\u{9b}31m", "\\u{9b}31m"}, /* C1: CSI */
+    {"\x9b", "\\x9b", "\\x9b"},   /* ... as a raw byte */
+    {"\xe2\x80\xae"
+     "evil",
+     "\\u{202e}evil", "\\u{202e}evil"}, /* right to left */
     {"\xe2\x80\x8b|\xef\xbb\xbf|\xe2\x80\xa8", "\\u{200b}|\\u{feff}|\\u{2028}",
      "\\u{200b}|\\u{feff}|\\u{2028}"},
-    {"\xf3\xa0\x80\x81", "\\u{e0001}", "\\u{e0001}"},            /* a tag */
-    {"\xc0\xaf", "\\xc0\\xaf", "\\xc0\\xaf"},                    /* overlong */
-    {"\xe0\x80\xaf", "\\xe0\\x80\\xaf", "\\xe0\\x80\\xaf"},      /* overlong */
+    {"\xf3\xa0\x80\x81", "\\u{e0001}", "\\u{e0001}"},       /* a tag */
+    {"\xc0\xaf", "\\xc0\\xaf", "\\xc0\\xaf"},               /* overlong */
+    {"\xe0\x80\xaf", "\\xe0\\x80\\xaf", "\\xe0\\x80\\xaf"}, /* overlong */
     {"\xf0\x8f\xbf\xbf", "\\xf0\\x8f\\xbf\\xbf", "\\xf0\\x8f\\xbf\\xbf"},
-    {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\\xed\\xa0\\x80"},      /* a surrogate */
+    {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\\xed\\xa0\\x80"},               /* a surrogate */
     {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", "\\xf4\\x90\\x80\\x80"}, /* above U+10FFFF */
-    {"\xe2\x82", "\\xe2\\x82", "\\xe2\\x82"},                    /* cut at the end */
-    {"\xe2\x82" "a", "\\xe2\\x82a", "\\xe2\\x82a"},              /* ... and in the middle */
+    {"\xe2\x82", "\\xe2\\x82", "\\xe2\\x82"},                             /* cut at the end */
+    {"\xe2\x82"
+     "a",
+     "\\xe2\\x82a", "\\xe2\\x82a"}, /* ... and in the middle */
     {"\xe2\xe2\x82\xac", "\\xe2\xe2\x82\xac", "\\xe2\xe2\x82\xac"},
     {"\xff\xfe", "\\xff\\xfe", "\\xff\\xfe"},
     {"\xc3\r\n", "\\xc3\\r\\n", "\\xc3\n"},
@@ -56,7 +63,10 @@ END_TEST
 /* Cut anywhere: terminated, never inside an escape or a character. */
 START_TEST(test_cut)
 {
-    static const char in[] = "a\x1b\xe2\x82\xac" "b", whole[] = "a\\x1b\xe2\x82\xac" "b";
+    static const char in[] = "a\x1b\xe2\x82\xac"
+                             "b",
+                      whole[] = "a\\x1b\xe2\x82\xac"
+                                "b";
     static const size_t lengths[] = {0, 0, 1, 1, 1, 1, 5, 5, 5, 8, 9, 9};
     for (size_t size = 0; size < sizeof lengths / sizeof lengths[0]; size++) {
         char out[32];
@@ -80,9 +90,8 @@ START_TEST(test_pieces)
             struct wire_buf out = {0};
             size_t n = strlen(cases[i].in);
             for (size_t at = 0; at < n; at += piece)
-                ck_assert_int_eq(safetext_feed(&st, &out, cases[i].in + at,
-                                               n - at < piece ? n - at : piece),
-                                 0);
+                ck_assert_int_eq(
+                    safetext_feed(&st, &out, cases[i].in + at, n - at < piece ? n - at : piece), 0);
             ck_assert_int_eq(safetext_finish(&st, &out), 0);
             ck_assert_uint_eq(wire_length(&out), strlen(cases[i].lines));
             if (wire_length(&out) > 0)

@@ -93,8 +93,8 @@ START_TEST(test_real_agent)
         uint8_t blob[2048];
         memcpy(blob, id->blob, blob_n);
         ck_assert_int_eq(sshkey_check(blob, blob_n), 0);
-        ck_assert_int_eq(
-            sshagent_sign(a, blob, blob_n, "data", 4, sshagent_flags(algorithms[i])), 0);
+        ck_assert_int_eq(sshagent_sign(a, blob, blob_n, "data", 4, sshagent_flags(algorithms[i])),
+                         0);
         ck_assert_uint_eq(sshagent_count(a), 0);
         ck_assert_msg(drive(a, &e) == 0, "%s", e.detail);
         const uint8_t *sig = sshagent_signature(a, &n), *inner;
@@ -138,8 +138,9 @@ START_TEST(test_locked_agent)
     struct error e = {0};
     if (agent_pid < 0)
         return;
-    ck_assert_int_eq(sshtools_run(NULL, 0, "ssh-keygen -q -t ed25519 -N '' -f k && "
-                                           "ssh-add -q k 2>/dev/null"),
+    ck_assert_int_eq(sshtools_run(NULL, 0,
+                                  "ssh-keygen -q -t ed25519 -N '' -f k && "
+                                  "ssh-add -q k 2>/dev/null"),
                      0);
     ck_assert_int_eq(sshagent_open(sshtools_path("sock"), &a, &e), 0);
     /* Killed in the middle of a request: told, and not used again. */

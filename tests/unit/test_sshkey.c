@@ -126,8 +126,8 @@ START_TEST(test_signature_split)
     size_t n;
     begin("rsa-sha2-256");
     field("abc", 3);
-    ck_assert_int_eq(
-        sshkey_signature_split(wire_data(&blob), wire_length(&blob), name, &inner, &n), 0);
+    ck_assert_int_eq(sshkey_signature_split(wire_data(&blob), wire_length(&blob), name, &inner, &n),
+                     0);
     ck_assert_str_eq(name, "rsa-sha2-256");
     ck_assert_mem_eq(inner, "abc", 3);
     ck_assert_uint_eq(n, 3);
@@ -135,9 +135,8 @@ START_TEST(test_signature_split)
         ck_assert_int_eq(sshkey_signature_split(wire_data(&blob), cut, name, &inner, &n),
                          -E_MALFORMED);
     ck_assert_int_eq(wire_put_u8(&blob, 0), 0);
-    ck_assert_int_eq(
-        sshkey_signature_split(wire_data(&blob), wire_length(&blob), name, &inner, &n),
-        -E_MALFORMED);
+    ck_assert_int_eq(sshkey_signature_split(wire_data(&blob), wire_length(&blob), name, &inner, &n),
+                     -E_MALFORMED);
     wire_free(&blob);
 }
 END_TEST
@@ -170,9 +169,9 @@ END_TEST
 START_TEST(test_base64)
 {
     /* RFC 4648 section 10. */
-    static const char *const pairs[][2] = {{"", ""},         {"f", "Zg=="},
-                                           {"fo", "Zm8="},   {"foo", "Zm9v"},
-                                           {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"}};
+    static const char *const pairs[][2] = {
+        {"", ""},        {"f", "Zg=="},        {"fo", "Zm8="},
+        {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"}};
     uint8_t out[16];
     char text[32];
     size_t n;
@@ -191,8 +190,8 @@ START_TEST(test_base64)
             ck_assert_uint_eq(n, 0);
         }
     }
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Z===", "Zg==Zg==", "Zm 9", "Zm9-", "Zh==",
-                                      "====", "Zm9v\n   "};
+    static const char *const bad[] = {
+        "Z", "Zg", "Zg=", "Z===", "Zg==Zg==", "Zm 9", "Zm9-", "Zh==", "====", "Zm9v\n   "};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         n = sizeof out;
         ck_assert_msg(sshkey_base64_decode(bad[i], strlen(bad[i]), out, &n) == -E_MALFORMED, "%s",

@@ -1,0 +1,216 @@
+#!/usr/bin/env bats
+# What can be wrong on the launcher's side, over a real SSH connection: descriptors, disks, limits,
+# surroundings.
+# shellcheck disable=SC2016
+
+load ../lib
+
+setup_file() {
+    server_start
+}
+
+teardown_file() {
+    server_stop
+}
+
+setup() {
+    lib_setup
+    R="\"$GRAPNEL\" run -F \"$SSHD_CONFIG\""
+    export R
+}
+
+teardown() {
+    lib_teardown
+}
+
+# A shell line in which $R starts `grapnel run` with the server's ssh_config.
+sh_line() {
+    run --separate-stderr timeout 30 bash -c "eval \"r() { $R \\\"\\\$@\\\"; }\"; $1"
+    printf 'status %s\nstdout %s\nstderr %s\n' "$status" "$output" "$stderr"
+}
+
+@test "stdin closed" {
+    sh_line 'r t -- wc -c <&-'
+    [ "$status" -eq 0 ]
+    [ "$output" -eq 0 ]
+}
+
+@test "stdout closed: output is lost, as for any program, but not the status" {
+    sh_line 'r t -- sh -c "echo out; echo err >&2; exit 7" >&-'
+    [ "$status" -eq 7 ]
+    [ "$stderr" = err ]
+}
+
+@test "stderr closed" {
+    sh_line 'r t -- sh -c "echo out; echo err >&2; exit 7" 2>&-'
+    [ "$status" -eq 7 ]
+    [ "$output" = out ]
+    sh_line 'r -p 1 t -- true 2>&-'
+    [ "$status" -eq 255 ]
+}
+
+@test "all three closed" {
+    sh_line 'r t -- sh -c "echo out; echo err >&2; exit 7" <&- >&- 2>&-'
+    [ "$status" -eq 7 ]
+    [ -z "$output$stderr" ]
+}
+
+@test "all three closed, with every transport" {
+    local transport
+    for transport in ssh2 openssh local sh; do
+        sh_line "r --transport $transport t -- sh -c 'cat; echo out; echo err >&2; exit 7' <&- >&- 2>&-"
+        [ "$status" -eq 7 ]
+    done
+}
+
+@test "a pipe without a reader" {
+    sh_line 'r t -- yes | true; exit ${PIPESTATUS[0]}'
+    [ "$status" -eq 255 ]
+    [[ $stderr == *'grapnel: t: local: the output could not be written: Broken pipe'* ]]
+}
+
+@test "stderr a pipe without a reader" {
+    sh_line '{ r t -- sh -c "yes >&2" 2>&1 >&3 | true; exit ${PIPESTATUS[0]}; } 3>&1'
+    [ "$status" -eq 255 ]
+}
+
+@test "a full disk" {
+    [ -e /dev/full ] || skip "there is no /dev/full"
+    sh_line 'r t -- yes >/dev/full'
+    fails 't: local: the output could not be written' 'No space left on device'
+    sh_line 'r --json t -- echo x >/dev/full'
+    [ "$status" -eq 255 ]
+    [[ $stderr == *'No space left on device'* ]]
+}
+
+@test "a disk that fills up in the middle" {
+    need_world
+    mkdir "$T/small"
+    run --separate-stderr timeout 30 unshare --mount --propagation private bash -c '
+        mount -t tmpfs -o size=1m tmpfs "$T/small"
+        "$GRAPNEL" run -F "$SSHD_CONFIG" t -- yes >"$T/small/out"'
+    fails 't: local: the output could not be written' 'No space left on device'
+}
+
+@test "a file size limit" {
+    sh_line "trap '' XFSZ; ulimit -f 100; r t -- yes >'$T/out'"
+    [ "$status" -eq 255 ]
+    [[ $stderr == *'t: local: the output could not be written: File too large'* ]]
+}
+
+@test "ulimit -n 64" {
+    sh_line 'ulimit -n 64; r t -- echo done'
+    [ "$output" = done ]
+    local transport
+    for transport in openssh local sh; do
+        sh_line "ulimit -n 64; r --transport $transport t -- echo done"
+        [ "$output" = done ]
+    done
+}
+
+@test "too few descriptors are told, not crashed upon" {
+    local n
+    for n in 4 5 6 7 8 9 10 12 14; do
+        sh_line "ulimit -n $n; exec r t -- echo done" || true
+        sh_line "ulimit -n $n; r t -- echo done"
+        echo "$n: $status"
+        [ "$status" -eq 255 ] || { [ "$status" -eq 0 ] && [ "$output" = done ]; }
+    done
+}
+
+@test "ulimit -n 64 on the host" {
+    need_world
+    scene <<<'ulimit -n 64'
+    run -0 --separate-stderr g run -l scene t -- /bin/echo done
+    [ "$output" = done ]
+}
+
+@test "without HOME, PATH, USER and TMPDIR" {
+    run -0 --separate-stderr env -i "$GRAPNEL" run -F "$SSHD_CONFIG" t -- echo done
+    [ "$output" = done ]
+}
+
+@test "a cache folder that cannot be written" {
+    XDG_CACHE_HOME=/proc/nowhere run -0 --separate-stderr g run t -- echo done
+    [ "$output" = done ]
+    [ -z "$stderr" ]
+}
+
+@test "a current directory that has gone" {
+    mkdir "$T/gone"
+    sh_line "cd '$T/gone'; rmdir '$T/gone'; r t -- echo done"
+    [ "$output" = done ]
+}
+
+@test "other threads' worst inheritance: blocked and ignored signals" {
+    cat >"$T/hostile.py" <<'PY'
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, set(range(1, 32)))
+for n in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM):
+    signal.signal(n, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+PY
+    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- sh -c 'echo done; exit 3'
+    [ "$output" = done ]
+    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL" run -F "$SSHD_CONFIG" --transport openssh t -- sh -c 'echo done; exit 3'
+    [ "$output" = done ]
+}
+
+@test "non-blocking stdin, stdout and stderr, which stay so" {
+    cat >"$T/nonblock.py" <<'PY'
+import fcntl, os, subprocess, sys
+r, w = os.pipe()
+r2, w2 = os.pipe()
+for fd in (r, w2):
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
+p = subprocess.Popen(sys.argv[1:], stdin=r, stdout=w2)
+os.close(w2)
+if os.fork() == 0:
+    os.close(r2)
+    os.write(w, b'x' * 60000)
+    for _ in range(40):
+        os.write(w, b'y' * 60000)
+    os._exit(0)
+os.close(w)
+n = 0
+while True:
+    part = os.read(r2, 100000)
+    if not part:
+        break
+    n += len(part)
+print(n, p.wait(), fcntl.fcntl(r, fcntl.F_GETFL) & os.O_NONBLOCK != 0)
+PY
+    run -0 timeout 30 python3 "$T/nonblock.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- cat
+    [ "$output" = "2460000 0 True" ]
+}
+
+@test "stdin and stdout are one socket" {
+    cat >"$T/socket.py" <<'PY'
+import socket, subprocess, sys
+a, b = socket.socketpair()
+p = subprocess.Popen(sys.argv[1:], stdin=b, stdout=b)
+b.close()
+a.sendall(b'there and back')
+a.shutdown(socket.SHUT_WR)
+print(a.makefile('rb').read().decode(), p.wait())
+PY
+    run -0 timeout 30 python3 "$T/socket.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- cat
+    [ "$output" = "there and back 0" ]
+}
+
+@test "input from files, devices and directories" {
+    printf abc >"$T/file"
+    sh_line "r t -- cat <'$T/file'"
+    [ "$output" = abc ]
+    sh_line 'r t -- wc -c </dev/null'
+    [ "$output" -eq 0 ]
+    sh_line 'r t -- head -c 5000000 </dev/zero | wc -c'
+    [ "$output" -eq 5000000 ] || sh_line 'r t -- sh -c "head -c 5000000 | wc -c" </dev/zero'
+    [ "$status" -eq 0 ]
+}
+
+@test "appending to a file that others write to, too" {
+    echo before >"$T/log"
+    sh_line "r t -- echo one >>'$T/log'; echo two >>'$T/log'"
+    [ "$(<"$T/log")" = $'before\none\ntwo' ]
+}

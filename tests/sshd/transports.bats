@@ -1,0 +1,242 @@
+#!/usr/bin/env bats
+# The ways to a host besides our own SSH, and what ssh_config says about them.
+# shellcheck disable=SC2016
+
+load ../lib
+
+setup_file() {
+    server_start
+}
+
+teardown_file() {
+    server_stop
+}
+
+setup() {
+    lib_setup
+}
+
+teardown() {
+    lib_teardown
+}
+
+# over TRANSPORT: arguments, input, output, status and cleanliness over it.
+over() {
+    local words=('' "it's" 'a "b" c' '$HOME !x \ * ;' $'two\nlines')
+    printf '%s\0' "${words[@]}" >"$T/given"
+    "$GRAPNEL" run -F "$SSHD_CONFIG" --transport "$1" t -- printf '%s\0' "${words[@]}" >"$T/arrived"
+    cmp "$T/given" "$T/arrived"
+    head -c 3000000 /dev/urandom >"$T/big"
+    "$GRAPNEL" run -F "$SSHD_CONFIG" --transport "$1" t -- cat <"$T/big" | cmp - "$T/big"
+    run -7 --separate-stderr g run --transport "$1" t 'echo out; echo err >&2; exit 7'
+    [ "$output" = out ]
+    [ "$stderr" = err ]
+}
+
+# ---- transports ----
+
+@test "openssh" {
+    over openssh
+    run -0 --separate-stderr g doctor --transport openssh t
+    [[ $output == *command* ]]
+    [[ $output == *'nothing left'* ]]
+}
+
+@test "a command line: ssh -T" {
+    over "ssh -T -F '$SSHD_CONFIG' t"
+}
+
+@test "a command line: ssh to a shell other than the login shell" {
+    over "ssh -T -F '$SSHD_CONFIG' t dash"
+}
+
+# fish is missing: it reads all of its input before it runs the first line of it.
+@test "a command line: shells that read what is typed" {
+    local shell
+    for shell in sh bash dash "busybox sh" zsh tcsh "bash -i" "sh -c 'echo welcome; exec sh'"; do
+        command -v "${shell%% *}" >/dev/null || continue
+        echo "$shell"
+        run -7 --separate-stderr timeout 20 "$GRAPNEL" run --transport "$shell" x -- sh -c 'echo "$1"; exit 7' sh "it's \"here\""
+        [ "$output" = "it's \"here\"" ]
+    done
+}
+
+@test "a command line: into another machine's namespaces, as into a container" {
+    need_world
+    over "nsenter --target $SSHD_PID --mount --pid --wd=/ sh"
+    run -0 --separate-stderr g run --transport "nsenter --target $SSHD_PID --mount --pid --wd=/ sh" t -- \
+        ls -d /home/sudoer
+}
+
+@test "a command line: as another user through su" {
+    need_world
+    over "nsenter --target $SSHD_PID --mount --pid --wd=/ setpriv --reuid 5023 --regid 5023 --clear-groups sh"
+}
+
+@test "local" {
+    over local
+    run -0 --separate-stderr g doctor --transport local t
+    [[ $output == *'nothing left'* ]]
+}
+
+@test "a command line that is not there, one that fails, one that says something else" {
+    run --separate-stderr g run --transport '/no/such/program' t -- true
+    fails 't: connect: the transport command failed' /no/such/program
+    run --separate-stderr g run --transport 'echo hello there' t -- true
+    fails 't: shell: ' 'hello there'
+    run --separate-stderr g run --transport 'sh -c "echo no container >&2; exit 3"' t -- true
+    fails 't: shell: ' 'exit status 3' 'no container'
+}
+
+@test "a command line that waits for ever ends with the launcher" {
+    start run --transport "sleep 98769" t -- true
+    within 5 pgrep -P "$job" -x sleep
+    kill -TERM "$job"
+    finish "$job"
+    [ "$status" -eq 143 ]
+    within 5 eval '! pgrep -f "^sleep 98769"'
+}
+
+@test "the OpenSSH client gets no descriptors of ours but 0 to 2" {
+    start run --transport openssh t -- sh -c 'echo ready; sleep 98765'
+    within 10 says ready "$T/out"
+    run -0 ls "/proc/$(pgrep -P "$job" -x ssh)/fd"
+    # 3 is its own connection, and nothing else may be a pipe.
+    ls -l "/proc/$(pgrep -P "$job" -x ssh)/fd" >"$T/fds"
+    cat "$T/fds"
+    [ "$(grep -c pipe: "$T/fds")" -le 6 ]
+    kill -TERM "$job"
+    finish "$job"
+}
+
+# ---- what makes auto choose the OpenSSH client ----
+
+relay='exec 3<>/dev/tcp/127.0.0.1/%p; cat <&3 & cat >&3; kill %%1'
+
+@test "ProxyCommand" {
+    run -0 --separate-stderr g run -v -o "ProxyCommand=bash -c '$relay'" -o "HostKeyAlias=[127.0.0.1]:$SSHD_PORT" t -- echo here
+    echo "$stderr"
+    [ "$output" = here ]
+    [[ $stderr == *'ProxyCommand: using the OpenSSH client'* ]]
+}
+
+@test "ProxyJump" {
+    run -0 --separate-stderr g run -v -o ProxyJump=demo t -- echo here
+    [ "$output" = here ]
+    [[ $stderr == *'ProxyJump: using the OpenSSH client'* ]]
+}
+
+@test "without -v nothing is said about it" {
+    run -0 --separate-stderr g run -o "ProxyCommand=bash -c '$relay'" -o "HostKeyAlias=[127.0.0.1]:$SSHD_PORT" t -- echo here
+    [ -z "$stderr" ]
+}
+
+@test "everything else is our own SSH" {
+    run -0 --separate-stderr g run -v t -- echo here
+    [[ $stderr != *'OpenSSH client'* ]]
+    [[ $stderr == *"127.0.0.1 port $SSHD_PORT"* ]]
+}
+
+# ---- ssh_config ----
+
+# with LINE...: an ssh_config of these lines before those of the server's alias.
+with() {
+    { printf '%s\n' "$@"; cat "$SSHD_CONFIG"; } >"$T/config"
+    run --separate-stderr "$GRAPNEL" run -F "$T/config" "${target:-t}" -- echo here
+    printf 'status %s\nstdout %s\nstderr %s\n' "$status" "$output" "$stderr"
+}
+
+@test "ssh_config: the first value wins, patterns and negation count" {
+    with 'Host !t *' '  Port 1' 'Host t' '  ConnectTimeout 9' 'Host *'
+    [ "$output" = here ]
+    with 'Host t*' '  Port 1'
+    fails 't: connect: connection refused' 'port 1'
+}
+
+@test "ssh_config: Include, also of patterns, relative to where ssh looks" {
+    mkdir "$T/more"
+    sed 's/^Host demo t/Host included/' "$SSHD_CONFIG" >"$T/more/a.conf"
+    target=included with "Include $T/more/*.conf" 'Host *'
+    [ "$output" = here ]
+    target=included with "Include $T/none/*.conf" 'Host *' "  ConnectTimeout 1"
+    [ "$status" -eq 255 ]
+}
+
+@test "ssh_config: Include that includes itself is an error, no endless loop" {
+    with "Include $T/config"
+    fails 't: local: bad configuration'
+}
+
+@test "ssh_config: Match host, user, originalhost, exec" {
+    with 'Match originalhost t' '  ConnectTimeout 3' 'Match host 10.0.0.1' '  Port 1' \
+        'Match exec "test %h = 192.0.2.1"' '  Port 1' 'Match exec "false"' '  Port 1' 'Host *'
+    [ "$output" = here ]
+    with 'Match exec "true"' '  Port 1' 'Host *'
+    fails 't: connect: connection refused' 'port 1'
+}
+
+@test "ssh_config: tokens in IdentityFile and UserKnownHostsFile" {
+    cp "$SSHD_KEY" "$T/key-127.0.0.1"
+    cp "$SSHD_KNOWN" "$T/known-t"
+    {
+        grep -vE 'IdentityFile|UserKnownHostsFile' "$SSHD_CONFIG"
+        echo "IdentityFile $T/key-%h"
+        echo "UserKnownHostsFile $T/known-%n"
+    } >"$T/config"
+    run -0 --separate-stderr "$GRAPNEL" run -F "$T/config" t -- echo here
+}
+
+@test "ssh_config: quotes, equals signs, comments, odd spaces" {
+    with 'host   "other" "t"   # not me' $'\tConnectTimeout=5' '' '   # nothing' 'Host *'
+    [ "$output" = here ]
+}
+
+@test "ssh_config: the one in the home folder, and the system's" {
+    need_world
+    mkdir -p "$T/home/.ssh" "$T/etc"
+    sed 's/^Host demo t/Host homely/' "$SSHD_CONFIG" >"$T/home/.ssh/config"
+    sed 's/^Host demo t/Host common/' "$SSHD_CONFIG" >"$T/etc/ssh_config"
+    chmod -R go-w "$T/home"
+    run -0 --separate-stderr unshare --mount --propagation private sh -ec '
+        mkdir -p /etc/ssh
+        mount --bind "$T/etc" /etc/ssh
+        mount --bind "$T/home" "$(getent passwd 0 | cut -d: -f6)"
+        "$GRAPNEL" run homely -- echo one
+        "$GRAPNEL" run common -- echo two
+        ! "$GRAPNEL" run -F none --connect-timeout 10s homely -- true 2>/dev/null'
+    [ "$output" = $'one\ntwo' ]
+}
+
+# ---- targets ----
+
+@test "targets: user@host, host:port, ssh://, -l, -p" {
+    local target
+    for target in "root@t" "t:$SSHD_PORT" "root@t:$SSHD_PORT" "ssh://root@t:$SSHD_PORT" "ssh://t"; do
+        echo "$target"
+        run -0 --separate-stderr g run "$target" -- echo here
+    done
+    run -0 --separate-stderr g run -p "$SSHD_PORT" -l "$SSHD_USER" t -- id -un
+    [ "$output" = "$SSHD_USER" ]
+    run --separate-stderr g run -p 1 t -- true
+    fails 't: connect: connection refused' 'port 1'
+}
+
+@test "targets: the user of the target, -l and ssh_config, in ssh's order" {
+    need_world
+    run -0 --separate-stderr g run -l plain t -- id -un
+    [ "$output" = plain ]
+    run -0 --separate-stderr g run plain@t -- id -un
+    [ "$output" = plain ]
+}
+
+@test "targets: nothing in them becomes an option or a command" {
+    run --separate-stderr g run --transport openssh '-oProxyCommand=touch '"$T/owned" -- true
+    [ "$status" -eq 255 ]
+    run --separate-stderr g run --transport openssh -- '-oProxyCommand=touch '"$T/owned" true
+    [ "$status" -eq 255 ]
+    run --separate-stderr "$GRAPNEL" run -F none --transport openssh --connect-timeout 5s 'a;touch '"$T/owned" -- true
+    [ "$status" -eq 255 ]
+    run --separate-stderr "$GRAPNEL" run -F none --transport openssh --connect-timeout 5s '$(touch '"$T/owned"')' -- true
+    [ "$status" -eq 255 ]
+    [ ! -e "$T/owned" ]
+}
