@@ -282,7 +282,7 @@ static enum bootstrap_result judge_failure(struct bootstrap *b, struct error *e)
     const char *why = b->failure;
 
     b->state = ENDED;
-    if (strcmp(why, "arch") == 0 || strcmp(why, "gzip") == 0 || strncmp(why, "space", 5) == 0)
+    if (strcmp(why, "arch") == 0 || strcmp(why, "gzip") == 0 || strncmp(why, "space ", 6) == 0)
         return BOOTSTRAP_AGAIN;
     if (strncmp(why, "tool ", 5) == 0)
         errors_set(e, -E_NO_TOOL, "%s", why + 5);

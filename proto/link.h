@@ -62,11 +62,11 @@ struct link_handler {
 };
 
 struct link_options {
-    int opener;           /* 1: launcher's side (odd ids), 0: agent's side (even ids) */
-    uint32_t lease_ms;    /* announced in HELLO: silence after which we may give the peer up */
-    size_t memory;        /* bound of all receive windows' growth, bytes; 0: LINK_MEMORY */
-    uint32_t features;    /* offered */
-    struct value *facts;  /* body of HELLO; taken over; NULL: an empty map */
+    int opener;          /* 1: launcher's side (odd ids), 0: agent's side (even ids) */
+    uint32_t lease_ms;   /* announced in HELLO: silence after which we may give the peer up */
+    size_t memory;       /* bound of all receive windows' growth, bytes; 0: LINK_MEMORY */
+    uint32_t features;   /* offered */
+    struct value *facts; /* body of HELLO; taken over; NULL: an empty map */
 };
 
 /* Makes a link and queues preface and HELLO.  *handler is copied.  NULL when memory is out

@@ -24,8 +24,8 @@ struct stream_handler {
     void (*eof)(void *arg, struct stream *s);
     /* The peer's CLOSE, or the end of the link: code 0 or negative, result (alive during the
      * callback; nil at the link's end), text of a failure ("" if none).  Exactly once, and the last
-     * callback; the stream is gone after it (the answering CLOSE is sent by the link, with what stream_close
-     * said if it is called within; do not touch `s` afterwards). */
+     * callback; the stream is gone after it (the answering CLOSE is sent by the link, with what
+     * stream_close said if it is called within; do not touch `s` afterwards). */
     void (*closed)(void *arg, struct stream *s, int code, const struct value *result,
                    const char *text);
     /* Put at most `room` bytes at `at` and return how many.  Less than room means: none left now,
@@ -59,9 +59,10 @@ size_t stream_queued(const struct stream *s);
 void stream_eof(struct stream *s);
 /* Sends CLOSE with `code` (0 or negative) and result (taken over; NULL: nil) after everything
  * queued (code 0) or at once, dropping what is queued (code negative).  When code is negative and
- * text is not NULL the result is the text.  A negative code after an orderly close that
- * still waits for credit overtakes it; otherwise a second call does nothing.  `closed` still runs when the peer's CLOSE comes
- * (data that comes before it is discarded and credited; no further data/eof callbacks). */
+ * text is not NULL the result is the text.  A negative code overtakes an orderly close that still
+ * waits for credit; otherwise a second call does nothing.  `closed` still runs when the peer's
+ * CLOSE comes (data that comes before it is discarded and credited; no further data/eof
+ * callbacks). */
 void stream_close(struct stream *s, int code, struct value *result, const char *text);
 /* n bytes that `data` had kept are passed on. */
 void stream_consumed(struct stream *s, size_t n);
