@@ -12,12 +12,15 @@
 #include "agent/deliver.h"
 #include "agent/exec.h"
 #include "agent/facts.h"
+#include "agent/linux.h"
 #include "agent/reap.h"
 #include "agent/services.h"
 #include "proto/link.h"
 #include "proto/stream.h"
 
-#define INPUT_SIZE   (128 * 1024)  /* bytes read from the line at once */
+#define INPUT_SIZE   (128 * 1024)      /* bytes read from the line at once */
+#define BULK_BYTES   (4 * 1024 * 1024) /* from the line, after which more is expected */
+#define BULK_PIPE    (1024 * 1024)
 #define OUTPUT_TURN  (1024 * 1024) /* bytes written before others get their turn */
 #define GRACE_MS     2000u
 #define LAST_SECONDS 2.0 /* for the last words to reach a launcher that does not read */
@@ -45,6 +48,7 @@ struct agent {
     int input_over;     /* the launcher closed its direction */
     int line_gone;      /* nothing can be sent or received any more */
     struct error error; /* why it ends */
+    size_t heard;       /* bytes from the line, up to BULK_BYTES */
     uint8_t buffer[INPUT_SIZE];
 };
 
@@ -244,6 +248,19 @@ static void end_of_input(struct agent *a)
     }
 }
 
+/* A server fills the pipe to us once in each of its turns, so that a larger one spares it turns;
+ * but what a user's pipes may hold together is limited, so only those get it that carry much. */
+static void expect_bulk(struct agent *a, size_t n)
+{
+    if (a->heard >= BULK_BYTES) {
+        return;
+    }
+    a->heard += n;
+    if (a->heard >= BULK_BYTES) {
+        linux_pipe_size(a->options->input, BULK_PIPE);
+    }
+}
+
 static void read_input(struct agent *a)
 {
     int greeted = link_greeted(a->link);
@@ -260,6 +277,7 @@ static void read_input(struct agent *a)
         end_of_input(a);
         return;
     }
+    expect_bulk(a, (size_t)n);
     if (link_input(a->link, a->buffer, (size_t)n, clock_now_us()) == 0 && !greeted &&
         link_greeted(a->link)) {
         set_tick(a); /* the launcher's lease may be shorter than ours */

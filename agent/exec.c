@@ -162,6 +162,11 @@ struct exec_set *exec_set_new(const struct exec_options *options)
 void exec_set_leave(struct exec_set *set)
 {
     set->leaving = 1;
+    for (struct exec *x = set->first; x != NULL; x = x->next) {
+        if (x->reason == NULL) {
+            x->reason = "cancelled";
+        }
+    }
 }
 
 void exec_set_free(struct exec_set *set)

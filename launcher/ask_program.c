@@ -112,6 +112,8 @@ static int reap(pid_t pid, int unwanted)
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return -E_SYSTEM;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return -E_SYSTEM; /* not there: posix_spawn cannot tell everywhere */
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -E_CANCELLED;
 }
 

@@ -272,7 +272,7 @@ static void on_phase(void *arg, enum errors_phase phase, const char *note)
 static void set_deadline(struct grapnel_server *s)
 {
     ev_timer_stop(s->g->loop, &s->deadline);
-    ev_timer_set(&s->deadline, (double)s->timeout_ms / 1e3, 0.);
+    ev_timer_set(&s->deadline, (double)(s->timeout_ms + route_slack(s->route)) / 1e3, 0.);
     ev_timer_start(s->g->loop, &s->deadline);
 }
 

@@ -1,6 +1,7 @@
 #include "launcher/context.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -238,10 +239,22 @@ static void init_locks(struct grapnel *g)
     pthread_condattr_destroy(&monotonic);
 }
 
+/* libev aborts the process when it lacks the two descriptors of its own pipe. */
+static int has_descriptors(void)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return 0;
+    close(ends[0]);
+    close(ends[1]);
+    return 1;
+}
+
 static int init_loop(struct grapnel *g)
 {
     g->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (!g->loop)
+    if (!g->loop || !has_descriptors())
         return -E_DESCRIPTORS;
     ev_set_userdata(g->loop, g);
     ev_set_loop_release_cb(g->loop, release, acquire);

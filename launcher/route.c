@@ -307,6 +307,11 @@ int route_unhurried(const struct route *r)
            r->options.connect_timeout_ms <= 0;
 }
 
+int64_t route_slack(const struct route *r)
+{
+    return r->kind == OPENSSH ? 1000 : 0;
+}
+
 int route_fall_back(struct route *r, const struct error *e)
 {
     struct error ignored;

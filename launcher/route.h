@@ -26,6 +26,8 @@ int route_typed(const struct route *r);
 /* True when a person may be answering questions before the shell runs, and nobody has asked for a
  * time limit: then there is none of ours. */
 int route_unhurried(const struct route *r);
+/* By how many milliseconds our time limit comes after that of the program, which can say why. */
+int64_t route_slack(const struct route *r);
 
 /* The transport failed with *e: true, and the next route_start uses the OpenSSH client, when that
  * may do better (transport "auto", the client is installed, it was not tried yet). */

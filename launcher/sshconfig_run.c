@@ -198,6 +198,8 @@ static int describe(const struct sshconfig_set *set, int rc, int status, const c
     (void)safetext_copy(safe, sizeof safe, words, strcspn(words, "\r\n"), 0);
     if (safe[0] != '\0')
         return errors_set(e, -E_CONFIG, "%s", safe);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) /* where posix_spawn cannot tell */
+        return errors_set(e, -E_CONFIG, "%s is not installed", set->ssh_program);
     return errors_set(e, -E_CONFIG, "%s ended with status %d", set->ssh_program,
                       WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }

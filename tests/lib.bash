@@ -8,6 +8,7 @@
 #
 # A test that needs a world begins with need_world, and is skipped where there is none.
 
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154
 # shellcheck source=tests/sshd/fixture.bash
 . "$BATS_TEST_DIRNAME/../sshd/fixture.bash"
 
@@ -168,7 +169,7 @@ agent_files() {
 # Processes on this machine that grapnel has started on behalf of this test: they have its mark.
 local_processes() {
     local file pid
-    for file in $(grep -lzsxF "GRAPNEL_TEST=$GRAPNEL_TEST" /proc/[0-9]*/environ 2>/dev/null); do
+    while read -r file; do
         pid=${file#/proc/}
         pid=${pid%/environ}
         case $(readlink "/proc/$pid/exe" 2>/dev/null) in
@@ -176,7 +177,7 @@ local_processes() {
         *) { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF "$GRAPNEL_TEST"; } 2>/dev/null &&
             ps -o pid=,stat=,args= "$pid" | cut -c 1-120 ;;
         esac
-    done
+    done < <(grep -lzsxF "GRAPNEL_TEST=$GRAPNEL_TEST" /proc/[0-9]*/environ 2>/dev/null)
     return 0
 }
 

@@ -3,7 +3,7 @@
 # ignores TERM, has a session of its own or has left its parents. The teardown of each test looks
 # for processes and files; the tests that are about a lease look for them while the line still
 # hangs.
-# shellcheck disable=SC2016
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 

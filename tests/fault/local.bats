@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # What can be wrong on the launcher's side, over a real SSH connection: descriptors, disks, limits,
 # surroundings.
-# shellcheck disable=SC2016
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 
@@ -15,17 +15,17 @@ teardown_file() {
 
 setup() {
     lib_setup
-    R="\"$GRAPNEL\" run -F \"$SSHD_CONFIG\""
-    export R
+    printf '#!/bin/sh\nexec "$GRAPNEL" run -F "$SSHD_CONFIG" "$@"\n' >"$T/r"
+    chmod 755 "$T/r"
 }
 
 teardown() {
     lib_teardown
 }
 
-# A shell line in which $R starts `grapnel run` with the server's ssh_config.
+# A shell line in which r is `grapnel run` with the server's ssh_config.
 sh_line() {
-    run --separate-stderr timeout 30 bash -c "eval \"r() { $R \\\"\\\$@\\\"; }\"; $1"
+    run --separate-stderr timeout 30 env PATH="$T:$PATH" bash -c "$1"
     printf 'status %s\nstdout %s\nstderr %s\n' "$status" "$output" "$stderr"
 }
 
@@ -111,7 +111,7 @@ sh_line() {
 @test "too few descriptors are told, not crashed upon" {
     local n
     for n in 6 7 8 9 10 11 12 13 14 16 20; do
-        sh_line "ulimit -n $n; r t -- echo done"
+        sh_line 'ulimit -n '"$n"'; exec "$GRAPNEL" run -F "$SSHD_CONFIG" t -- echo done'
         echo "$n: $status"
         if [ "$status" -eq 0 ]; then
             [ "$output" = done ]

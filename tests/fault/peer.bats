@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Hosts that answer wrongly: whatever they send, the launcher says what it was and leaves with 255.
 # And agents that are not those of the build.
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # Logging in: keys, agents, passwords, and what is left to the OpenSSH client.
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 

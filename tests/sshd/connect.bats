@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # From the name to the host key: what can be wrong is told apart, and the rest works.
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 
@@ -71,7 +72,6 @@ host_key() {
 @test "the next address is tried when one refuses" {
     need_world
     printf '127.0.0.2 twin\n127.0.0.1 twin\n' >"$T/hosts"
-    # shellcheck disable=SC2016
     run -0 --separate-stderr unshare --mount --propagation private sh -c '
         mount --bind "$T/hosts" /etc/hosts &&
         exec "$GRAPNEL" run -F "$SSHD_CONFIG" -o HostName=twin -o HostKeyAlias="[127.0.0.1]:$SSHD_PORT" t -- echo here'
@@ -83,7 +83,6 @@ host_key() {
     serve rogue full 127.0.0.2 "$SSHD_PORT"
     printf '127.0.0.2 twin\n127.0.0.1 twin\n' >"$T/hosts"
     SECONDS=0
-    # shellcheck disable=SC2016
     run -0 --separate-stderr unshare --mount --propagation private sh -c '
         mount --bind "$T/hosts" /etc/hosts &&
         exec "$GRAPNEL" run -F "$SSHD_CONFIG" -o HostName=twin -o HostKeyAlias="[127.0.0.1]:$SSHD_PORT" t -- echo here'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Commands over a real sshd: what they are given, what comes back, how they end.
-# shellcheck disable=SC2016
+# shellcheck disable=SC1003,SC1010,SC2001,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 

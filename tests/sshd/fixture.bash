@@ -136,8 +136,7 @@ _sshd_launch() {
         "$SSHD_BIN" -D -e -f "$SSHD_DIR/sshd_config" >>"$SSHD_LOG" 2>&1 </dev/null 3>&- 4>&- &
     else
         unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
-            "$SSHD_HERE/world.sh" "$SSHD_DIR" "${BUILD:-$SSHD_HERE/../../build}" "$SSHD_BIN" \
-            >>"$SSHD_LOG" 2>&1 </dev/null 3>&- 4>&- &
+            "$SSHD_HERE/world.sh" "$SSHD_DIR" "$SSHD_BIN" >>"$SSHD_LOG" 2>&1 </dev/null 3>&- 4>&- &
     fi
     SSHD_PID=$! SSHD_LAUNCHED=$!
 }

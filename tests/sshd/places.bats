@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Where the agent may live on a host, and what it needs there. Each test's host is a scene: a
 # session in a mount namespace of its own, so that nothing but that session sees it.
-# shellcheck disable=SC2016
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 
@@ -240,7 +240,7 @@ fake_tool() {
     scene <<<':'
     mkdir -p "$XDG_CACHE_HOME/grapnel"
     # A machine whose name for itself has changed since.
-    printf '127.0.0.1:%s\tLinux %s\n' "$SSHD_PORT" "$(uname -m | tr a-z A-Z)" \
+    printf '127.0.0.1:%s\tLinux %s\n' "$SSHD_PORT" "$(uname -m | tr '[:lower:]' '[:upper:]')" \
         >"$XDG_CACHE_HOME/grapnel/architectures"
     attempts 2
     attempts 1

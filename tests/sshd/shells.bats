@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Login shells: those that work, those that talk, those that refuse.
-# shellcheck disable=SC2016
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 

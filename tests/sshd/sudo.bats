@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # --sudo: the whole agent as another user, through sudo -n.
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 
@@ -22,7 +23,6 @@ teardown() {
 }
 
 @test "--sudo is root, with root's home" {
-    # shellcheck disable=SC2016
     run -0 --separate-stderr g run -l sudoer --sudo t 'id -u; echo $HOME; pwd'
     [ "${lines[0]}" = 0 ]
     [ "${lines[1]}" = /home/root ]
@@ -67,7 +67,6 @@ teardown() {
 }
 
 @test "a user name that is none is refused before anything is sent" {
-    # shellcheck disable=SC2016
     run --separate-stderr g run -l sudoer '--sudo=root; reboot' t -- true
     fails 'invalid argument' 'is not a user name'
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # The ways to a host besides our own SSH, and what ssh_config says about them.
-# shellcheck disable=SC2016
+# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 
@@ -211,7 +211,8 @@ with() {
 
 @test "targets: user@host, host:port, ssh://, -l, -p" {
     local target
-    for target in "root@t" "t:$SSHD_PORT" "root@t:$SSHD_PORT" "ssh://root@t:$SSHD_PORT" "ssh://t"; do
+    for target in "$SSHD_USER@t" "t:$SSHD_PORT" "$SSHD_USER@t:$SSHD_PORT" \
+        "ssh://$SSHD_USER@t:$SSHD_PORT" "ssh://t"; do
         echo "$target"
         run -0 --separate-stderr g run "$target" -- echo here
     done

@@ -2,11 +2,11 @@
 # The first process of a server's own world (fixture.bash): makes the accounts, homes and temporary
 # directories in the namespaces that it was started in, then serves until it is killed.
 #
-#   world.sh FOLDER BUILD SSHD
+#   world.sh FOLDER SSHD
 #
 # Everything that is mounted here is seen by this server only, and ends with it.
 set -eu
-folder=$1 build=$2 sshd=$3
+folder=$1 sshd=$2
 
 # Accounts: name, uid, login shell, password as the shadow file has it ("*": none).
 # Those named after a shell have that shell, and nothing in its start-up files.
@@ -119,9 +119,8 @@ RULES
 
 umask 022
 mount -t tmpfs -o mode=755 tmpfs /home
-mkdir /home/.server /home/.tools
+mkdir /home/.server
 mount --bind "$folder" /home/.server
-[ ! -d "$build/tests/tools" ] || mount --bind "$build/tests/tools" /home/.tools
 for place in /tmp /var/tmp /dev/shm; do
     mount -t tmpfs -o mode=1777 tmpfs "$place"
 done
