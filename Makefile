@@ -4,7 +4,7 @@
 # config.mk). Sources are found by their place:
 #   proto/*.c         compiled twice: for the launcher, and for the agent
 #   agent/*.c         the agent
-#   launcher/*.c      libgrapnel
+#   launcher/*.c      libgrapnel; launcher/ssh/*.c its SSH
 #   launcher/cli/*.c  the grapnel command
 #   tests/unit/test_*.c, tests/agent/test_*.c, tests/fuzz/fuzz_*.c, tests/bench/*.c, tests/*/*.bats
 
@@ -122,7 +122,7 @@ endif
 
 PROTO_SRC    := $(wildcard proto/*.c)
 AGENT_SRC    := $(wildcard agent/*.c)
-LAUNCHER_SRC := $(wildcard launcher/*.c)
+LAUNCHER_SRC := $(wildcard launcher/*.c launcher/ssh/*.c)
 CLI_SRC      := $(wildcard launcher/cli/*.c)
 
 host = $(patsubst %.c,$(OBJ)/host/%.o,$1)
@@ -198,7 +198,7 @@ $(LIB_A): $(LIB_OBJ) $(SSH2_LIB)
 	$(Q)rm -f $@ && $(AR) Dcr $@ $(LIB_OBJ)
 ifneq ($(SSH2_LIB),)
 	$(Q)printf '%s\n' 'OPEN $@' 'ADDLIB $(SSH2_LIB)' SAVE END | $(AR) -M
-	$(Q)! nm $(call host,launcher/ssh2_chacha.c) | grep -q 'T chachapoly_crypt' || \
+	$(Q)! nm $(call host,launcher/ssh/ssh2_chacha.c) | grep -q 'T chachapoly_crypt' || \
 	    $(AR) Dd $@ cipher-chachapoly.o
 endif
 

@@ -13,9 +13,9 @@
 #include "launcher/agents.h"
 #include "launcher/blocking.h"
 #include "launcher/connection.h"
-#include "launcher/keyring.h"
 #include "launcher/safetext.h"
-#include "launcher/transport_ssh2.h"
+#include "launcher/ssh/keyring.h"
+#include "launcher/ssh/transport_ssh2.h"
 
 #define HANDOVER_MS 20 /* how long the heartbeat thread leaves the lead to those who come back */
 

@@ -50,8 +50,8 @@ void context_unlock(struct grapnel *g);
 int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64_t deadline_us);
 
 /* A write to a pipe whose reader has gone must not end the application: between these two calls
- * SIGPIPE does not reach the calling thread, and one that arose is taken back.  context_wait does it
- * by itself. */
+ * SIGPIPE does not reach the calling thread, and one that arose is taken back.  context_wait does
+ * it by itself. */
 struct context_sigpipe {
     sigset_t before;
 };

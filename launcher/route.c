@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "launcher/context.h"
-#include "launcher/sshconfig.h"
+#include "launcher/ssh/sshconfig.h"
 
 enum kind { SSH2, OPENSSH, LOCAL, COMMAND };
 

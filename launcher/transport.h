@@ -24,8 +24,8 @@ struct transport;
 struct transport_handler {
     /* A phase has begun (note ""), or what was chosen in it is known now (the same phase once more,
      * with a note for a person: "127.0.0.1 port 22", "curve25519-sha256, ssh-ed25519, ...",
-     * "publickey ssh-ed25519 /home/u/.ssh/id_ed25519").  note is never NULL and safe to print.  When a
-     * connection has to be made anew, the phases begin again at PHASE_CONNECT. */
+     * "publickey ssh-ed25519 /home/u/.ssh/id_ed25519").  note is never NULL and safe to print. When
+     * a connection has to be made anew, the phases begin again at PHASE_CONNECT. */
     void (*phase)(void *arg, enum errors_phase phase, const char *note);
     /* The command was accepted and may run: transport_write works from now on. */
     void (*opened)(void *arg);
@@ -39,7 +39,8 @@ struct transport_handler {
     void (*finished)(void *arg, int status);
     /* It failed: e->code is negative.  Nothing comes after this. */
     void (*failed)(void *arg, const struct error *e);
-    /* Something worth telling a person who asked for it; level 1 (-v) to 3 (-vvv).  Safe to print. */
+    /* Something worth telling a person who asked for it; level 1 (-v) to 3 (-vvv).  Safe to print.
+     */
     void (*trace)(void *arg, int level, const char *text);
 };
 

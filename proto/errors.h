@@ -46,7 +46,7 @@ int errors_set_system(struct error *e, int code, int number, const char *format,
 
 /* The analyser does not see from here that the result is `code`, and so not zero. */
 #ifdef __clang_analyzer__
-#define errors_set(e, code, ...)                 ((void)errors_set(e, code, __VA_ARGS__), (code))
+#define errors_set(e, code, ...) ((void)errors_set(e, code, __VA_ARGS__), (code))
 #define errors_set_system(e, code, number, ...)                                                    \
     ((void)errors_set_system(e, code, number, __VA_ARGS__), (code))
 #endif

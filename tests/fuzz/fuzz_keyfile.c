@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/keyfile_impl.h"
+#include "launcher/ssh/keyfile_impl.h"
 #include "tests/fuzz/seeds.h"
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv);

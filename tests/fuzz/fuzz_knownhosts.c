@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "launcher/knownhosts.h"
+#include "launcher/ssh/knownhosts.h"
 #include "tests/fuzz/seeds.h"
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/ssh2_greeting.h"
+#include "launcher/ssh/ssh2_greeting.h"
 #include "proto/errors.h"
 #include "tests/fuzz/seeds.h"
 

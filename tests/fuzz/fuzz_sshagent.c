@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "launcher/sshagent.h"
+#include "launcher/ssh/sshagent.h"
 #include "tests/fuzz/seeds.h"
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv);

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "launcher/sshconfig.h"
-#include "launcher/sshconfig_impl.h"
+#include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/sshconfig_impl.h"
 #include "tests/fuzz/seeds.h"
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv);

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/knownhosts.h"
-#include "launcher/sshkey.h"
+#include "launcher/ssh/knownhosts.h"
+#include "launcher/ssh/sshkey.h"
 #include "proto/errors.h"
 #include "tests/fuzz/seeds.h"
 

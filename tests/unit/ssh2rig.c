@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "launcher/blocking.h"
-#include "launcher/keyring.h"
-#include "launcher/sshconfig.h"
+#include "launcher/ssh/keyring.h"
+#include "launcher/ssh/sshconfig.h"
 #include "sshtools.h"
 
 /* libssh2 1.11.1 loses some 50 bytes at each key exchange; whole call chains are needed to tell

@@ -8,7 +8,7 @@
 #include <termios.h>
 #include <time.h>
 
-#include "launcher/ask.h"
+#include "launcher/ssh/ask.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include "launcher/dial.h"
+#include "launcher/ssh/dial.h"
 #include "sshtools.h"
 #include "unit.h"
 

@@ -2,9 +2,9 @@
 #include <openssl/bn.h>
 #include <stdint.h>
 
-#include "launcher/bcrypt.h"
-#include "launcher/bcrypt_pi.h"
-#include "launcher/keyfile.h"
+#include "launcher/ssh/bcrypt.h"
+#include "launcher/ssh/bcrypt_pi.h"
+#include "launcher/ssh/keyfile.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 

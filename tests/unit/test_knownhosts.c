@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "launcher/knownhosts.h"
+#include "launcher/ssh/knownhosts.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/ssh2_greeting.h"
-#include "launcher/sshkey.h"
+#include "launcher/ssh/ssh2_greeting.h"
+#include "launcher/ssh/sshkey.h"
 #include "proto/errors.h"
 #include "unit.h"
 

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "launcher/sshagent.h"
+#include "launcher/ssh/sshagent.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 

@@ -2,7 +2,7 @@
 #include <pwd.h>
 #include <stdint.h>
 
-#include "launcher/sshconfig.h"
+#include "launcher/ssh/sshconfig.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/sshkey.h"
+#include "launcher/ssh/sshkey.h"
 #include "proto/errors.h"
 #include "tests/unit/unit.h"
 

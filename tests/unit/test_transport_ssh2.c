@@ -5,7 +5,7 @@
 #include <sys/un.h>
 #include <time.h>
 
-#include "launcher/sshkey.h"
+#include "launcher/ssh/sshkey.h"
 #include "ssh2rig.h"
 #include "sshtools.h"
 #include "unit.h"
