@@ -19,8 +19,9 @@
 #include "proto/stream.h"
 
 #define INPUT_SIZE   (128 * 1024)      /* bytes read from the line at once */
-#define BULK_BYTES   (4 * 1024 * 1024) /* from the line, after which more is expected */
-#define BULK_PIPE    (1024 * 1024)
+#define BULK_BYTES   (4 * 1024 * 1024) /* so much … */
+#define BULK_US      100000u           /* … in this time is called bulk */
+#define BULK_PIPE    (512 * 1024)
 #define OUTPUT_TURN  (1024 * 1024) /* bytes written before others get their turn */
 #define GRACE_MS     2000u
 #define LAST_SECONDS 2.0 /* for the last words to reach a launcher that does not read */
@@ -30,6 +31,13 @@ enum life {
     LIFE_FINISH, /* the launcher said goodbye: streams run to their ends */
     LIFE_END,    /* all descendants are being ended */
     LIFE_LEAVE,  /* they are gone; the last words are being sent */
+};
+
+/* One direction of the line. */
+struct flow {
+    uint64_t since; /* microseconds */
+    size_t bytes;   /* that have flowed since then */
+    int wide;
 };
 
 struct agent {
@@ -48,7 +56,7 @@ struct agent {
     int input_over;     /* the launcher closed its direction */
     int line_gone;      /* nothing can be sent or received any more */
     struct error error; /* why it ends */
-    size_t heard;       /* bytes from the line, up to BULK_BYTES */
+    struct flow heard, said;
     uint8_t buffer[INPUT_SIZE];
 };
 
@@ -170,6 +178,25 @@ static void look(struct agent *a)
 
 /* ---- the line ---- */
 
+/* The server fills or empties the pipe between us once in each of its turns, so that a larger one
+ * spares both of us turns.  But what is in it cannot be overtaken, and what a user's pipes may hold
+ * together is limited: so only a line that carries much, and fast, gets one. */
+static void expect_bulk(struct flow *f, int fd, size_t n, uint64_t now)
+{
+    if (f->wide) {
+        return;
+    }
+    if (now - f->since > BULK_US) {
+        f->since = now;
+        f->bytes = 0;
+    }
+    f->bytes += n;
+    if (f->bytes >= BULK_BYTES) {
+        f->wide = 1;
+        linux_pipe_size(fd, BULK_PIPE);
+    }
+}
+
 static void on_flush(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct agent *a = w->data;
@@ -180,6 +207,7 @@ static void on_flush(struct ev_loop *loop, ev_timer *w, int events)
     (void)events;
     while (!a->line_gone && link_output(a->link, &bytes, &n, clock_now_us()) == 0 && n > 0) {
         ssize_t written;
+        uint64_t now;
         if (budget == 0) {
             break;
         }
@@ -194,7 +222,9 @@ static void on_flush(struct ev_loop *loop, ev_timer *w, int events)
             lose_line(a, -E_LOST, strerror(errno));
             return;
         }
-        link_sent(a->link, (size_t)written, clock_now_us());
+        now = clock_now_us();
+        link_sent(a->link, (size_t)written, now);
+        expect_bulk(&a->said, a->options->output, (size_t)written, now);
         budget -= (size_t)written < budget ? (size_t)written : budget;
     }
     if (!a->line_gone) {
@@ -248,22 +278,10 @@ static void end_of_input(struct agent *a)
     }
 }
 
-/* A server fills the pipe to us once in each of its turns, so that a larger one spares it turns;
- * but what a user's pipes may hold together is limited, so only those get it that carry much. */
-static void expect_bulk(struct agent *a, size_t n)
-{
-    if (a->heard >= BULK_BYTES) {
-        return;
-    }
-    a->heard += n;
-    if (a->heard >= BULK_BYTES) {
-        linux_pipe_size(a->options->input, BULK_PIPE);
-    }
-}
-
 static void read_input(struct agent *a)
 {
     int greeted = link_greeted(a->link);
+    uint64_t now = clock_now_us();
     ssize_t n = read(a->options->input, a->buffer, sizeof a->buffer);
 
     if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -277,9 +295,8 @@ static void read_input(struct agent *a)
         end_of_input(a);
         return;
     }
-    expect_bulk(a, (size_t)n);
-    if (link_input(a->link, a->buffer, (size_t)n, clock_now_us()) == 0 && !greeted &&
-        link_greeted(a->link)) {
+    expect_bulk(&a->heard, a->options->input, (size_t)n, now);
+    if (link_input(a->link, a->buffer, (size_t)n, now) == 0 && !greeted && link_greeted(a->link)) {
         set_tick(a); /* the launcher's lease may be shorter than ours */
     }
     look(a);

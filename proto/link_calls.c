@@ -211,9 +211,9 @@ int link_fail(struct link *l, uint32_t id, int code, const char *text)
 
 int link_in_call(struct link *l, const struct frame *f)
 {
-    struct value *both;
-    const struct value *args;
-    const char *name;
+    struct value *both = NULL;
+    const struct value *args = NULL;
+    const char *name = "";
     int rc = link_peer_id(l, f->id, "CALL");
     if (rc != 0 || (rc = link_named(l, f, &both, &name, &args)) != 0) {
         return rc;

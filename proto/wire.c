@@ -45,7 +45,7 @@ static int grow(struct wire_buf *b, size_t n)
     if (data == NULL) {
         return -E_NOMEM;
     }
-    if (length > 0) {
+    if (b->data != NULL) {
         memcpy(data, b->data + b->start, length);
     }
     free(b->data);

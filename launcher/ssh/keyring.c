@@ -102,7 +102,7 @@ int keyring_get(struct keyring *k, const char *path, struct keyring_key **out, s
 {
     struct keyring_key *key = k->keys, **end = &k->keys;
 
-    while (key && strcmp(key->path, path)) {
+    while (key && strcmp(key->path, path) != 0) {
         end = &key->next;
         key = key->next;
     }

@@ -161,6 +161,7 @@ static inline void bare_cut(struct bare *b)
 {
     shutdown(b->fd, SHUT_RDWR);
     close(b->fd);
+    free(b->in);
 }
 
 #endif

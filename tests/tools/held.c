@@ -86,7 +86,7 @@ static int agent_descriptors(struct grapnel_server *s)
     int n = -1;
 
     if (grapnel_run(s, &o, &result, &error) == 0 && result.status.exited)
-        n = atoi(result.out);
+        n = (int)strtol(result.out, NULL, 10);
     grapnel_result_clear(&result);
     return n;
 }

@@ -115,6 +115,12 @@ static void answer(const char *mode, int listener)
     }
 }
 
+static void stay(void)
+{
+    for (;;)
+        pause();
+}
+
 int main(int argc, char **argv)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};
@@ -136,7 +142,7 @@ int main(int argc, char **argv)
         fill_queue(&a);
     printf("%u\n", (unsigned)ntohs(a.sin_port));
     fflush(stdout);
-    while (full)
-        pause();
+    if (full)
+        stay();
     answer(argv[1], listener);
 }

@@ -402,7 +402,7 @@ void rig_run(struct rig_run *r)
 
     signal(SIGPIPE, SIG_DFL);
     if (r->environment)
-        putenv(strdup(r->environment));
+        putenv((char *)(uintptr_t)r->environment); /* which lives as long as the process */
     while (options.settings_count < RIG_SETTINGS_MAX && r->settings[options.settings_count])
         options.settings_count++;
     ck_assert_msg(sshconfig_open(&options, &set, &r->e) == 0, "%s", r->e.detail);

@@ -72,9 +72,9 @@ static int listener(int family, unsigned *port, int backlog)
 {
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     struct sockaddr_in four = {.sin_family = AF_INET};
-    struct sockaddr_storage got;
-    socklen_t size = sizeof got;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, rc;
+    struct sockaddr *own = (struct sockaddr *)&four;
+    socklen_t size = sizeof four;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
     if (fd < 0)
         return -1;
@@ -82,15 +82,14 @@ static int listener(int family, unsigned *port, int backlog)
     four.sin_port = htons((uint16_t)*port);
     six.sin6_port = htons((uint16_t)*port);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    rc = family == AF_INET6 ? bind(fd, (struct sockaddr *)&six, sizeof six)
-                            : bind(fd, (struct sockaddr *)&four, sizeof four);
-    if (rc < 0 || listen(fd, backlog) < 0) {
+    if (family == AF_INET6)
+        own = (struct sockaddr *)&six, size = sizeof six;
+    if (bind(fd, own, size) < 0 || listen(fd, backlog) < 0) {
         close(fd);
         return -1;
     }
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&got, &size), 0);
-    *port = ntohs(family == AF_INET6 ? ((struct sockaddr_in6 *)&got)->sin6_port
-                                     : ((struct sockaddr_in *)&got)->sin_port);
+    ck_assert_int_eq(getsockname(fd, own, &size), 0);
+    *port = ntohs(family == AF_INET6 ? six.sin6_port : four.sin_port);
     return fd;
 }
 
@@ -175,7 +174,7 @@ END_TEST
 START_TEST(from_an_address)
 {
     struct result r = {0};
-    struct sockaddr_in a;
+    struct sockaddr_in a = {0};
     socklen_t size = sizeof a;
     unsigned port = 0;
     int fd = listener(AF_INET, &port, 8);
