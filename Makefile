@@ -401,7 +401,8 @@ uninstall: ## remove what install put there
 # The tracked files of HEAD and a configure, so that the tarball builds without autoconf and git.
 DIST = grapnel-$(VERSION)
 dist: configure ## make grapnel-VERSION.tar.gz from HEAD
-	git archive --format=tar --prefix=$(DIST)/ --add-file=configure HEAD | gzip -9n >$(DIST).tar.gz
+	git archive --format=tar --prefix=$(DIST)/ --add-file=configure -o $(DIST).tar HEAD
+	gzip -9nf $(DIST).tar
 	@echo $(DIST).tar.gz
 .PHONY: install uninstall dist
 

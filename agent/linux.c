@@ -154,6 +154,16 @@ int linux_seal(int *fd)
     return 0;
 }
 
+void linux_default_signals(void)
+{
+    static const uint64_t standard[8]; /* the kernel's struct sigaction, all zero: SIG_DFL */
+    const long mask_bytes = 8;
+
+    for (int i = 1; i <= 64; i++) {
+        (void)syscall(SYS_rt_sigaction, i, standard, NULL, mask_bytes);
+    }
+}
+
 void linux_pipe_size(int fd, int bytes)
 {
     if (fcntl(fd, F_GETPIPE_SZ) < bytes) {

@@ -25,6 +25,11 @@ int linux_blob(const char *name);
  * 0, or -E_SYSTEM with errno (the file stays open). */
 int linux_seal(int *fd);
 
+/* Gives every signal its default action, those included that the C library keeps for itself and lets
+ * nobody touch: a launcher or a make that ignored them would pass that on for ever.
+ * Async-signal-safe. */
+void linux_default_signals(void);
+
 /* Enlarges the buffer of a pipe to at least `bytes` if the system allows it. */
 void linux_pipe_size(int fd, int bytes);
 

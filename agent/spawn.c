@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/linux.h"
+
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 enum stage { STAGE_SETUP = 1, STAGE_CWD, STAGE_EXEC, STAGE_INTERPRETER };
@@ -37,14 +39,9 @@ static void fail(const struct start *s, enum stage stage, int number)
 
 static void reset_signals(void)
 {
-    struct sigaction standard;
     sigset_t none;
 
-    memset(&standard, 0, sizeof standard);
-    standard.sa_handler = SIG_DFL;
-    for (int i = 1; i < NSIG; i++) {
-        (void)sigaction(i, &standard, NULL);
-    }
+    linux_default_signals();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -54,6 +51,8 @@ static void set_up(const struct start *s)
     const struct spawn_program *p = s->program;
 
     (void)setsid();
+    /* Should agent and guardian both be killed at once, the command itself does not outlive them. */
+    (void)linux_parent_death(SIGKILL);
     if (dup2(p->in, 0) < 0 || dup2(p->out, 1) < 0 || dup2(p->err, 2) < 0) {
         fail(s, STAGE_SETUP, errno);
     }

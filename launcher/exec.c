@@ -201,6 +201,9 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
         pump_source_free(x->in);
     x->in = NULL;
     output_closed(&x->out);
+    /* A command that was refused may never have claimed its stderr: do not wait for that. */
+    if (code && x->err.stream)
+        stream_close(x->err.stream, -E_CANCELLED, NULL, NULL);
     conclude(x);
 }
 

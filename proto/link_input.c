@@ -252,6 +252,10 @@ static void begin_frame(struct link *l, const uint8_t *header)
         return;
     }
     l->in_left = l->in.length;
+    if (l->in_left == 0 && (l->in.flags & FRAMES_DEFLATE) != 0) {
+        link_broken(l, -E_MALFORMED, "deflated DATA without a byte");
+        return;
+    }
     if (l->in_left > 0) {
         l->in_state = (l->in.flags & FRAMES_DEFLATE) != 0 ? IN_BODY : IN_DATA;
     }

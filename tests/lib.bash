@@ -14,9 +14,11 @@
 
 LIB_ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 BUILD=${BUILD:-$LIB_ROOT/build}
-GRAPNEL=${GRAPNEL:-$BUILD/grapnel}
+# The command itself; GRAPNEL is, within a test, a wrapper that ends it when it hangs, since
+# whatever holds the framework's descriptors would make the framework hang as well.
+GRAPNEL_BIN=${GRAPNEL_BIN:-${GRAPNEL:-$BUILD/grapnel}}
 TOOLS=$BUILD/tests/tools
-export BUILD GRAPNEL TOOLS
+export BUILD GRAPNEL_BIN TOOLS
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-40}
 export LC_ALL=C
 bats_require_minimum_version 1.5.0
@@ -54,7 +56,7 @@ g() {
 # Starts grapnel in the background, without the framework's descriptors and with the signals that
 # shells ignore there; its id is in $job, what it says in $T/out and $T/err.
 start() {
-    env --default-signal "$GRAPNEL" "$1" -F "$SSHD_CONFIG" "${@:2}" \
+    env --default-signal "$GRAPNEL_BIN" "$1" -F "$SSHD_CONFIG" "${@:2}" \
         >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
     job=$!
 }
@@ -173,7 +175,7 @@ local_processes() {
         pid=${file#/proc/}
         pid=${pid%/environ}
         case $(readlink "/proc/$pid/exe" 2>/dev/null) in
-        */.grapnel-*/agent* | "$GRAPNEL" | */ssh) ps -o pid=,stat=,args= "$pid" | cut -c 1-120 ;;
+        */.grapnel-*/agent* | "$GRAPNEL_BIN" | */ssh) ps -o pid=,stat=,args= "$pid" | cut -c 1-120 ;;
         *) { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF "$GRAPNEL_TEST"; } 2>/dev/null &&
             ps -o pid=,stat=,args= "$pid" | cut -c 1-120 ;;
         esac
@@ -217,7 +219,11 @@ lib_setup() {
     GRAPNEL_TEST="grapnel-test-$BATS_SUITE_TEST_NUMBER-$BATS_TEST_NUMBER-$$"
     mkdir "$T/tmp"
     export XDG_CACHE_HOME=$T/cache TMPDIR=$T/tmp
-    export T GRAPNEL_TEST
+    GRAPNEL=$T/grapnel
+    printf '#!/bin/sh\nexec "%s" --foreground -k 3 30 "%s" "$@"\n' "$(command -v timeout)" \
+        "$GRAPNEL_BIN" >"$GRAPNEL"
+    chmod 755 "$GRAPNEL"
+    export T GRAPNEL GRAPNEL_TEST
     touch -d '2 seconds ago' "$T/began"
 }
 

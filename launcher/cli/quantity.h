@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QUANTITY_TIME_MAX ((int64_t)3650 * 24 * 3600 * 1000) /* ten years, in ms */
+#define QUANTITY_TIME_MAX ((int64_t)366 * 24 * 3600 * 1000) /* a year, in ms: the agent's own bound */
 #define QUANTITY_SIZE_MAX ((int64_t)1 << 60)
 
 /* "10", "1.5s", "500ms", "2m", "1h", "7d": a decimal number (at most six digits after the point)

@@ -22,7 +22,7 @@ teardown() {
 }
 
 held() {
-    run --separate-stderr "$TOOLS/held" "$1" "$SSHD_CONFIG" t "$2"
+    run --separate-stderr timeout 35 "$TOOLS/held" "$1" "$SSHD_CONFIG" t "$2"
     printf 'status %s\nstdout %s\nstderr %s\n' "$status" "$output" "$stderr"
     [ "$status" -eq 0 ]
     [ "$output" = "as before" ]

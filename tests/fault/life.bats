@@ -166,13 +166,15 @@ ended_by_host() {
 }
 
 @test "launcher: on this machine, KILL" {
-    "$GRAPNEL" run --transport local h -- sh -c 'trap "" TERM HUP; sleep 98001 & setsid sleep 98002 & echo ready; wait' \
+    # Numbers that no other run on this machine has.
+    local one=77$$ two=78$$
+    "$GRAPNEL_BIN" run --transport local h -- sh -c "trap '' TERM HUP; sleep $one & setsid sleep $two & echo ready; wait" \
         "$GRAPNEL_TEST" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
     job=$!
     within 10 says ready "$T/out"
     kill -KILL "$job"
     finish "$job"
-    within 6 eval '! pgrep -f "^sleep 9800[12]"'
+    within 6 eval "! pgrep -f '^sleep ($one|$two)'"
 }
 
 # ---- the line ----
@@ -207,7 +209,7 @@ ended_by_host() {
 
 @test "line: frozen while much output is on its way" {
     with_proxy
-    "$GRAPNEL" run -F "$SSHD_CONFIG" --lease 2s "${line[@]}" t -- yes >"$T/big" 2>"$T/err" </dev/null 3>&- 4>&- &
+    "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --lease 2s "${line[@]}" t -- yes >"$T/big" 2>"$T/err" </dev/null 3>&- 4>&- &
     job=$!
     within 10 eval '[ "$(stat -c %s "$T/big")" -gt 1000000 ]'
     kill -USR1 "$tool"
@@ -312,10 +314,10 @@ ended_by_host() {
 
 # ---- repetition ----
 
-@test "a hundred starts and ends of all kinds leave nothing" {
+@test "many starts and ends of all kinds leave nothing" {
     local i
     for i in $(seq 1 25); do
-        "$GRAPNEL" run -F "$SSHD_CONFIG" t -- sh -c 'setsid sleep 90001 & echo x; sleep 90002' >"$T/o$((i % 2))" 2>&1 </dev/null 3>&- 4>&- &
+        "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- sh -c 'setsid sleep 90001 & echo x; sleep 90002' >"$T/o$((i % 2))" 2>&1 </dev/null 3>&- 4>&- &
         job=$!
         [ $((i % 3)) -ne 0 ] || within 5 test -s "$T/o$((i % 2))"
         kill -KILL "$job"

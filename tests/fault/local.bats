@@ -111,7 +111,7 @@ sh_line() {
 @test "too few descriptors are told, not crashed upon" {
     local n
     for n in 6 7 8 9 10 11 12 13 14 16 20; do
-        sh_line 'ulimit -n '"$n"'; exec "$GRAPNEL" run -F "$SSHD_CONFIG" t -- echo done'
+        sh_line 'ulimit -n '"$n"'; exec "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- echo done'
         echo "$n: $status"
         if [ "$status" -eq 0 ]; then
             [ "$output" = done ]
@@ -132,7 +132,7 @@ sh_line() {
 }
 
 @test "without HOME, PATH, USER and TMPDIR" {
-    run -0 --separate-stderr env -i "$GRAPNEL" run -F "$SSHD_CONFIG" t -- echo done
+    run -0 --separate-stderr env -i "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- echo done
     [ "$output" = done ]
 }
 
@@ -156,9 +156,9 @@ for n in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM):
     signal.signal(n, signal.SIG_IGN)
 os.execv(sys.argv[1], sys.argv[1:])
 PY
-    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- sh -c 'echo done; exit 3'
+    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- sh -c 'echo done; exit 3'
     [ "$output" = done ]
-    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL" run -F "$SSHD_CONFIG" --transport openssh t -- sh -c 'echo done; exit 3'
+    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --transport openssh t -- sh -c 'echo done; exit 3'
     [ "$output" = done ]
 }
 

@@ -15,7 +15,7 @@ teardown() {
 
 # from MODE OPTION...: `true` on a host that tests/tools/fakeagent plays.
 from() {
-    run --separate-stderr timeout 20 "$GRAPNEL" run --transport "'$TOOLS/fakeagent' $1" "${@:2}" h -- true
+    run --separate-stderr "$GRAPNEL" run --transport "'$TOOLS/fakeagent' $1" "${@:2}" h -- true
 }
 
 # ---- before the agent ----
@@ -26,7 +26,7 @@ from() {
 }
 
 @test "a shell that repeats what it is told" {
-    run --separate-stderr timeout 20 "$GRAPNEL" run --transport cat --connect-timeout 1s h -- true
+    run --separate-stderr "$GRAPNEL" run --transport cat --connect-timeout 1s h -- true
     fails 'h: shell: the login shell did not start in time'
 }
 

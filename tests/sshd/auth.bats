@@ -47,7 +47,7 @@ config() {
 
 # login OPTION...: logs in and tells who it is.
 login() {
-    run --separate-stderr timeout 30 env PATH="${LOGIN_PATH:-$PATH}" "$GRAPNEL" run -F "$C" "$@" t -- id -un
+    run --separate-stderr env PATH="${LOGIN_PATH:-$PATH}" "$GRAPNEL" run -F "$C" "$@" t -- id -un
     printf 'status %s\nstdout %s\nstderr %s\n' "$status" "$output" "$stderr"
 }
 
@@ -167,7 +167,7 @@ while True:
 print(said.decode(), typed)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 PY
-    run timeout 30 python3 "$T/type.py" "$GRAPNEL" run -F "$C" -l plain t -- id -un
+    run timeout 30 python3 "$T/type.py" "$GRAPNEL_BIN" run -F "$C" -l plain t -- id -un
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *plain*True* ]]

@@ -169,7 +169,7 @@ arrive() {
     mkfifo "$T/pipe"
     sleep 300 >"$T/pipe" 3>&- 4>&- &
     local holder=$!
-    run -0 --separate-stderr timeout 20 "$GRAPNEL" run -F "$SSHD_CONFIG" t -- echo done <"$T/pipe"
+    run -0 --separate-stderr "$GRAPNEL" run -F "$SSHD_CONFIG" t -- echo done <"$T/pipe"
     kill "$holder"
     [ "$output" = done ]
 }
@@ -267,14 +267,14 @@ forwarded() {
 }
 
 @test "a reader that leaves stops the command" {
-    run --separate-stderr bash -c 'timeout 20 "$GRAPNEL" run -F "$SSHD_CONFIG" t -- yes | head -n 3; exit ${PIPESTATUS[0]}'
+    run --separate-stderr bash -c '"$GRAPNEL" run -F "$SSHD_CONFIG" t -- yes | head -n 3; exit ${PIPESTATUS[0]}'
     [ "$output" = $'y\ny\ny' ]
     [ "$status" -eq 255 ]
     [[ $stderr == *'output could not be written: Broken pipe'* ]]
 }
 
 @test "what a command leaves running is ended, not waited for" {
-    run -0 --separate-stderr timeout 20 "$GRAPNEL" run -F "$SSHD_CONFIG" t -- \
+    run -0 --separate-stderr "$GRAPNEL" run -F "$SSHD_CONFIG" t -- \
         sh -c 'setsid sleep 98765 >/dev/null 2>&1 </dev/null & echo done'
     [ "$output" = done ]
     [ -z "$(server_processes | grep sleep)" ]

@@ -23,7 +23,7 @@ teardown() {
 }
 
 s() {
-    run --separate-stderr timeout 30 "$GRAPNEL" run -F "$SSHD_CONFIG" -l scene t -- /bin/echo here
+    run --separate-stderr "$GRAPNEL" run -F "$SSHD_CONFIG" -l scene t -- /bin/echo here
 }
 
 works() {

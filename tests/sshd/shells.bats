@@ -71,7 +71,7 @@ with_bashrc() {
 
 @test "a .bashrc that takes the input: a clear error, no hang" {
     with_bashrc 'head -c 20000 >/dev/null'
-    run --separate-stderr timeout 30 "$GRAPNEL" run -F "$SSHD_CONFIG" --connect-timeout 2s -l bash t -- true
+    run --separate-stderr "$GRAPNEL" run -F "$SSHD_CONFIG" --connect-timeout 2s -l bash t -- true
     rm "$SSHD_TEMP/home/bash/.bashrc"
     fails 't: deploy: the agent did not start' 'no sign of it after 2000 ms'
 }
@@ -112,16 +112,16 @@ with_bashrc() {
 }
 
 @test "a login shell that talks without end" {
-    run --separate-stderr timeout 30 "$GRAPNEL" run -F "$SSHD_CONFIG" -l endless t -- true
+    run --separate-stderr "$GRAPNEL" run -F "$SSHD_CONFIG" -l endless t -- true
     fails 't: shell: the login shell did not run the start command' 'this is not the shell'
 }
 
 @test "a login shell that says nothing and does not end" {
-    run --separate-stderr timeout 30 "$GRAPNEL" run -F "$SSHD_CONFIG" --connect-timeout 1s -l silent t -- true
+    run --separate-stderr "$GRAPNEL" run -F "$SSHD_CONFIG" --connect-timeout 1s -l silent t -- true
     fails 't: shell: the login shell did not start in time'
 }
 
 @test "an account for file transfer only" {
-    run --separate-stderr timeout 30 "$GRAPNEL" run -F "$SSHD_CONFIG" --connect-timeout 5s -l stranger t -- true
+    run --separate-stderr "$GRAPNEL" run -F "$SSHD_CONFIG" --connect-timeout 5s -l stranger t -- true
     fails 't: shell: the login shell did not run the start command'
 }

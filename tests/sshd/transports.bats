@@ -56,7 +56,7 @@ over() {
     for shell in sh bash dash "busybox sh" zsh tcsh "bash -i" "sh -c 'echo welcome; exec sh'"; do
         command -v "${shell%% *}" >/dev/null || continue
         echo "$shell"
-        run -7 --separate-stderr timeout 20 "$GRAPNEL" run --transport "$shell" x -- sh -c 'echo "$1"; exit 7' sh "it's \"here\""
+        run -7 --separate-stderr "$GRAPNEL" run --transport "$shell" x -- sh -c 'echo "$1"; exit 7' sh "it's \"here\""
         [ "$output" = "it's \"here\"" ]
     done
 }

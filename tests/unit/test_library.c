@@ -397,6 +397,19 @@ START_TEST(a_command_needs_words)
 }
 END_TEST
 
+START_TEST(a_refused_command_with_a_stderr_of_its_own_ends_at_once)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.line = "true", .grace = 600001};
+    struct grapnel_result r;
+    struct grapnel_error e = {0};
+
+    ck_assert_int_lt(grapnel_run(s, &o, &r, &e), 0);
+    ck_assert_str_eq(e.name, "ARGUMENT");
+    grapnel_server_free(s);
+}
+END_TEST
+
 static void setup(void)
 {
     struct grapnel_error e = {0};
@@ -434,6 +447,7 @@ static Suite *library_suite(void)
     tcase_add_test(t, waiting_within_a_callback_is_refused);
     tcase_add_test(t, what_is_wrong_at_once_is_said_at_once);
     tcase_add_test(t, a_command_needs_words);
+    tcase_add_test(t, a_refused_command_with_a_stderr_of_its_own_ends_at_once);
     suite_add_tcase(s, t);
     return s;
 }
