@@ -27,7 +27,7 @@ struct grapnel_server {
     struct link *link;
     struct wire_buf early; /* all that was sent of the link until HELLO, for another attempt */
     size_t payload_sent, early_sent;
-    int dirty, can_write, paused, again, started, greeted, closed, one_shot;
+    int dirty, doomed, can_write, paused, again, started, greeted, closed, one_shot;
     int64_t timeout_ms;
     int attempts;
     void (*phase)(void *arg, const char *phase, const char *note, int64_t elapsed_us);
@@ -40,6 +40,7 @@ struct grapnel_server {
 };
 
 static void flush(struct grapnel_server *s);
+static void release(struct grapnel_server *s);
 static int start_attempt(struct grapnel_server *s, struct error *e);
 
 struct link *connection_link(struct grapnel_server *s)
@@ -188,8 +189,8 @@ static int flush_payload(struct grapnel_server *s)
 
     if (!s->boot)
         return 1;
-    if (route_typed(s->route) && !bootstrap_shell_runs(s->boot))
-        return 0; /* a shell that reads its commands from stdin may read ahead */
+    if (!bootstrap_shell_runs(s->boot) && route_waits_for_shell(s->route))
+        return 0;
     if (s->payload_sent == 0)
         tell_phase(s, "deploy", s->boot_options.agent->name);
     do {
@@ -257,7 +258,10 @@ void connection_flush_all(struct grapnel *g)
     while ((s = g->dirty)) {
         g->dirty = s->next_dirty;
         s->dirty = 0;
-        flush(s);
+        if (s->doomed)
+            release(s);
+        else
+            flush(s);
     }
 }
 
@@ -667,7 +671,12 @@ void grapnel_server_free(struct grapnel_server *s)
         return;
     context_lock(g);
     end_with(s, -E_CLOSED, "");
-    release(s);
+    if (context_in_callback(g)) {
+        s->doomed = 1;
+        mark_dirty(s); /* freed before the loop sleeps */
+    } else {
+        release(s);
+    }
     context_unlock(g);
 }
 

@@ -124,7 +124,7 @@ static void wait_condition(pthread_cond_t *condition, pthread_mutex_t *lock, uin
         pthread_cond_timedwait(condition, lock, &t);
 }
 
-static int in_callback(const struct grapnel *g)
+int context_in_callback(const struct grapnel *g)
 {
     return g->led && g->depth > 0 && pthread_equal(g->leader, pthread_self());
 }
@@ -157,7 +157,7 @@ int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64
     struct context_sigpipe held;
     int result = 0;
 
-    if (in_callback(g))
+    if (context_in_callback(g))
         return -E_ARGUMENT;
     context_hold_sigpipe(&held);
     while (!reached(arg)) {

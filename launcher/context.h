@@ -49,6 +49,10 @@ void context_unlock(struct grapnel *g);
  * called from a callback. */
 int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64_t deadline_us);
 
+/* True in the thread that drives the loop, while it is not asleep: what the callers of the present
+ * callback still use must not be freed now. */
+int context_in_callback(const struct grapnel *g);
+
 /* A write to a pipe whose reader has gone must not end the application: between these two calls
  * SIGPIPE does not reach the calling thread, and one that arose is taken back.  context_wait does
  * it by itself. */

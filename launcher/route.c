@@ -1,5 +1,6 @@
 #include "launcher/route.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,14 +297,24 @@ struct transport *route_start(struct route *r, const char *command,
     return transport_command(&r->options, command, handler, arg, e);
 }
 
-int route_typed(const struct route *r)
+/* A program of ours can ask where there is a terminal, or one that asks in its place. */
+static int somebody_to_ask(const struct route *r)
 {
-    return r->kind == COMMAND;
+    int fd = r->options.interactive ? open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || (r->options.interactive && getenv("SSH_ASKPASS"));
+}
+
+int route_waits_for_shell(const struct route *r)
+{
+    return r->kind == COMMAND || (r->kind == OPENSSH && somebody_to_ask(r));
 }
 
 int route_unhurried(const struct route *r)
 {
-    return (r->kind == OPENSSH || r->kind == COMMAND) && r->options.interactive &&
+    return (r->kind == OPENSSH || r->kind == COMMAND) && somebody_to_ask(r) &&
            r->options.connect_timeout_ms <= 0;
 }
 

@@ -21,8 +21,10 @@ const char *route_key(const struct route *r);
 struct transport *route_start(struct route *r, const char *command,
                               const struct transport_handler *handler, void *arg, struct error *e);
 
-/* True when the command is typed into a shell's stdin instead of being its argument. */
-int route_typed(const struct route *r);
+/* True when nothing may be sent before the shell runs: the command is typed into its stdin, and it
+ * might read ahead; or a program may be asking a person on the terminal, which then must not be read
+ * as the command's input. */
+int route_waits_for_shell(const struct route *r);
 /* True when a person may be answering questions before the shell runs, and nobody has asked for a
  * time limit: then there is none of ours. */
 int route_unhurried(const struct route *r);

@@ -12,10 +12,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "proto/wire.h"
+#include "proto/fifo.h"
 
-#define PUMP_KEEP      (64 * 1024) /* an empty queue up to this size keeps its memory */
-#define PUMP_TTY_PIECE 256         /* a terminal that says writable takes at least so much */
+#define PUMP_TTY_PIECE 256 /* a terminal that says writable takes at least so much */
 
 /* How a descriptor is read or written without ever waiting. */
 enum pump_way {
@@ -250,7 +249,7 @@ struct pump_sink {
     struct stream *s;
     pump_sink_ended *ended;
     void *arg;
-    struct wire_buf queue;
+    struct fifo queue;
     bool eof;
     int code, number;
 };
@@ -301,18 +300,28 @@ static size_t write_some(struct pump_sink *p, const uint8_t *bytes, size_t n)
     return done;
 }
 
+/* Writes what is queued, or drops it when the sink has stopped.  Returns how many bytes went. */
+static size_t drain(struct pump_sink *p)
+{
+    size_t before = fifo_length(&p->queue), n, done;
+    do {
+        const uint8_t *bytes = fifo_data(&p->queue, &n);
+        done = write_some(p, bytes, n);
+        fifo_take(&p->queue, done);
+    } while (n > 0 && done == n);
+    if (p->end.fd < 0) {
+        fifo_free(&p->queue);
+    }
+    return before - fifo_length(&p->queue);
+}
+
 static void on_writable(struct ev_loop *loop, struct ev_io *io, int events)
 {
     struct pump_sink *p = io->data;
     struct stream *s = p->s;
     (void)events;
-    size_t done = write_some(p, wire_data(&p->queue), wire_length(&p->queue));
-    if (p->end.fd < 0) {
-        done = wire_length(&p->queue); /* discarded */
-    }
-    wire_take(&p->queue, done);
-    if (wire_length(&p->queue) == 0) {
-        wire_trim(&p->queue, PUMP_KEEP);
+    size_t done = drain(p);
+    if (fifo_length(&p->queue) == 0) {
         ev_io_stop(loop, io);
         if (p->eof) {
             sink_stop(p, 0, 0);
@@ -349,11 +358,11 @@ size_t pump_sink_data(struct pump_sink *p, const uint8_t *bytes, size_t n)
     if (p->end.fd < 0 || p->eof) {
         return n;
     }
-    if (wire_length(&p->queue) == 0) {
+    if (fifo_length(&p->queue) == 0) {
         done = write_some(p, bytes, n);
     }
     if (p->end.fd >= 0 && done < n) {
-        if (wire_put(&p->queue, bytes + done, n - done) == 0) {
+        if (fifo_put(&p->queue, bytes + done, n - done) == 0) {
             ev_io_start(p->loop, &p->io);
             return done;
         }
@@ -365,14 +374,14 @@ size_t pump_sink_data(struct pump_sink *p, const uint8_t *bytes, size_t n)
 void pump_sink_eof(struct pump_sink *p)
 {
     p->eof = true;
-    if (wire_length(&p->queue) == 0) {
+    if (fifo_length(&p->queue) == 0) {
         sink_stop(p, 0, 0);
     }
 }
 
 size_t pump_sink_queued(const struct pump_sink *p)
 {
-    return wire_length(&p->queue);
+    return fifo_length(&p->queue);
 }
 
 void pump_sink_detach(struct pump_sink *p)
@@ -390,6 +399,6 @@ void pump_sink_free(struct pump_sink *p)
         ev_io_stop(p->loop, &p->io);
         close(p->end.fd);
     }
-    wire_free(&p->queue);
+    fifo_free(&p->queue);
     free(p);
 }

@@ -21,6 +21,7 @@ TOOLS=$BUILD/tests/tools
 export BUILD GRAPNEL_BIN TOOLS
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-40}
 export LC_ALL=C
+export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$LIB_ROOT/tests/lsan.supp:print_suppressions=0}
 bats_require_minimum_version 1.5.0
 
 # Nothing of the account that runs the tests must take part.

@@ -57,9 +57,13 @@ static void *read_pipe(void *arg)
 
 static void pour(void *arg, struct grapnel_exec *x)
 {
-    static const uint8_t bytes[64 * 1024];
+    static uint8_t bytes[64 * 1024];
 
     (void)arg;
+    if (bytes[0] == 0) {
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (uint8_t)(random() | 1);
+    }
     while (grapnel_exec_write(x, bytes, sizeof bytes) > 0) {
     }
 }
@@ -88,11 +92,12 @@ static long agent_of(struct grapnel_server *s)
 
 static void start(struct stuck *s, int pipe_end)
 {
-    static const char *const zeros[] = {"cat", "/dev/zero", NULL};
+    /* Random, as what gets smaller on the way would not fill a window. */
+    static const char *const endless[] = {"cat", "/dev/urandom", NULL};
     char line[80];
     const char *const sleeper[] = {"sh", "-c", line, NULL};
     struct grapnel_exec_handler handler = {.done = on_done};
-    struct grapnel_exec_options what = {.argv = s->way == INPUT ? sleeper : zeros,
+    struct grapnel_exec_options what = {.argv = s->way == INPUT ? sleeper : endless,
                                         .use_fds = s->way == PIPE,
                                         .in = -1,
                                         .out = pipe_end,

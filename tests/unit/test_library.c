@@ -332,6 +332,33 @@ START_TEST(freeing_a_running_command_stops_it)
 }
 END_TEST
 
+static void free_the_server(void *arg, struct grapnel_exec *x,
+                            const struct grapnel_exec_status *status,
+                            const struct grapnel_error *error)
+{
+    struct grapnel_server **s = arg;
+
+    (void)x;
+    (void)status;
+    (void)error;
+    grapnel_server_free(*s);
+    *s = NULL;
+    grapnel_stop(g);
+}
+
+START_TEST(a_server_may_be_freed_by_its_commands_last_callback)
+{
+    static const struct grapnel_exec_handler handler = {.done = free_the_server};
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.line = "echo something"};
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &handler, &s, NULL);
+
+    ck_assert_int_eq(grapnel_drive(g, 10000), 0);
+    ck_assert_ptr_null(s);
+    grapnel_exec_free(x);
+}
+END_TEST
+
 /* A handler that waits gets an answer instead of a hang. */
 static size_t wait_inside(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
 {
@@ -445,6 +472,7 @@ static Suite *library_suite(void)
     tcase_add_test(t, freeing_everything_in_the_wrong_order_is_safe);
     tcase_add_test(t, freeing_a_running_command_stops_it);
     tcase_add_test(t, waiting_within_a_callback_is_refused);
+    tcase_add_test(t, a_server_may_be_freed_by_its_commands_last_callback);
     tcase_add_test(t, what_is_wrong_at_once_is_said_at_once);
     tcase_add_test(t, a_command_needs_words);
     tcase_add_test(t, a_refused_command_with_a_stderr_of_its_own_ends_at_once);
