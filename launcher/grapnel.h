@@ -120,8 +120,10 @@ GRAPNEL_API int grapnel_wait_ready(struct grapnel_server *s, int64_t timeout,
 GRAPNEL_API struct grapnel_server *grapnel_connect(struct grapnel *g, const char *target,
                                                    const struct grapnel_connect_options *options,
                                                    struct grapnel_error *error);
-/* Asks the agent to end everything and leave, and waits until it confirms that it has: 0, or
- * negative when it did not within timeout (default 5 s).  The server can then only be freed. */
+/* Says that nothing more will be started, and waits until the agent confirms that it has ended what
+ * was left behind and leaves: 0, or negative when it did not within timeout (default 5 s).  Running
+ * commands are waited for: cancel them first if they are not to be.  The server can then only be
+ * freed. */
 GRAPNEL_API int grapnel_close(struct grapnel_server *s, int64_t timeout,
                               struct grapnel_error *error);
 /* Cuts the line at once if it is not closed (the agent then cleans up by itself), ends running
@@ -213,7 +215,8 @@ GRAPNEL_API int grapnel_exec_cancel(struct grapnel_exec *x);
 /* Waits for its end: 0 with *status (may be NULL), negative with *error. */
 GRAPNEL_API int grapnel_exec_wait(struct grapnel_exec *x, int64_t timeout,
                                   struct grapnel_exec_status *status, struct grapnel_error *error);
-/* Cancels it if it still runs (`done` will not be called), and frees it.  NULL is legal. */
+/* Cancels it if it still runs (`done` will not be called), and frees it.  NULL is legal.  Every
+ * command must be freed, and before grapnel_free; its server may be freed earlier. */
 GRAPNEL_API void grapnel_exec_free(struct grapnel_exec *x);
 
 /* The whole thing, gathered. */

@@ -200,8 +200,8 @@ ended_by_host() {
     start_zoo --lease 2s "${line[@]}"
     kill -USR1 "$tool"
     within 5 says frozen "$T/proxy.out"
-    # The lease, the grace for those that ignore TERM, and a second for a slow machine.
-    within 5 no_family
+    # The lease, the grace for those that ignore TERM, and some seconds for a slow machine.
+    within 8 no_family
     [ -z "$(agent_files)" ]
     lost
     grep -q 'the host stopped answering' "$T/err"
