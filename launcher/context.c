@@ -197,7 +197,8 @@ static void *heartbeat(void *arg)
         if (g->led || g->followers)
             pthread_cond_wait(&g->resting, &g->lock);
         g->heartbeat_rests = 0;
-        wait_condition(&g->resting, &g->lock, context_now() + HANDOVER_MS * 1000);
+        if (!g->ending) /* or who ends the context would wait along */
+            wait_condition(&g->resting, &g->lock, context_now() + HANDOVER_MS * 1000);
         g->heartbeat_leads = 1;
         while (!g->led && !g->followers && !g->ending)
             lead_once(g, UINT64_MAX);
