@@ -3,7 +3,8 @@
  * Files are read once (sshconfig_open), hosts are looked up many times (sshconfig_lookup, some
  * microseconds each).  What is not evaluated here (Match exec, Match criteria that are newer than
  * this code, CanonicalizeHostname) is left to `ssh -G`, which sshconfig_load runs when needed.
- * Keywords that are not of use to the launcher, or unknown, are passed over. */
+ * Keywords that are not of use to the launcher are passed over; unknown ones are refused, unless
+ * IgnoreUnknown names them. */
 #ifndef GRAPNEL_LAUNCHER_SSHCONFIG_H
 #define GRAPNEL_LAUNCHER_SSHCONFIG_H
 
@@ -71,6 +72,7 @@ struct sshconfig {
     int hash_known_hosts;
     int check_host_ip;
     char *known_hosts_command; /* KnownHostsCommand */
+    char *revoked_host_keys;   /* RevokedHostKeys */
 
     /* Algorithm lists as written, with their leading + - ^ if any: see sshconfig_algorithms. */
     char *hostkey_algorithms;
@@ -124,8 +126,7 @@ struct sshconfig_set;
 /* Reads the files.  On 0 the caller owns *out and frees it with sshconfig_close.  Strings of
  * `options` are copied.
  * 0, -E_NOMEM, -E_CONFIG ("file:line: ..." malformed line of a known keyword, bad quotes, nesting
- * of Include, bad owner or permissions of the user's file), -E_IO (-F file is not readable),
- * -E_LIMIT. */
+ * of Include, bad owner or permissions of the user's file, -F file is not readable), -E_LIMIT. */
 int sshconfig_open(const struct sshconfig_options *options, struct sshconfig_set **out,
                    struct error *e);
 void sshconfig_close(struct sshconfig_set *set);
@@ -135,7 +136,7 @@ void sshconfig_close(struct sshconfig_set *set);
  * over the files).  port: from -p, 0 if not given.
  * On 0 the caller owns *out and frees it with sshconfig_free; look at its needs_ssh_g.
  * 0, -E_NOMEM, -E_ARGUMENT (empty host, one that starts with '-', control characters, too long),
- * -E_CONFIG (unknown token or variable).  Thread-safe on one set. */
+ * -E_CONFIG (unknown keyword, token or variable).  Thread-safe on one set. */
 int sshconfig_lookup(const struct sshconfig_set *set, const char *host, const char *user,
                      unsigned port, struct sshconfig **out, struct error *e);
 

@@ -1,4 +1,5 @@
 /* Which lines apply to a host. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -101,13 +102,14 @@ static int match_applies(const struct sshconfig_set *set, struct sshconfig_picke
 
 static int append(struct sshconfig_picked *p, const struct sshconfig_directive *d, struct error *e)
 {
+    char place[SSHCONFIG_PLACE_MAX];
     /* The final pass comes by a second time; SendEnv may have been taken back in between. */
     for (size_t i = 0; i < p->lists_count && d->key != KEY_SENDENV; i++)
         if (p->lists[i] == d)
             return 0;
     if (p->lists_count >= LISTS_MAX)
-        return errors_set(e, -E_LIMIT, "%s:%zu: more than %d such lines for one host", d->file,
-                          d->line, LISTS_MAX);
+        return errors_set(e, -E_LIMIT, "%s: more than %d such lines for one host",
+                          sshconfig_place(d, place), LISTS_MAX);
     if (p->lists_count == p->lists_size) {
         size_t size = p->lists_size == 0 ? 16 : p->lists_size * 2;
         const struct sshconfig_directive **lists = realloc(p->lists, size * sizeof *lists);
@@ -156,6 +158,21 @@ static int take(struct sshconfig_picked *p, const struct sshconfig_directive *d,
     return 0;
 }
 
+/* As for ssh, it does not matter whether the block applies, but IgnoreUnknown must stand above, and
+ * must apply.  What ssh evaluates itself it also judges itself. */
+static int check_unknown(const struct sshconfig_picked *p, const struct sshconfig_directive *d,
+                         struct error *e)
+{
+    char place[SSHCONFIG_PLACE_MAX];
+    const char *ignored = text_of(p, KEY_IGNOREUNKNOWN), *name = d->argv[0];
+    if (p->ssh_g != NULL || (ignored != NULL && sshconfig_match_list(name, ignored, 1) == 1))
+        return 0;
+    return errors_set(e, -E_CONFIG,
+                      "%s: unknown keyword \"%.100s\"; if another program knows it, put "
+                      "%sIgnoreUnknown=%.100s before it",
+                      sshconfig_place(d, place), name, d->line == 0 ? "-o " : "", name);
+}
+
 static int run_pass(const struct sshconfig_set *set, struct sshconfig_picked *p, struct error *e)
 {
     struct level stack[SSHCONFIG_DEPTH_MAX + 3] = {{1, 0}};
@@ -182,6 +199,9 @@ static int run_pass(const struct sshconfig_set *set, struct sshconfig_picked *p,
             level->active = rc == VERDICT_YES;
             rc = rc < 0 ? rc : 0;
             break;
+        case KEY_UNKNOWN:
+            rc = check_unknown(p, d, e);
+            break;
         default:
             if (level->active || p->all)
                 rc = take(p, d, e);
@@ -189,6 +209,15 @@ static int run_pass(const struct sshconfig_set *set, struct sshconfig_picked *p,
         }
     }
     return rc;
+}
+
+const char *sshconfig_place(const struct sshconfig_directive *d, char text[SSHCONFIG_PLACE_MAX])
+{
+    if (d->line == 0)
+        (void)snprintf(text, SSHCONFIG_PLACE_MAX, "%.400s", d->file);
+    else
+        (void)snprintf(text, SSHCONFIG_PLACE_MAX, "%.400s:%zu", d->file, d->line);
+    return text;
 }
 
 int sshconfig_eval(const struct sshconfig_set *set, struct sshconfig_picked *p, struct error *e)

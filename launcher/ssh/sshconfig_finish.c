@@ -78,9 +78,9 @@ static int put_path(const struct work *w, struct sshconfig_list *list, const cha
     int rc = sshconfig_expand(path, &w->tokens, 1, &expanded, w->e);
     if (rc != 0) {
         if (rc == -E_CONFIG && d != NULL && w->e != NULL) {
-            char why[sizeof w->e->detail];
+            char why[sizeof w->e->detail], place[SSHCONFIG_PLACE_MAX];
             memcpy(why, w->e->detail, sizeof why);
-            (void)errors_set(w->e, rc, "%s:%zu: %.900s", d->file, d->line, why);
+            (void)errors_set(w->e, rc, "%s: %.900s", sshconfig_place(d, place), why);
         }
         return rc;
     }
@@ -187,6 +187,8 @@ static int known_hosts(const struct work *w)
     w->c->strict = (enum sshconfig_strict)number_of(w, KEY_STRICT, SSHCONFIG_STRICT_ASK);
     w->c->hash_known_hosts = (int)number_of(w, KEY_HASHKNOWNHOSTS, 0);
     w->c->check_host_ip = (int)number_of(w, KEY_CHECKHOSTIP, 0);
+    if (rc == 0)
+        rc = copy_some(w, KEY_REVOKEDHOSTKEYS, &w->c->revoked_host_keys);
     return rc != 0 ? rc : copy_some(w, KEY_KNOWNHOSTSCOMMAND, &w->c->known_hosts_command);
 }
 
@@ -272,11 +274,11 @@ static int environment(const struct work *w)
 
 static int note_ssh_g(const struct work *w)
 {
-    char why[512];
+    char why[SSHCONFIG_PLACE_MAX + 64], place[SSHCONFIG_PLACE_MAX];
     const struct sshconfig_directive *d = w->p->ssh_g;
     if (d == NULL)
         return 0;
-    (void)snprintf(why, sizeof why, "%.400s:%zu: %s", d->file, d->line,
+    (void)snprintf(why, sizeof why, "%s: %s", sshconfig_place(d, place),
                    d->key == KEY_MATCH ? "Match with a criterion that only ssh can judge"
                                        : "CanonicalizeHostname");
     w->c->needs_ssh_g = 1;
@@ -345,6 +347,7 @@ void sshconfig_free(struct sshconfig *c)
                              c->proxy_jump,
                              c->proxy_command,
                              c->known_hosts_command,
+                             c->revoked_host_keys,
                              c->hostkey_algorithms,
                              c->kex_algorithms,
                              c->ciphers,

@@ -21,78 +21,35 @@ enum sshconfig_kind {
     KIND_APPEND,  /* one string; further lines add to it */
     KIND_FILES,   /* strings up to the end; the first line wins */
     KIND_WORDS,   /* the same; further lines add */
+    KIND_PASSED,  /* ssh's affair only: that there is an argument is all that is looked at */
     KIND_HOST,
     KIND_MATCH,
     KIND_INCLUDE,
 };
 
-/* The one table of keywords: name, number, kind.  Other spellings follow with the same number. */
-#define SSHCONFIG_KEYWORDS(K)                                                                      \
-    K("host", HOST, KIND_HOST)                                                                     \
-    K("match", MATCH, KIND_MATCH)                                                                  \
-    K("include", INCLUDE, KIND_INCLUDE)                                                            \
-    K("hostname", HOSTNAME, KIND_STRING)                                                           \
-    K("user", USER, KIND_STRING)                                                                   \
-    K("port", PORT, KIND_PORT)                                                                     \
-    K("hostkeyalias", HOSTKEYALIAS, KIND_STRING)                                                   \
-    K("identityfile", IDENTITYFILE, KIND_APPEND)                                                   \
-    K("certificatefile", CERTIFICATEFILE, KIND_APPEND)                                             \
-    K("identitiesonly", IDENTITIESONLY, KIND_FLAG)                                                 \
-    K("identityagent", IDENTITYAGENT, KIND_STRING)                                                 \
-    K("pkcs11provider", PKCS11PROVIDER, KIND_STRING)                                               \
-    K("proxyjump", PROXYJUMP, KIND_COMMAND)                                                        \
-    K("proxycommand", PROXYCOMMAND, KIND_COMMAND)                                                  \
-    K("userknownhostsfile", USERKNOWNHOSTS, KIND_FILES)                                            \
-    K("globalknownhostsfile", GLOBALKNOWNHOSTS, KIND_FILES)                                        \
-    K("stricthostkeychecking", STRICT, KIND_STRICT)                                                \
-    K("hashknownhosts", HASHKNOWNHOSTS, KIND_FLAG)                                                 \
-    K("checkhostip", CHECKHOSTIP, KIND_FLAG)                                                       \
-    K("knownhostscommand", KNOWNHOSTSCOMMAND, KIND_COMMAND)                                        \
-    K("hostkeyalgorithms", HOSTKEYALGORITHMS, KIND_STRING)                                         \
-    K("kexalgorithms", KEXALGORITHMS, KIND_STRING)                                                 \
-    K("ciphers", CIPHERS, KIND_STRING)                                                             \
-    K("macs", MACS, KIND_STRING)                                                                   \
-    K("pubkeyacceptedalgorithms", PUBKEYALGORITHMS, KIND_STRING)                                   \
-    K("preferredauthentications", PREFERREDAUTH, KIND_STRING)                                      \
-    K("pubkeyauthentication", PUBKEYAUTH, KIND_PUBKEY)                                             \
-    K("passwordauthentication", PASSWORDAUTH, KIND_FLAG)                                           \
-    K("kbdinteractiveauthentication", KBDINTAUTH, KIND_FLAG)                                       \
-    K("gssapiauthentication", GSSAPIAUTH, KIND_FLAG)                                               \
-    K("hostbasedauthentication", HOSTBASEDAUTH, KIND_FLAG)                                         \
-    K("batchmode", BATCHMODE, KIND_FLAG)                                                           \
-    K("numberofpasswordprompts", PASSWORDPROMPTS, KIND_NUMBER)                                     \
-    K("addressfamily", ADDRESSFAMILY, KIND_FAMILY)                                                 \
-    K("bindaddress", BINDADDRESS, KIND_STRING)                                                     \
-    K("bindinterface", BINDINTERFACE, KIND_STRING)                                                 \
-    K("connecttimeout", CONNECTTIMEOUT, KIND_TIME)                                                 \
-    K("connectionattempts", CONNECTIONATTEMPTS, KIND_NUMBER)                                       \
-    K("compression", COMPRESSION, KIND_COMPRESSION)                                                \
-    K("tcpkeepalive", TCPKEEPALIVE, KIND_FLAG)                                                     \
-    K("serveraliveinterval", ALIVEINTERVAL, KIND_TIME)                                             \
-    K("serveralivecountmax", ALIVECOUNTMAX, KIND_NUMBER)                                           \
-    K("loglevel", LOGLEVEL, KIND_LOGLEVEL)                                                         \
-    K("sendenv", SENDENV, KIND_WORDS)                                                              \
-    K("setenv", SETENV, KIND_FILES)                                                                \
-    K("canonicalizehostname", CANONICALIZE, KIND_CANONICALIZE)
-
-#define SSHCONFIG_ALIASES(K)                                                                       \
-    K("identityfile2", IDENTITYFILE, KIND_APPEND)                                                  \
-    K("pubkeyacceptedkeytypes", PUBKEYALGORITHMS, KIND_STRING)                                     \
-    K("dsaauthentication", PUBKEYAUTH, KIND_PUBKEY)                                                \
-    K("challengeresponseauthentication", KBDINTAUTH, KIND_FLAG)                                    \
-    K("skeyauthentication", KBDINTAUTH, KIND_FLAG)                                                 \
-    K("tisauthentication", KBDINTAUTH, KIND_FLAG)                                                  \
-    K("keepalive", TCPKEEPALIVE, KIND_FLAG)                                                        \
-    K("smartcarddevice", PKCS11PROVIDER, KIND_STRING)
-
 enum sshconfig_key {
-#define SSHCONFIG_NUMBER(name, number, kind) KEY_##number,
-    SSHCONFIG_KEYWORDS(SSHCONFIG_NUMBER)
-#undef SSHCONFIG_NUMBER
-        KEY_COUNT,
+#define KEYWORD(name, number, kind) KEY_##number,
+#define ALIAS(name, number, kind)
+#define PASSED(name)
+#include "launcher/ssh/sshconfig.def"
+#undef KEYWORD
+#undef ALIAS
+#undef PASSED
+    KEY_COUNT,
     KEY_BEGIN = KEY_COUNT, /* a file begins ... */
     KEY_END,               /* ... and ends */
+    KEY_PASSED,            /* says nothing to us */
+    KEY_UNKNOWN,           /* its one argument is a keyword that nobody knows */
 };
+
+struct sshconfig_keyword {
+    const char *name;
+    enum sshconfig_key key;
+    enum sshconfig_kind kind;
+};
+
+/* sshconfig_keyword.c: the keyword of this name (lower case); NULL: there is none. */
+const struct sshconfig_keyword *sshconfig_keyword_find(const char *name);
 
 /* One line that says something to us. */
 struct sshconfig_directive {
@@ -171,6 +128,9 @@ struct sshconfig_picked {
     int all;                                 /* take every line: `ssh -G` has evaluated them */
     const struct sshconfig_directive *ssh_g; /* the first line that we cannot evaluate */
 };
+/* Where a line stands: "file:line", or "-o".  Returns text. */
+#define SSHCONFIG_PLACE_MAX 512
+const char *sshconfig_place(const struct sshconfig_directive *d, char text[SSHCONFIG_PLACE_MAX]);
 int sshconfig_eval(const struct sshconfig_set *set, struct sshconfig_picked *p, struct error *e);
 
 /* sshconfig_finish.c: makes the result from what was picked. */

@@ -55,6 +55,8 @@ int sshconfig_needs_openssh(const struct sshconfig *c, char *why, size_t size)
         text = "PKCS11Provider";
     else if (c->known_hosts_command != NULL)
         text = "KnownHostsCommand";
+    else if (c->revoked_host_keys != NULL)
+        text = "RevokedHostKeys";
     else if (nothing_for_us(c->preferred_authentications, methods))
         text = "PreferredAuthentications";
     else if (!c->pubkey_authentication && !c->password_authentication &&

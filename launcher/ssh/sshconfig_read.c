@@ -12,19 +12,7 @@
 #include "launcher/ssh/sshconfig_impl.h"
 
 #define NAMES_MAX  65536u /* files read, Include and all */
-#define GIVEN_NAME "command line"
-
-struct keyword {
-    const char *name;
-    enum sshconfig_key key;
-    enum sshconfig_kind kind;
-};
-
-static const struct keyword keywords[] = {
-#define SSHCONFIG_ROW(name, number, kind) {name, KEY_##number, kind},
-    SSHCONFIG_KEYWORDS(SSHCONFIG_ROW) SSHCONFIG_ALIASES(SSHCONFIG_ROW)
-#undef SSHCONFIG_ROW
-};
+#define GIVEN_NAME "-o"
 
 /* Where the reader stands. */
 struct place {
@@ -38,14 +26,6 @@ struct place {
 
 static int read_into(struct sshconfig_set *set, const char *path, const struct place *parent,
                      enum sshconfig_where where, struct error *e);
-
-static const struct keyword *find_keyword(const char *name)
-{
-    for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
-        if (strcmp(keywords[i].name, name) == 0)
-            return &keywords[i];
-    return NULL;
-}
 
 static void *grow(void *array, size_t count, size_t *size, size_t item)
 {
@@ -85,7 +65,7 @@ static const char *keep_name(struct sshconfig_set *set, const char *name)
 static int bad(const struct place *at, const char *keyword, const char *why, struct error *e)
 {
     if (at->line == 0)
-        return errors_set(e, -E_CONFIG, "%s: %s: %s", at->name, keyword, why);
+        return errors_set(e, -E_CONFIG, "%s %s: %s", at->name, keyword, why);
     return errors_set(e, -E_CONFIG, "%s:%zu: %s: %s", at->name, at->line, keyword, why);
 }
 
@@ -179,7 +159,7 @@ static int check_match(struct sshconfig_set *set, const struct sshconfig_directi
 }
 
 /* The rest of a line, as one argument. */
-static int take_rest(char *rest, char ***argv, size_t *argc)
+static int take_rest(const char *rest, char ***argv, size_t *argc)
 {
     size_t n = strlen(rest);
     *argc = 0;
@@ -201,21 +181,51 @@ static int takes_many(enum sshconfig_kind kind)
 static int split_arguments(const struct place *at, enum sshconfig_kind kind, char *rest,
                            struct sshconfig_directive *d, const char **why)
 {
+    if (at->dump && (d->key == KEY_SETENV || kind != KIND_FILES) && kind != KIND_COMMAND)
+        return take_rest(rest, &d->argv, &d->argc);
+    if (*rest == '\0')
+        return -E_CONFIG;
+    int rc = at->dump && kind == KIND_COMMAND ? 0 : sshconfig_words_split(rest, &d->argv, &d->argc);
+    if (rc == -E_CONFIG)
+        *why = "no closing quote";
+    if (rc != 0)
+        return rc;
+    if (kind != KIND_COMMAND && kind != KIND_MATCH)
+        return d->argc == 0 && !takes_many(kind) ? -E_CONFIG : 0;
+    free(d->argv);
+    d->argv = NULL;
     if (kind == KIND_COMMAND) {
         rest += strspn(rest, " \t\r\n=");
         if (d->key == KEY_PROXYJUMP) /* one word; a comment may follow, unlike at commands */
             rest[strcspn(rest, "# \t")] = '\0';
         return *rest == '\0' ? -E_CONFIG : take_rest(rest, &d->argv, &d->argc);
     }
-    if (kind == KIND_MATCH)
-        return split_match(rest, &d->argv, &d->argc, why);
-    if (at->dump && (d->key == KEY_SETENV || kind != KIND_FILES))
-        return take_rest(rest, &d->argv, &d->argc);
-    int rc = sshconfig_words_split(rest, &d->argv, &d->argc);
+    return split_match(rest, &d->argv, &d->argc, why);
+}
+
+/* Not our affair, as long as it is well-formed.  A keyword that nobody knows is kept: whether
+ * IgnoreUnknown names it depends on the host. */
+static int read_passed(struct sshconfig_set *set, const struct place *at, enum sshconfig_key key,
+                       const char *name, const char *rest, struct error *e)
+{
+    struct sshconfig_directive d = {.key = key, .file = at->name, .line = at->line};
+    if (at->dump)
+        return 0;
+    if (*rest == '\0')
+        return bad(at, name, "missing argument", e);
+    int rc = sshconfig_words_split(rest, &d.argv, &d.argc);
     if (rc == -E_CONFIG)
-        *why = "no closing quote";
-    else if (rc == 0 && d->argc == 0 && (!takes_many(kind) || *rest == '\0'))
-        rc = -E_CONFIG;
+        return bad(at, name, "no closing quote", e);
+    free(d.argv);
+    if (rc == 0 && key == KEY_PASSED)
+        return 0;
+    if (rc == 0)
+        rc = take_rest(name, &d.argv, &d.argc);
+    if (rc != 0)
+        return errors_set(e, rc, "%s", at->name);
+    rc = append(set, &d, e);
+    if (rc != 0)
+        free(d.argv);
     return rc;
 }
 
@@ -225,9 +235,11 @@ static int read_line(struct sshconfig_set *set, const struct place *at, char *li
     const char *why = "missing argument";
     sshconfig_words_trim(line);
     char *word = sshconfig_words_keyword(line, &rest);
-    const struct keyword *keyword = word == NULL ? NULL : find_keyword(word);
-    if (keyword == NULL)
+    if (word == NULL)
         return 0;
+    const struct sshconfig_keyword *keyword = sshconfig_keyword_find(word);
+    if (keyword == NULL || keyword->kind == KIND_PASSED)
+        return read_passed(set, at, keyword == NULL ? KEY_UNKNOWN : KEY_PASSED, word, rest, e);
     if (at->given && keyword->kind >= KIND_HOST)
         return bad(at, keyword->name, "not possible on the command line", e);
     struct sshconfig_directive d = {.key = keyword->key, .file = at->name, .line = at->line};
@@ -266,7 +278,7 @@ static int slurp(int fd, const char *name, char **text, struct error *e)
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && errno != EISDIR) {
-            rc = errors_set_system(e, -E_IO, errno, "%s", name);
+            rc = errors_set_system(e, -E_CONFIG, errno, "%s", name);
             goto out;
         }
         if (got <= 0) {
@@ -315,7 +327,7 @@ static int check_owner(int fd, const char *path, struct error *e)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
-        return errors_set_system(e, -E_IO, errno, "%s", path);
+        return errors_set_system(e, -E_CONFIG, errno, "%s", path);
     if ((st.st_uid != 0 && st.st_uid != getuid()) || (st.st_mode & 022) != 0)
         return errors_set(e, -E_CONFIG, "%s: bad owner or permissions (others could write it)",
                           path);
@@ -336,7 +348,7 @@ static int read_into(struct sshconfig_set *set, const char *path, const struct p
     if (fd < 0) {
         if (parent == NULL ? where != WHERE_GIVEN : errno == ENOENT)
             return 0;
-        return errors_set_system(e, -E_IO, errno, "%s", path);
+        return errors_set_system(e, -E_CONFIG, errno, "%s", path);
     }
     rc = where == WHERE_USER ? check_owner(fd, path, e) : 0;
     at.name = rc == 0 ? keep_name(set, path) : NULL;

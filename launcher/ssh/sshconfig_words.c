@@ -52,10 +52,14 @@ char *sshconfig_words_keyword(char *line, char **rest)
     if (*line == '\0' || *line == '#')
         return NULL;
     char *keyword = sshconfig_words_next(rest);
+    if (keyword != NULL && *keyword == '\0') /* ssh lets a separator stand before the keyword */
+        keyword = sshconfig_words_next(rest);
     if (keyword == NULL) {
         *rest = line + strlen(line);
         return NULL;
     }
+    if (*keyword == '\0' || *keyword == '#')
+        return NULL;
     for (char *p = keyword; *p != '\0'; p++)
         if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p - 'A' + 'a');

@@ -28,9 +28,14 @@ static void seeds(seeds_sink *sink, void *arg)
         "ProxyJump u@h:22,[::1]:3\nSendEnv A B -C*\nSetEnv \"A=b c\" D=e # x\n",
         "UserKnownHostsFile ~/a \"b c\" d\\ e\r\nConnectTimeout=1h2m\nIdentityAgent $HOME\n",
         "Match exec \"x\"\nCiphers +aes*,^x\nStrictHostKeyChecking accept-new\nCompression yes\n",
-#define SEED(name, number, kind) name " yes\n",
-        SSHCONFIG_KEYWORDS(SEED)
-#undef SEED
+#define KEYWORD(name, number, kind) name " yes\n",
+#define ALIAS(name, number, kind)
+#define PASSED(name)
+#include "launcher/ssh/sshconfig.def"
+#undef KEYWORD
+#undef ALIAS
+#undef PASSED
+        "IgnoreUnknown a,b*\nBee 1\nA=\"\nTag x\n",
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         sink(arg, (const uint8_t *)all[i], strlen(all[i]));

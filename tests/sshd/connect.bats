@@ -307,5 +307,16 @@ host_key() {
 
 @test "an ssh_config that is not there" {
     run --separate-stderr "$GRAPNEL" run -F "$T/none" t -- true
-    fails 't: local: ' "$T/none"
+    fails 't: local: bad configuration' "$T/none: No such file or directory"
+}
+
+@test "a keyword that nobody knows is named with its place and the way out" {
+    { cat "$SSHD_CONFIG"; echo 'Wibble 1'; } >"$T/config"
+    run --separate-stderr "$GRAPNEL" run -F "$T/config" t -- true
+    fails 't: local: bad configuration' "$T/config:$(wc -l <"$T/config"): " wibble IgnoreUnknown
+    run --separate-stderr g run -o Wibble=1 t -- true
+    fails 't: local: bad configuration' '-o: unknown keyword "wibble"' '-o IgnoreUnknown=wibble'
+    run -0 --separate-stderr g run -o IgnoreUnknown=w* -o Wibble=1 t -- true
+    run -0 --separate-stderr "$GRAPNEL" run -F "$T/config" -o IgnoreUnknown=x,wibble t -- true
+    run -0 --separate-stderr g run -o ForwardAgent=yes -o VisualHostKey=no t -- true
 }

@@ -1,4 +1,5 @@
 /* ssh_config: each rule by hand (test_sshconfig_peer.c compares with ssh itself). */
+#include <errno.h>
 #include <pwd.h>
 #include <stdint.h>
 
@@ -91,7 +92,7 @@ START_TEST(test_blocks_and_quotes)
                                "Host *\n"
                                "  User last\n"
                                "  IdentityFile 'c key'\n"
-                               "  Wibble wobble \"unclosed\n"
+                               "  Tunnel wobble, whatever\n"
                                "  SendEnv LANG LC_* X\n  SendEnv -LC_* -Q\n"
                                "  SetEnv A=1 \"B=2 3\"\n  SetEnv C=4";
     struct sshconfig *c = look_up(text, "web.example.com", NULL);
@@ -232,6 +233,10 @@ START_TEST(test_refused)
         {"ServerAliveCountMax -1", "bad number"},
         {"User \"\"", "user"},
         {"ProxyCommand", "proxycommand"},
+        {"ProxyCommand it's", "proxycommand: no closing quote"},
+        {"ForwardAgent", "forwardagent: missing argument"},
+        {"\nLocalCommand \"x", ":2: localcommand: no closing quote"},
+        {"Wibble", ":1: wibble: missing argument"},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         const char *said = refused(all[i].text, -E_CONFIG);
@@ -281,7 +286,9 @@ START_TEST(test_files)
     ck_assert_int_eq(sshconfig_open(&options, &set, &e), 0);
     sshconfig_close(set);
     options.file = sshtools_path("missing");
-    ck_assert_int_eq(sshconfig_open(&options, &set, &e), -E_IO);
+    ck_assert_int_eq(sshconfig_open(&options, &set, &e), -E_CONFIG);
+    ck_assert_ptr_nonnull(strstr(e.detail, options.file));
+    ck_assert_ptr_nonnull(strstr(e.detail, strerror(ENOENT)));
     static const char *const host_setting[] = {"Host x"}, *const bad_setting[] = {"Port=x"};
     options = defaults();
     options.settings_count = 1;
@@ -289,7 +296,60 @@ START_TEST(test_files)
     ck_assert_int_eq(sshconfig_open(&options, &set, &e), -E_CONFIG);
     options.settings = bad_setting;
     ck_assert_int_eq(sshconfig_open(&options, &set, &e), -E_CONFIG);
-    ck_assert_ptr_nonnull(strstr(e.detail, "command line"));
+    ck_assert_str_eq(e.detail, "-o port: bad number");
+}
+END_TEST
+
+/* The error when `text` is read and a host looked up: code, and what it says. */
+static int unknown_in(const char *text, const char *const *settings, size_t count, struct error *e)
+{
+    struct sshconfig_options options = defaults();
+    struct sshconfig_set *set;
+    struct sshconfig *c;
+    sshtools_write(sshtools_path("config"), text);
+    options.file = sshtools_path("config");
+    options.settings = settings;
+    options.settings_count = count;
+    ck_assert_msg(sshconfig_open(&options, &set, e) == 0, "%s", e->detail);
+    int rc = sshconfig_lookup(set, "h", NULL, 0, &c, e);
+    ck_assert_int_eq(rc == 0, c != NULL);
+    sshconfig_free(c);
+    sshconfig_close(set);
+    return rc;
+}
+
+/* Keywords that nobody knows are refused, unless IgnoreUnknown stands above and applies. */
+START_TEST(test_unknown_keywords)
+{
+    static const char *const passing[] = {
+        "ForwardAgent yes\nTag x\nCipher # c\nGSSAPIKeyExchange no\nProtocol 2\n",
+        "IgnoreUnknown wibble\nHost other\nWIBBLE 1 \"2 3\"\n",
+        "IgnoreUnknown x,w*,!wobble\nWibble # nothing\n",
+        "Host h\nIgnoreUnknown wibble\nHost other\nIgnoreUnknown none\nHost *\nWibble 1\n",
+        "Match exec true\nIgnoreUnknown wibble\nMatch all\nWibble 1\n", /* ssh judges */
+    };
+    static const char *const refusing[] = {
+        "\nWibble 1\n",
+        "Host other\nWibble 1\n",
+        "IgnoreUnknown wobble\nWibble 1\nIgnoreUnknown *\n",
+        "Host other\nIgnoreUnknown wibble\nHost *\nWibble 1\n",
+        "IgnoreUnknown *,!wibble\nWibble 1\n",
+    };
+    static const char *const good[] = {"IgnoreUnknown=wibble", "Wibble=1"};
+    static const char *const late[] = {"Wibble=1", "IgnoreUnknown=wibble"};
+    struct error e = {0};
+    for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++)
+        ck_assert_msg(unknown_in(passing[i], NULL, 0, &e) == 0, "%s%s", passing[i], e.detail);
+    for (size_t i = 0; i < sizeof refusing / sizeof refusing[0]; i++) {
+        ck_assert_msg(unknown_in(refusing[i], NULL, 0, &e) == -E_CONFIG, "%s", refusing[i]);
+        ck_assert_ptr_nonnull(strstr(e.detail, "unknown keyword \"wibble\""));
+        ck_assert_ptr_nonnull(strstr(e.detail, "put IgnoreUnknown=wibble before it"));
+    }
+    ck_assert_ptr_nonnull(strstr(e.detail, "config:2: "));
+    ck_assert_int_eq(unknown_in("Wibble 2\n", good, 2, &e), 0);
+    ck_assert_int_eq(unknown_in("", late, 2, &e), -E_CONFIG);
+    ck_assert_str_eq(e.detail, "-o: unknown keyword \"wibble\"; if another program knows it, "
+                               "put -o IgnoreUnknown=wibble before it");
 }
 END_TEST
 
@@ -426,6 +486,8 @@ START_TEST(test_needs_openssh)
         {"HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com,ssh-ed25519", ""},
         {"HostKeyAlgorithms +ssh-ed25519-cert-v01@openssh.com", ""},
         {"KnownHostsCommand /bin/x", "KnownHostsCommand"},
+        {"RevokedHostKeys /x", "RevokedHostKeys"},
+        {"RevokedHostKeys none", ""},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         char why[64];
@@ -668,6 +730,7 @@ static Suite *suite(void)
     tcase_add_test(t, test_include);
     tcase_add_test(t, test_refused);
     tcase_add_test(t, test_files);
+    tcase_add_test(t, test_unknown_keywords);
     tcase_add_test(t, test_tokens);
     tcase_add_test(t, test_agent);
     tcase_add_test(t, test_proxies);

@@ -69,100 +69,85 @@ static void add_match(struct text *t)
     add(t, "\n");
 }
 
+/* Keywords that are treated alike, values of theirs, and values that are refused. */
+static const struct setting {
+    const char *keywords[11], *values[11], *bad[11];
+} settings[] = {
+    {{"HostName"}, {"real.%h", "Real.%h", "10.0.0.9", "x%%y", "fe80::A"}, {NULL}},
+    {{"User"}, {"joe", "root", "\"j o\"", "bob # c", "a\\\"b"}, {NULL}},
+    {{"PORT"}, {"22", "2222", "65535", "\"99\"", "070"}, {"0", "x", "1 2"}},
+    {{"IdentityFile"},
+     {"~/k1", "/k2", "\"/k 3\"", "/k4", "none", "~/k1", "/k\\ 5", "'/k6'"},
+     {NULL}},
+    {{"CertificateFile"}, {"/c1", "~/c2"}, {NULL}},
+    {{"IdentitiesOnly"}, {"yes", "no", "true", "YES"}, {NULL}},
+    {{"UserKnownHostsFile", "GlobalKnownHostsFile"}, {"/kh1", "/kh1 /kh2", "none"}, {"/kh1 none"}},
+    {{"StrictHostKeyChecking"}, {"yes", "no", "ask", "accept-new", "off", "true"}, {"what"}},
+    {{"ConnectTimeout"}, {"5", "1m", "1h2m3s", "none", "1W"}, {"5x"}},
+    {{"ProxyCommand"},
+     {"nc -x %h %p", "none", "\"a b\" # no comment"},
+     {"a 'b", "it's", "x \"y\\\""}},
+    {{"HostKeyAlias"}, {"alias1", "Alias2"}, {NULL}},
+    {{"PasswordAuthentication", "KbdInteractiveAuthentication", "GSSAPIAuthentication",
+      "HostbasedAuthentication", "BatchMode", "TCPKeepAlive", "HashKnownHosts", "CheckHostIP",
+      "ChallengeResponseAuthentication"},
+     {"yes", "no", "True", "false"},
+     {"maybe"}},
+    {{"PubkeyAuthentication"}, {"yes", "no", "unbound", "host-bound"}, {NULL}},
+    {{"AddressFamily"}, {"inet", "inet6", "any"}, {"inet5"}},
+    {{"Compression"}, {"yes", "no"}, {"true"}},
+    {{"ServerAliveInterval", "ServerAliveCountMax", "ConnectionAttempts",
+      "NumberOfPasswordPrompts"},
+     {"1", "3", "30"},
+     {"2x", "-1"}},
+    {{"LogLevel"}, {"QUIET", "debug", "Debug3", "verbose"}, {"loud"}},
+    {{"SendEnv"}, {"A B", "LC_*", "-LC_*", "-A", "C # c"}, {NULL}},
+    {{"SetEnv"}, {"A=1", "B=2 C=3", "\"D=4 5\""}, {"E"}},
+    {{"PreferredAuthentications"}, {"publickey", "password,publickey"}, {NULL}},
+    {{"BindAddress", "BindInterface"}, {"1.2.3.4", "lo"}, {NULL}},
+    {{"IdentityAgent"}, {"none", "SSH_AUTH_SOCK", "/a"}, {NULL}},
+    {{"RevokedHostKeys"}, {"none", "/r1", "~/r2"}, {NULL}},
+    {{"Ciphers"}, {"aes128-ctr", "aes256-ctr"}, {NULL}},
+    {{"MACs"}, {"hmac-sha2-256"}, {NULL}},
+    {{"KexAlgorithms"}, {"curve25519-sha256"}, {NULL}},
+    {{"HostKeyAlgorithms"}, {"ssh-ed25519", "rsa-sha2-512"}, {NULL}},
+    {{"PubkeyAcceptedKeyTypes"}, {"ssh-ed25519"}, {NULL}},
+    /* What the launcher has no use for. */
+    {{"ForwardAgent", "VisualHostKey", "ClearAllForwardings", "UpdateHostKeys", "StdinNull"},
+     {"yes", "no"},
+     {"\"yes"}},
+    {{"Cipher", "UseRoaming", "RSAAuthentication", "CompressionLevel", "Protocol"},
+     {"1", "x y", "# c"},
+     {"", "'"}},
+    {{"IgnoreUnknown"}, {"wibble", "W*,x", "wibble,!wobble", "none"}, {"", "a b"}},
+    {{"Wibble", "wobble", "WIBBLE"}, {NULL}, {"1", "", "x \"y\" z", "\"", "# c"}},
+};
+
+static const char *one_of(const char *const *list)
+{
+    unsigned n = 1; /* none is empty */
+    while (n < 10 && list[n] != NULL)
+        n++;
+    return list[pick(n)];
+}
+
 static void add_setting(struct text *t)
 {
+    const struct setting *setting = &settings[pick(sizeof settings / sizeof settings[0])];
     const char *equals = ONE_OF(" ", " ", " ", "=", " = ", "\t", "  =");
-    switch (pick(24)) {
-    case 0:
-        add(t, "HostName%s%s", equals, ONE_OF("real.%h", "Real.%h", "10.0.0.9", "x%%y", "fe80::A"));
-        break;
-    case 1:
-        add(t, "User%s%s", equals, ONE_OF("joe", "root", "\"j o\"", "bob # c", "a\\\"b"));
-        break;
-    case 2:
-        add(t, "PORT%s%s", equals,
-            OR_BAD(ONE_OF("0", "x", "1 2"), "22", "2222", "65535", "\"99\"", "070"));
-        break;
-    case 3:
-        add(t, "IdentityFile%s%s", equals,
-            ONE_OF("~/k1", "/k2", "\"/k 3\"", "/k4", "none", "~/k1", "/k\\ 5", "'/k6'"));
-        break;
-    case 4:
-        add(t, "CertificateFile%s%s", equals, ONE_OF("/c1", "~/c2"));
-        break;
-    case 5:
-        add(t, "IdentitiesOnly%s%s", equals, ONE_OF("yes", "no", "true", "YES"));
-        break;
-    case 6:
-        add(t, "%s%s%s", ONE_OF("UserKnownHostsFile", "GlobalKnownHostsFile"), equals,
-            OR_BAD("/kh1 none", "/kh1", "/kh1 /kh2", "none"));
-        break;
-    case 7:
-        add(t, "StrictHostKeyChecking%s%s", equals,
-            OR_BAD("what", "yes", "no", "ask", "accept-new", "off", "true"));
-        break;
-    case 8:
-        add(t, "ConnectTimeout%s%s", equals, OR_BAD("5x", "5", "1m", "1h2m3s", "none", "1W"));
-        break;
-    case 9:
-        add(t, "ProxyCommand%s%s", equals, ONE_OF("nc -x %h %p", "none", "\"a b\" # no comment"));
-        break;
-    case 10:
-        add(t, "ProxyJump%s%s", equals,
-            OR_BAD(ONE_OF("x,", "x:y", "::1"), "j1", "u@j1:22", "none", "j1,j2", "[::1]:5"));
-        add(t, "\n"); /* with a comment behind, ssh 9.2 does not take "none" for none */
+    int bad = setting->bad[0] != NULL && bad_allowed && pick(3) == 0;
+    if (!bad && setting->values[0] == NULL)
         return;
-    case 11:
-        add(t, "HostKeyAlias%s%s", equals, ONE_OF("alias1", "Alias2"));
-        break;
-    case 12:
-        add(t, "%s%s%s",
-            ONE_OF("PasswordAuthentication", "KbdInteractiveAuthentication", "GSSAPIAuthentication",
-                   "HostbasedAuthentication", "BatchMode", "TCPKeepAlive", "HashKnownHosts",
-                   "CheckHostIP", "ChallengeResponseAuthentication"),
-            equals, OR_BAD("maybe", "yes", "no", "True", "false"));
-        break;
-    case 13:
-        add(t, "PubkeyAuthentication%s%s", equals, ONE_OF("yes", "no", "unbound", "host-bound"));
-        break;
-    case 14:
-        add(t, "AddressFamily%s%s", equals, OR_BAD("inet5", "inet", "inet6", "any"));
-        break;
-    case 15:
-        add(t, "Compression%s%s", equals, OR_BAD("true", "yes", "no"));
-        break;
-    case 16:
-        add(t, "%s%s%s",
-            ONE_OF("ServerAliveInterval", "ServerAliveCountMax", "ConnectionAttempts",
-                   "NumberOfPasswordPrompts"),
-            equals, OR_BAD(ONE_OF("2x", "-1"), "1", "3", "30"));
-        break;
-    case 17:
-        add(t, "LogLevel%s%s", equals, OR_BAD("loud", "QUIET", "debug", "Debug3", "verbose"));
-        break;
-    case 18:
-        add(t, "SendEnv%s%s", equals, ONE_OF("A B", "LC_*", "-LC_*", "-A", "C # c"));
-        break;
-    case 19:
-        add(t, "SetEnv%s%s", equals, OR_BAD("E", "A=1", "B=2 C=3", "\"D=4 5\""));
-        break;
-    case 20:
-        add(t, "PreferredAuthentications%s%s", equals, ONE_OF("publickey", "password,publickey"));
-        break;
-    case 21:
-        add(t, "%s%s%s", ONE_OF("BindAddress", "BindInterface"), equals, ONE_OF("1.2.3.4", "lo"));
-        break;
-    case 22:
-        add(t, "IdentityAgent%s%s", equals, ONE_OF("none", "SSH_AUTH_SOCK", "/a"));
-        break;
-    default:
-        add(t, "%s",
-            ONE_OF("Ciphers aes128-ctr", "Ciphers aes256-ctr", "MACs hmac-sha2-256",
-                   "KexAlgorithms curve25519-sha256", "HostKeyAlgorithms ssh-ed25519",
-                   "HostKeyAlgorithms rsa-sha2-512", "PubkeyAcceptedKeyTypes ssh-ed25519"));
-        break;
-    }
+    add(t, "%s%s%s", one_of(setting->keywords), equals,
+        one_of(bad ? setting->bad : setting->values));
     add(t, "%s", ONE_OF("\n", "\n", "\n", "\r\n", " \n", " # comment\n", "\t\n"));
+}
+
+/* With a comment behind, ssh 9.2 does not take "none" for none. */
+static void add_jump(struct text *t)
+{
+    add(t, "ProxyJump %s\n",
+        OR_BAD(ONE_OF("x,", "x:y", "::1"), "j1", "u@j1:22", "none", "j1,j2", "[::1]:5"));
 }
 
 static void generate(struct text *t, const char *include)
@@ -171,7 +156,7 @@ static void generate(struct text *t, const char *include)
     t->s[0] = '\0';
     for (unsigned lines = 3 + pick(25); lines > 0; lines--) {
         unsigned what = pick(10);
-        add(t, "%s", ONE_OF("", "", "  ", "\t"));
+        add(t, "%s", ONE_OF("", "", "  ", "\t", " ="));
         if (what == 0)
             add_match(t);
         else if (what == 1)
@@ -183,6 +168,11 @@ static void generate(struct text *t, const char *include)
                 ONE_OF("# a comment", "", "   ", "Host # nothing", "#Port 1", "Include # x",
                        "SendEnv # x", "ProxyCommand # x", "UserKnownHostsFile # x",
                        bad_allowed ? ONE_OF("Match # x", "IdentityFile # x") : ""));
+        else if (what == 4 && pick(4) == 0)
+            add_jump(t);
+        else if (what == 5 && pick(8) == 0)
+            add(t, "IgnoreUnknown %s\nWibble %s\n", ONE_OF("wibble", "W*,x", "y,w?bble"),
+                OR_BAD("\"", "1", "# c", "x \"y\" z"));
         else
             add_setting(t);
     }
@@ -257,10 +247,9 @@ struct pair {
     const char *value; /* NULL: not set */
 };
 
-static void compare_texts(const struct sshconfig *c, const char *dump, const char *config,
-                          const char *home)
+static void compare_texts(const struct sshconfig *c, const char *dump, const char *config)
 {
-    char ours[4096], theirs[4096];
+    char theirs[4096];
     const struct pair pairs[] = {
         {"hostname", c->host},
         {"user", c->user},
@@ -273,6 +262,7 @@ static void compare_texts(const struct sshconfig *c, const char *dump, const cha
         {"stricthostkeychecking", stricts[c->strict]},
         {"addressfamily", families[c->family]},
         {"loglevel", levels[c->log_level]},
+        {"revokedhostkeys", c->revoked_host_keys},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         of_ssh(dump, pairs[i].keyword, theirs, sizeof theirs);
@@ -281,6 +271,11 @@ static void compare_texts(const struct sshconfig *c, const char *dump, const cha
                       "%s: ssh \"%s\", ours \"%s\"\n%s", pairs[i].keyword, theirs,
                       pairs[i].value == NULL ? "" : pairs[i].value, config);
     }
+}
+
+static void compare_algorithms(const struct sshconfig *c, const char *dump, const char *config)
+{
+    char theirs[4096];
     const struct pair algorithms[] = {{"ciphers", c->ciphers},
                                       {"macs", c->macs},
                                       {"kexalgorithms", c->kex_algorithms},
@@ -294,6 +289,12 @@ static void compare_texts(const struct sshconfig *c, const char *dump, const cha
             ck_assert_msg(strchr(theirs, ',') != NULL, "%s %s\n%s", algorithms[i].keyword, theirs,
                           config);
     }
+}
+
+static void compare_lists(const struct sshconfig *c, const char *dump, const char *config,
+                          const char *home)
+{
+    char ours[4096], theirs[4096];
     static const char *const lists[] = {
         "identityfile",         "certificatefile", "userknownhostsfile",
         "globalknownhostsfile", "sendenv",         "setenv"};
@@ -392,7 +393,9 @@ static void compare_one(const char *host, const char *user, unsigned port, const
     free(said);
     if (rc == 0 && !quoting_only(config)) {
         ck_assert_int_eq(c->needs_ssh_g, 0);
-        compare_texts(c, dump, config, home);
+        compare_texts(c, dump, config);
+        compare_algorithms(c, dump, config);
+        compare_lists(c, dump, config, home);
         compare_numbers(c, dump, config);
     }
     sshconfig_free(c);
@@ -417,6 +420,67 @@ START_TEST(test_against_ssh)
 }
 END_TEST
 
+static const char *const table[] = {
+#define KEYWORD(name, number, kind) name,
+#define ALIAS(name, number, kind)   name,
+#define PASSED(name)                name,
+#include "launcher/ssh/sshconfig.def"
+#undef KEYWORD
+#undef ALIAS
+#undef PASSED
+};
+
+static int in_table(const char *name)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (strcasecmp(table[i], name) == 0)
+            return 1;
+    return 0;
+}
+
+/* Each keyword of the table is one that ssh knows: a misspelt one would let users' mistakes pass.
+ */
+START_TEST(test_table_known_to_ssh)
+{
+    /* Newer than 9.2, or of distributions. */
+    static const char *const newer = "tag,obscurekeystroketiming,channeltimeout,versionaddendum,"
+                                     "refuseconnection,warnweakcrypto,rsaminsize,setuptimeout,"
+                                     "protocolkeepalives,gssapi*";
+    static char said[16384];
+    struct text all = {.n = 0};
+    if (!sshtools_have("ssh"))
+        return;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        add(&all, "%s x\n", table[i]);
+    sshtools_write(sshtools_path("main"), all.s);
+    ck_assert_int_ne(sshtools_run(said, sizeof said, "ssh -G -F main h 2>&1"), 0);
+    for (char *line = strtok(said, "\r\n"); line != NULL; line = strtok(NULL, "\r\n")) {
+        const char *name = strstr(line, "Bad configuration option: ");
+        ck_assert_msg(name == NULL || sshconfig_match_list(strchr(name, ':') + 2, newer, 1) == 1,
+                      "%s", line);
+    }
+}
+END_TEST
+
+/* What ssh_config(5) describes is in the table. */
+START_TEST(test_manual_in_table)
+{
+    static char said[65536];
+    const char *line = "zcat -f /usr/share/man/man5/ssh_config.5.gz | sed -n 's/^\\.It Cm //p'";
+    if (!sshtools_have("ssh") || access("/usr/share/man/man5/ssh_config.5.gz", R_OK) != 0)
+        return;
+    ck_assert_int_eq(sshtools_run(said, sizeof said, line), 0);
+    unsigned count = 0;
+    for (char *name = strtok(said, "\n"); name != NULL; name = strtok(NULL, "\n")) {
+        if (strcspn(name, " ,:") < strlen(name) || (name[0] >= 'a' && name[0] <= 'z'))
+            continue; /* a value, or a criterion of Match */
+        ck_assert_msg(in_table(name), "%s", name);
+        count++;
+    }
+    ck_assert_uint_gt(count, 50);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("sshconfig_peer");
@@ -424,6 +488,8 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, sshtools_enter, sshtools_leave);
     tcase_set_timeout(t, 300);
     tcase_add_test(t, test_against_ssh);
+    tcase_add_test(t, test_table_known_to_ssh);
+    tcase_add_test(t, test_manual_in_table);
     suite_add_tcase(s, t);
     return s;
 }
