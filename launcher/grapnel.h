@@ -90,7 +90,10 @@ struct grapnel_connect_options {
     unsigned port;                     /* likewise; 0: 22 or ssh_config's */
     const char *config_file;           /* ssh_config file instead of the usual ones; "none" */
     const char *const *identity_files; /* NULL-terminated; before ssh_config's */
-    const char *const *ssh_options;    /* NULL-terminated "Key=Value", as ssh's -o */
+    const char *const *ssh_options;    /* NULL-terminated "Key=Value", as ssh's -o; the first one
+                                          of a key wins, also over the target's user and port */
+    size_t late_options;               /* so many of the last of them do not win over the target,
+                                          as ssh does with what stands behind the host */
     const char *transport;   /* "auto" (default), "ssh2", "openssh", "local", or a command line
                                 that gives a shell on its stdin and stdout */
     const char *sudo_user;   /* run the agent as this user through sudo -n; "" is root */

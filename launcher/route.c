@@ -21,10 +21,8 @@ struct route {
     struct sshconfig *config; /* SSH2, OPENSSH */
     char **argv;              /* OPENSSH and COMMAND: owned, NULL-terminated */
     struct transport_options options;
-    /* How the OpenSSH client is to be called. */
-    char *host, *user, *config_file;
+    char *host, *config_file;
     char **settings; /* "Keyword=value", owned, NULL-terminated */
-    unsigned port;
 };
 
 const char *route_target(const struct route *r)
@@ -53,7 +51,6 @@ void route_free(struct route *r)
     sshconfig_free(r->config);
     sshconfig_close(r->set);
     free(r->host);
-    free(r->user);
     free(r->config_file);
     free(r->target);
     free(r->key);
@@ -98,19 +95,12 @@ static int openssh_argv(struct route *r)
 {
     static const char *const fixed[] = {"RemoteCommand=none", "RequestTTY=no", "LogLevel=ERROR",
                                         "ForwardX11=no", "ClearAllForwardings=yes"};
-    char port[16];
     size_t n = 0;
     int bad;
 
     bad = add(&r->argv, &n, "ssh") | add(&r->argv, &n, "-T");
     if (r->config_file)
         bad |= add(&r->argv, &n, "-F") | add(&r->argv, &n, r->config_file);
-    if (r->user)
-        bad |= add(&r->argv, &n, "-l") | add(&r->argv, &n, r->user);
-    if (r->port) {
-        snprintf(port, sizeof port, "%u", r->port);
-        bad |= add(&r->argv, &n, "-p") | add(&r->argv, &n, port);
-    }
     if (!r->options.interactive)
         bad |= add_option(&r->argv, &n, "BatchMode=yes");
     for (size_t i = 0; r->settings && r->settings[i]; i++)
@@ -154,19 +144,56 @@ static int shell_argv(struct route *r, const char *line)
 
 /* ---- making ---- */
 
-static int copy_settings(struct route *r, const struct grapnel_connect_options *o)
+/* Adds KEY="value", as ssh_config quotes. */
+static int add_quoted(char ***list, size_t *n, const char *key, const char *value)
 {
-    size_t n = 0;
+    char *text = malloc(strlen(key) + 2 * strlen(value) + 4), *at = text;
+    int bad;
+
+    if (!text)
+        return -E_NOMEM;
+    at += sprintf(at, "%s=\"", key);
+    for (; *value; *at++ = *value++) {
+        if (*value == '"' || *value == '\\')
+            *at++ = '\\';
+    }
+    memcpy(at, "\"", 2);
+    bad = add(list, n, text);
+    free(text);
+    return bad;
+}
+
+static int add_port(char ***list, size_t *n, unsigned port)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "Port=%u", port);
+    return add(list, n, text);
+}
+
+/* All that was given with the target, in the order of precedence, since the first value wins. */
+static int make_settings(struct route *r, const struct grapnel_connect_options *o, const char *user,
+                         unsigned port)
+{
+    size_t n = 0, given = 0, early;
     int bad = 0;
 
-    for (size_t i = 0; o->identity_files && o->identity_files[i]; i++) {
-        char *text;
-        if (asprintf(&text, "IdentityFile=%s", o->identity_files[i]) < 0)
-            return -E_NOMEM;
-        bad |= add(&r->settings, &n, text);
-        free(text);
-    }
-    for (size_t i = 0; o->ssh_options && o->ssh_options[i]; i++)
+    while (o->ssh_options && o->ssh_options[given])
+        given++;
+    early = given - (o->late_options < given ? o->late_options : given);
+    if (o->user && *o->user)
+        bad |= add_quoted(&r->settings, &n, "User", o->user);
+    if (o->port)
+        bad |= add_port(&r->settings, &n, o->port);
+    for (size_t i = 0; o->identity_files && o->identity_files[i]; i++)
+        bad |= add_quoted(&r->settings, &n, "IdentityFile", o->identity_files[i]);
+    for (size_t i = 0; i < early; i++)
+        bad |= add(&r->settings, &n, o->ssh_options[i]);
+    if (*user)
+        bad |= add_quoted(&r->settings, &n, "User", user);
+    if (port)
+        bad |= add_port(&r->settings, &n, port);
+    for (size_t i = early; i < given; i++)
         bad |= add(&r->settings, &n, o->ssh_options[i]);
     return bad ? -E_NOMEM : 0;
 }
@@ -186,17 +213,15 @@ static int load_config(struct route *r, const struct grapnel_connect_options *o,
     if (result < 0)
         return result;
     r->host = strdup(host);
-    r->user = optional_copy(o->user ? o->user : user);
-    r->port = o->port ? o->port : port;
     r->config_file = optional_copy(o->config_file);
-    if (!r->host || copy_settings(r, o) < 0)
+    if (!r->host || make_settings(r, o, user, port) < 0)
         return errors_set(e, -E_NOMEM, "%s", r->target);
     so.settings = (const char *const *)r->settings;
     while (r->settings && r->settings[so.settings_count])
         so.settings_count++;
     result = sshconfig_open(&so, &r->set, e);
     if (result == 0)
-        result = sshconfig_load(r->set, r->host, r->user, r->port, 0, &r->config, e);
+        result = sshconfig_load(r->set, r->host, NULL, 0, 0, &r->config, e);
     if (result < 0)
         return result;
     if (asprintf(&r->key, "%s:%u", r->config->host, r->config->port) < 0)

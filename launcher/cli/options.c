@@ -8,7 +8,8 @@
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 
-#define LEASE_MIN 1000 /* ms */
+#define LEASE_MIN 1000 /* ms: the library's own bounds */
+#define LEASE_MAX 86400000
 
 static const struct options_entry table[] = {
 #define OPTION(name, letter, kind, member, argument, verbs, group, help)                           \
@@ -88,18 +89,86 @@ static int unknown_option(const struct reader *r, const char *name, size_t n)
     return say_fail(r->error, "ARGUMENT", "unknown option --%s", word);
 }
 
-static int set_jump(struct reader *r, const char *shown, const char *value)
+/* Another way to write an ssh option.  text: from malloc, or NULL; owned from now on. */
+static int add_made(struct reader *r, char *text)
 {
     struct options *o = r->o;
 
-    if (o->jump)
+    if (!text)
+        return say_fail(r->error, "NOMEM", "out of memory");
+    if (list_add(&o->made, text, r->error) < 0) {
+        free(text);
+        return -1;
+    }
+    return list_add(&o->ssh_options, text, r->error);
+}
+
+/* KEY="value", as ssh_config quotes. */
+static char *quoted(const char *key, const char *value)
+{
+    char *text = malloc(strlen(key) + 2 * strlen(value) + 4), *at = text;
+
+    if (!text)
+        return NULL;
+    at += sprintf(at, "%s=\"", key);
+    for (; *value; *at++ = *value++) {
+        if (*value == '"' || *value == '\\')
+            *at++ = '\\';
+    }
+    memcpy(at, "\"", 2);
+    return text;
+}
+
+static int set_jump(struct reader *r, const char *shown, const char *value)
+{
+    char *text;
+
+    if (r->o->jumps++)
         return say_fail(r->error, "ARGUMENT", "%s may be given once: put commas between hosts",
                         shown);
-    if (asprintf(&o->jump, "ProxyJump=%s", value) < 0) {
-        o->jump = NULL;
-        return say_fail(r->error, "NOMEM", "out of memory");
-    }
-    return list_add(&o->ssh_options, o->jump, r->error);
+    return add_made(r, asprintf(&text, "ProxyJump=%s", value) < 0 ? NULL : text);
+}
+
+static int set_port(struct reader *r, const char *shown, const char *value)
+{
+    char *text;
+    long port = strspn(value, "0123456789") == strlen(value) ? strtol(value, NULL, 10) : 0;
+
+    if (port < 1 || port > 65535)
+        return say_fail(r->error, "ARGUMENT", "%s needs a port from 1 to 65535, not '%s'", shown,
+                        value);
+    return add_made(r, asprintf(&text, "Port=%ld", port) < 0 ? NULL : text);
+}
+
+static int set_time(struct reader *r, const struct options_entry *entry, const char *shown,
+                    const char *value, int64_t *ms)
+{
+    int rc = quantity_time(value, ms);
+
+    if (entry->kind == OPTIONS_LEASE && (rc < 0 || *ms < LEASE_MIN || *ms > LEASE_MAX))
+        return say_fail(r->error, "ARGUMENT", "%s needs a time from 1s to 24h, not '%s'", shown,
+                        value);
+    if (rc == QUANTITY_TOO_LARGE)
+        return say_fail(r->error, "ARGUMENT", "%s is at most 366d, not '%s'", shown, value);
+    if (rc < 0)
+        return say_fail(r->error, "ARGUMENT",
+                        "%s needs a time such as 90, 1.5s, 500ms, 2m or 1h, not '%s'", shown,
+                        value);
+    if (entry->kind == OPTIONS_SPAN && *ms == 0)
+        return say_fail(r->error, "ARGUMENT", "%s needs more time than none", shown);
+    return 0;
+}
+
+static int set_size(struct reader *r, const char *shown, const char *value, int64_t *bytes)
+{
+    int rc = quantity_size(value, bytes);
+
+    if (rc == QUANTITY_TOO_LARGE)
+        return say_fail(r->error, "ARGUMENT", "%s is at most 1048576T, not '%s'", shown, value);
+    if (rc < 0)
+        return say_fail(r->error, "ARGUMENT",
+                        "%s needs a size such as 4096, 64k, 10M or 1.5G, not '%s'", shown, value);
+    return 0;
 }
 
 static int set_text(struct reader *r, const struct options_entry *entry, const char *shown,
@@ -109,38 +178,35 @@ static int set_text(struct reader *r, const struct options_entry *entry, const c
     struct options_list *list = (struct options_list *)(void *)number;
     const char *equals = strchr(value, '=');
 
+    if (!*value && entry->kind != OPTIONS_SUDO)
+        return say_fail(r->error, "ARGUMENT", "%s needs %s, which is empty here", shown,
+                        entry->argument);
     switch (entry->kind) {
     case OPTIONS_PAIR:
         if (!equals || equals == value)
             return say_fail(r->error, "ARGUMENT", "%s needs NAME=VALUE, not '%s'", shown, value);
         return list_add(list, value, r->error);
     case OPTIONS_NAME:
-        if (equals || !*value)
+        if (equals)
             return say_fail(r->error, "ARGUMENT", "%s needs a variable's name, not '%s'", shown,
                             value);
         return list_add(list, value, r->error);
-    case OPTIONS_JUMP:
-        return set_jump(r, shown, value);
     case OPTIONS_LIST:
         return list_add(list, value, r->error);
+    case OPTIONS_USER:
+        return add_made(r, quoted("User", value));
     case OPTIONS_PORT:
-        *number = strspn(value, "0123456789") == strlen(value) ? strtol(value, NULL, 10) : 0;
-        if (*number < 1 || *number > 65535)
-            return say_fail(r->error, "ARGUMENT", "%s needs a port from 1 to 65535, not '%s'",
-                            shown, value);
-        return 0;
+        return set_port(r, shown, value);
+    case OPTIONS_IDENTITY:
+        return add_made(r, quoted("IdentityFile", value));
+    case OPTIONS_JUMP:
+        return set_jump(r, shown, value);
     case OPTIONS_TIME:
-        if (quantity_time(value, number) < 0)
-            return say_fail(r->error, "ARGUMENT",
-                            "%s needs a time such as 90, 1.5s, 500ms, 2m or 1h, not '%s'", shown,
-                            value);
-        return 0;
+    case OPTIONS_SPAN:
+    case OPTIONS_LEASE:
+        return set_time(r, entry, shown, value, number);
     case OPTIONS_SIZE:
-        if (quantity_size(value, number) < 0)
-            return say_fail(r->error, "ARGUMENT",
-                            "%s needs a size such as 4096, 64k, 10M or 1.5G, not '%s'", shown,
-                            value);
-        return 0;
+        return set_size(r, shown, value, number);
     default:
         *(const char **)(void *)number = value;
         return 0;
@@ -234,20 +300,24 @@ static int read_words(struct reader *r)
         } else if (!ended && word[0] == '-' && word[1]) {
             rc = read_letters(r, word);
         } else {
+            if (o->operands.count == 0)
+                o->early_options = o->ssh_options.count;
             rc = list_add(&o->operands, word, r->error);
         }
     }
     return rc;
 }
 
-/* One host: not a list, a range or a pattern of several. */
+/* One host: not a list, a range or a pattern of several.  Brackets around an address, or around
+ * what is none, are the library's affair. */
 static int check_target(const char *target, struct grapnel_error *error)
 {
-    const char *open = strchr(target, '['), *close = strchr(target, ']');
+    const char *open = strchr(target, '['), *close = open ? strchr(open, ']') : NULL;
 
     if (!*target)
         return say_fail(error, "ARGUMENT", "the target is empty");
-    if (strchr(target, ',') || (open && !(close && memchr(open, ':', (size_t)(close - open)))))
+    if (strchr(target, ',') ||
+        (close && close > open + 1 && !memchr(open, ':', (size_t)(close - open))))
         return say_fail(error, "ARGUMENT", "'%s' names several hosts: give one target at a time",
                         target);
     return 0;
@@ -277,8 +347,6 @@ static int check(struct options *o, struct grapnel_error *error)
     if (rc < 0)
         return rc;
     o->target = o->operands.items[0];
-    if (o->lease && o->lease < LEASE_MIN)
-        return say_fail(error, "ARGUMENT", "--lease must be one second or more");
     if (o->quiet && o->verbose)
         return say_fail(error, "ARGUMENT", "-q and -v contradict each other");
     if (shape == SHAPE_COMMAND)
@@ -321,9 +389,10 @@ int options_parse(struct options *o, const struct verb *verb, int argc, char *co
 
 void options_clear(struct options *o)
 {
-    free(o->identity_files.items);
+    for (size_t i = 0; i < o->made.count; i++)
+        free((char *)(uintptr_t)o->made.items[i]);
+    free(o->made.items);
     free(o->ssh_options.items);
-    free(o->jump);
     free(o->env.items);
     free(o->unset.items);
     free(o->operands.items);

@@ -13,16 +13,17 @@ struct options_list {
     size_t count;
 };
 
-/* All strings are those of argv, but for `jump`. */
+/* All strings are those of argv, but for `made`. */
 struct options {
     const struct verb *verb;
 
-    const char *user;
-    int64_t port; /* 0: not given */
-    struct options_list identity_files;
     const char *config_file;
+    /* "KEY=VALUE", also of -l, -p, -i and -J, in the order in which they were given: as for ssh,
+     * the first one wins. */
     struct options_list ssh_options;
-    char *jump; /* "ProxyJump=HOST", one of ssh_options; NULL: none */
+    size_t early_options;     /* so many of them stand before the first target */
+    struct options_list made; /* those of them that are not argv's: owned */
+    int jumps;                /* -J was given */
     const char *transport;
     const char *sudo_user; /* "": root; NULL: no sudo */
     int64_t connect_timeout;
@@ -59,10 +60,14 @@ enum options_kind {
     OPTIONS_LIST,
     OPTIONS_PAIR,
     OPTIONS_NAME,
-    OPTIONS_PORT,
     OPTIONS_TIME,
+    OPTIONS_SPAN,
+    OPTIONS_LEASE,
     OPTIONS_SIZE,
     OPTIONS_SUDO,
+    OPTIONS_USER,
+    OPTIONS_PORT,
+    OPTIONS_IDENTITY,
     OPTIONS_JUMP,
     OPTIONS_LATER,
 };

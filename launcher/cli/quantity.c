@@ -29,8 +29,9 @@ static const char *read_number(const char *s, struct number *number)
     *number = (struct number){0, 0};
     for (; is_digit(*s); s++, digits++) {
         if (number->whole > QUANTITY_SIZE_MAX / 10)
-            return NULL;
-        number->whole = number->whole * 10 + (*s - '0');
+            number->whole = QUANTITY_SIZE_MAX + 1; /* over every limit, and so it stays */
+        else
+            number->whole = number->whole * 10 + (*s - '0');
     }
     if (*s != '.')
         return digits ? s : NULL;
@@ -52,15 +53,17 @@ static int in_units(const char *text, const struct unit *units, int64_t max, int
     int64_t fraction;
 
     if (!rest)
-        return -1;
+        return QUANTITY_MALFORMED;
     while (units->name && strcmp(units->name, rest) != 0)
         units++;
-    if (!units->name || number.whole > max / units->size)
-        return -1;
+    if (!units->name)
+        return QUANTITY_MALFORMED;
+    if (number.whole > max / units->size)
+        return QUANTITY_TOO_LARGE;
     /* The largest unit times a million still fits in 63 bits. */
     fraction = (number.millionths * units->size + FRACTION_ONE - 1) / FRACTION_ONE;
     if (number.whole * units->size > max - fraction)
-        return -1;
+        return QUANTITY_TOO_LARGE;
     *result = number.whole * units->size + fraction;
     return 0;
 }

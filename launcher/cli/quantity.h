@@ -5,16 +5,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QUANTITY_TIME_MAX ((int64_t)366 * 24 * 3600 * 1000) /* a year, in ms: the agent's own bound */
+#define QUANTITY_TIME_MAX                                                                          \
+    ((int64_t)366 * 24 * 3600 * 1000) /* a year, in ms: the agent's own bound */
 #define QUANTITY_SIZE_MAX ((int64_t)1 << 60)
+
+/* What the readers answer beside 0. */
+enum { QUANTITY_MALFORMED = -1, QUANTITY_TOO_LARGE = -2 };
 
 /* "10", "1.5s", "500ms", "2m", "1h", "7d": a decimal number (at most six digits after the point)
  * and a unit, seconds when there is none.  *ms: milliseconds, rounded up so that a little never
- * becomes nothing.  0; -1: malformed, negative, or over QUANTITY_TIME_MAX. */
+ * becomes nothing.  0, QUANTITY_MALFORMED (also when negative), QUANTITY_TOO_LARGE (over
+ * QUANTITY_TIME_MAX). */
 int quantity_time(const char *text, int64_t *ms);
 
 /* "4096", "64k", "10M", "1.5G", "1T", also "64KiB" and "64KB": all by 1,024.  *bytes rounded up.
- * 0; -1: malformed, negative, or over QUANTITY_SIZE_MAX. */
+ * 0, QUANTITY_MALFORMED (also when negative), QUANTITY_TOO_LARGE (over QUANTITY_SIZE_MAX). */
 int quantity_size(const char *text, int64_t *bytes);
 
 #define QUANTITY_TEXT 32 /* bytes that are enough for the texts below */

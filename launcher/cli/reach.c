@@ -99,11 +99,9 @@ struct grapnel_server *reach_open(struct reach *d, struct grapnel *g, const stru
                                   const char *target, int one_shot, struct grapnel_error *error)
 {
     struct grapnel_connect_options options = {
-        .user = o->user,
-        .port = (unsigned)o->port,
         .config_file = o->config_file,
-        .identity_files = o->identity_files.items,
         .ssh_options = o->ssh_options.items,
+        .late_options = o->ssh_options.count - o->early_options,
         .transport = o->transport,
         .sudo_user = o->sudo_user,
         .connect_timeout = o->connect_timeout,

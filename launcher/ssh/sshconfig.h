@@ -158,8 +158,9 @@ int sshconfig_needs_openssh(const struct sshconfig *config, char *why, size_t si
  * *out.  0, -E_NOMEM, or -E_UNSUPPORTED (nothing is left; *out is NULL). */
 int sshconfig_algorithms(const char *setting, const char *have, char **out);
 
-/* Splits "[user@]host[:port]", "ssh://[user@]host[:port]", "[v6]:port", and bare IPv6 addresses.
- * The last @ separates.  Strings go to the caller's buffers of SSHCONFIG_HOST_MAX bytes; user is ""
+/* Splits "[user@]host[:port]" (the last @ separates), "[v6]:port", bare IPv6 addresses, and
+ * "ssh://[user@]host[:port][/]" as ssh does (%40 and the like are decoded in the user's name).
+ * Strings go to the caller's buffers of SSHCONFIG_HOST_MAX bytes; user is ""
  * and *port 0 when absent.  0 or -E_ARGUMENT (with a word on why in e). */
 int sshconfig_split(const char *target, char *user, char *host, unsigned *port, struct error *e);
 

@@ -1,4 +1,4 @@
-/* Questions about a configuration, and about what users type. */
+/* Questions about a configuration. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,71 +142,4 @@ int sshconfig_algorithms(const char *setting, const char *have, char **out)
     }
     *out = result;
     return 0;
-}
-
-static int copy_part(const char *s, size_t n, char *out, const char *what, struct error *e)
-{
-    if (n >= SSHCONFIG_HOST_MAX)
-        return errors_set(e, -E_ARGUMENT, "%s is too long", what);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
-            return errors_set(e, -E_ARGUMENT, "control characters in the %s", what);
-    memcpy(out, s, n);
-    out[n] = '\0';
-    return 0;
-}
-
-static int read_port(const char *s, unsigned *port, struct error *e)
-{
-    size_t n = strspn(s, "0123456789");
-    unsigned long v = n > 0 && n <= 5 && s[n] == '\0' ? strtoul(s, NULL, 10) : 0;
-    if (v == 0 || v > 65535)
-        return errors_set(e, -E_ARGUMENT, "bad port");
-    *port = (unsigned)v;
-    return 0;
-}
-
-int sshconfig_split(const char *target, char *user, char *host, unsigned *port, struct error *e)
-{
-    const char *at, *end;
-    int rc = 0, is_uri = strncmp(target, "ssh://", 6) == 0;
-    char rest[SSHCONFIG_HOST_MAX * 2];
-    user[0] = host[0] = '\0';
-    *port = 0;
-    if (is_uri)
-        target += 6;
-    at = strrchr(target, '@');
-    if (at != NULL) {
-        if (at == target)
-            return errors_set(e, -E_ARGUMENT, "empty user name");
-        rc = copy_part(target, (size_t)(at - target), user, "user name", e);
-        target = at + 1;
-    }
-    size_t n = strlen(target);
-    if (is_uri && n > 0 && target[n - 1] == '/')
-        n--;
-    if (rc == 0 && n >= sizeof rest)
-        rc = errors_set(e, -E_ARGUMENT, "host name is too long");
-    if (rc != 0)
-        return rc;
-    memcpy(rest, target, n);
-    rest[n] = '\0';
-    target = rest;
-    if (*target == '[') {
-        end = strchr(++target, ']');
-        if (end == NULL || (end[1] != '\0' && end[1] != ':'))
-            return errors_set(e, -E_ARGUMENT, "no ] where it belongs");
-        n = (size_t)(end++ - target);
-    } else {
-        end = strchr(target, ':');
-        if (end != NULL && strchr(end + 1, ':') != NULL)
-            end = NULL; /* two colons: an IPv6 address */
-        if (end == NULL)
-            end = target + strlen(target);
-        n = (size_t)(end - target);
-    }
-    if (n == 0 || *target == '-')
-        return errors_set(e, -E_ARGUMENT, n == 0 ? "empty host name" : "host begins with -");
-    rc = copy_part(target, n, host, "host name", e);
-    return rc == 0 && *end == ':' ? read_port(end + 1, port, e) : rc;
 }

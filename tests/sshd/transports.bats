@@ -230,6 +230,61 @@ with() {
     [ "$output" = plain ]
 }
 
+# ordered USER PORT WORD...: grapnel takes these words (the host is t) as ssh does, and both take them
+# for this user and port.
+ordered() {
+    local user=$1 port=$2
+    shift 2
+    echo "$*"
+    ssh -G -F "$SSHD_CONFIG" "$@" >"$T/ssh" 2>/dev/null
+    grep -qxF "user $user" "$T/ssh"
+    grep -qxF "port $port" "$T/ssh"
+    run --separate-stderr g run "$@" -- id -un
+    if [ "$port" = "$SSHD_PORT" ]; then
+        [ "$output" = "$user" ]
+    else
+        fails ": connect: connection refused: 127.0.0.1 port $port"
+    fi
+}
+
+@test "targets: the first of -l, -p, -o and the target's own wins, as with ssh" {
+    need_world
+    local good=$SSHD_PORT
+    ordered "$SSHD_USER" 1 -p 1 -p 2 t
+    ordered "$SSHD_USER" 2 -o Port=2 -p 1 t
+    ordered "$SSHD_USER" 1 -p 1 -o Port=2 t
+    ordered plain "$good" -l plain -l bash t
+    ordered bash "$good" -o User=bash -l plain dash@t
+    ordered plain "$good" -l plain dash@t
+    ordered dash "$good" dash@t -l plain -o User=bash
+    ordered plain "$good" t -l plain -o User=bash
+    ordered bash 1 ssh://bash@t:1 -p 2 -l plain
+    ordered plain 2 -p 2 -l plain ssh://bash@t:1
+    ordered "$SSHD_USER" 1 ssh://t:1 -p 2
+}
+
+@test "targets: those that are none are told apart" {
+    local target
+    for target in http://t SSH://t '[::1' user@ @t ssh://t:99999 t: t:0 ssh://t/path; do
+        run --separate-stderr "$GRAPNEL" run -F none -- "$target" true
+        fails "$target: local: invalid argument: "
+    done
+    run --separate-stderr "$GRAPNEL" run -F none -- '' true
+    fails 'the target is empty'
+    run --separate-stderr "$GRAPNEL" run -F none --transport '' t true
+    fails '--transport needs TRANSPORT'
+}
+
+@test "targets: a key file whose name needs quoting" {
+    cp "$SSHD_KEY" "$T/a \"key\" # \\1"
+    grep -v IdentityFile "$SSHD_CONFIG" >"$T/config"
+    for transport in ssh2 openssh; do
+        run -0 --separate-stderr "$GRAPNEL" run -F "$T/config" --transport "$transport" \
+            -i "$T/a \"key\" # \\1" t -- echo here
+        [ "$output" = here ]
+    done
+}
+
 @test "targets: nothing in them becomes an option or a command" {
     run --separate-stderr g run --transport openssh '-oProxyCommand=touch '"$T/owned" -- true
     [ "$status" -eq 255 ]

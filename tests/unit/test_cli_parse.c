@@ -27,10 +27,10 @@ static const struct {
         {"0.0001", 1}, /* a little is not nothing */
         {"1.000001s", 1001},
         {"366d", QUANTITY_TIME_MAX},
-        {"366.1d", -1},
-        {"3651d", -1},
-        {"9223372036854775807", -1},
-        {"99999999999999999999999999", -1},
+        {"366.1d", QUANTITY_TOO_LARGE},
+        {"3651d", QUANTITY_TOO_LARGE},
+        {"9223372036854775807", QUANTITY_TOO_LARGE},
+        {"99999999999999999999999999", QUANTITY_TOO_LARGE},
         {"", -1},
         {"s", -1},
         {".5", 500},
@@ -61,11 +61,11 @@ static const struct {
       {"2T", 2 * KI *KI *KI *KI},
       {"0.1", 1},
       {"1048576T", QUANTITY_SIZE_MAX},
-      {"1048576.1T", -1},
-      {"1048577T", -1},
+      {"1048576.1T", QUANTITY_TOO_LARGE},
+      {"1048577T", QUANTITY_TOO_LARGE},
       {"1152921504606846976", QUANTITY_SIZE_MAX},
-      {"1152921504606846977", -1},
-      {"18446744073709551617", -1},
+      {"1152921504606846977", QUANTITY_TOO_LARGE},
+      {"18446744073709551617", QUANTITY_TOO_LARGE},
       {"", -1},
       {"k", -1},
       {"-1k", -1},
@@ -76,27 +76,27 @@ static const struct {
 
 START_TEST(time_is_read)
 {
-    int64_t value = -2;
+    int64_t value = -9;
     int rc = quantity_time(times[_i].text, &value);
 
-    ck_assert_msg(rc == (times[_i].value < 0 ? -1 : 0), "%s: %d", times[_i].text, rc);
+    ck_assert_msg(rc == (times[_i].value < 0 ? times[_i].value : 0), "%s: %d", times[_i].text, rc);
     if (rc == 0)
         ck_assert_int_eq(value, times[_i].value);
     else
-        ck_assert_int_eq(value, -2);
+        ck_assert_int_eq(value, -9);
 }
 END_TEST
 
 START_TEST(size_is_read)
 {
-    int64_t value = -2;
+    int64_t value = -9;
     int rc = quantity_size(sizes[_i].text, &value);
 
-    ck_assert_msg(rc == (sizes[_i].value < 0 ? -1 : 0), "%s: %d", sizes[_i].text, rc);
+    ck_assert_msg(rc == (sizes[_i].value < 0 ? sizes[_i].value : 0), "%s: %d", sizes[_i].text, rc);
     if (rc == 0)
         ck_assert_int_eq(value, sizes[_i].value);
     else
-        ck_assert_int_eq(value, -2);
+        ck_assert_int_eq(value, -9);
 }
 END_TEST
 
@@ -149,7 +149,8 @@ static const struct {
     {"run", {"", "x"}, "target is empty", {NULL}, NULL},
     {"run", {"a,b", "x"}, "one target at a time", {NULL}, NULL},
     {"run", {"web[1-3]", "x"}, "one target at a time", {NULL}, NULL},
-    {"run", {"web[1", "x"}, "one target at a time", {NULL}, NULL},
+    {"run", {"[::1", "x"}, NULL, {"x"}, "[::1"}, /* wrong, which the library says better */
+    {"run", {"u@[]", "x"}, NULL, {"x"}, "u@[]"},
     {"run", {"-p", "0", "h", "x"}, "port from 1", {NULL}, NULL},
     {"run", {"-p", "65536", "h", "x"}, "port from 1", {NULL}, NULL},
     {"run", {"-p", "2x", "h", "x"}, "port from 1", {NULL}, NULL},
@@ -159,7 +160,20 @@ static const struct {
     {"run", {"--json=1", "h", "x"}, "takes no argument", {NULL}, NULL},
     {"run", {"--timeout", "soon", "h", "x"}, "needs a time", {NULL}, NULL},
     {"run", {"--max-output", "much", "h", "x"}, "needs a size", {NULL}, NULL},
-    {"run", {"--lease", "10ms", "h", "x"}, "one second", {NULL}, NULL},
+    {"run", {"--timeout", "-1", "h", "x"}, "needs a time", {NULL}, NULL},
+    {"run", {"--timeout", "367d", "h", "x"}, "at most 366d", {NULL}, NULL},
+    {"run", {"--timeout", "0", "h", "x"}, NULL, {"x"}, "h"},
+    {"run", {"--max-output", "-1", "h", "x"}, "needs a size", {NULL}, NULL},
+    {"run", {"--max-output", "99999999999999999999", "h", "x"}, "at most 1048576T", {NULL}, NULL},
+    {"run", {"--lease", "10ms", "h", "x"}, "from 1s to 24h", {NULL}, NULL},
+    {"run", {"--lease", "25h", "h", "x"}, "from 1s to 24h", {NULL}, NULL},
+    {"run", {"--lease", "0", "h", "x"}, "from 1s to 24h", {NULL}, NULL},
+    {"run", {"--lease", "9999d", "h", "x"}, "from 1s to 24h", {NULL}, NULL},
+    {"run", {"--connect-timeout", "0s", "h", "x"}, "more time than none", {NULL}, NULL},
+    {"run", {"--transport", "", "h", "x"}, "--transport needs TRANSPORT", {NULL}, NULL},
+    {"run", {"-l", "", "h", "x"}, "-l needs USER, which is empty", {NULL}, NULL},
+    {"run", {"-i", "", "h", "x"}, "-i needs FILE", {NULL}, NULL},
+    {"run", {"--lease=", "h", "x"}, "--lease needs TIME", {NULL}, NULL},
     {"run", {"--chdri", "/", "h", "x"}, "did you mean --chdir?", {NULL}, NULL},
     {"run", {"--zzzzzz", "h", "x"}, "unknown option --zzzzzz", {NULL}, NULL},
     {"run", {"-nZ", "h", "x"}, "unknown option -Z", {NULL}, NULL},
@@ -208,37 +222,34 @@ END_TEST
 
 START_TEST(options_get_their_values)
 {
-    static const char *const argv[] = {"-vlbob",      "-p",
-                                       "2222",        "-i",
-                                       "a",           "-ib",
-                                       "-F",          "none",
-                                       "-oA=1",       "-Jgate",
-                                       "-o",          "B 2",
-                                       "--transport", "ssh -T h",
-                                       "--sudo=www",  "--connect-timeout",
-                                       "3",           "h",
-                                       "--lease=1m",  "-C/srv",
-                                       "-e",          "X=1",
-                                       "--unset",     "Y",
-                                       "--clean-env", "--merge",
-                                       "-n",          "--timeout",
-                                       "2m",          "--max-output",
-                                       "1M",          "--stats",
-                                       "--",          "true",
-                                       NULL};
+    static const char *const options[] = {"User=\"bob\"",
+                                          "Port=2222",
+                                          "IdentityFile=\"a b\"",
+                                          "IdentityFile=\"\\\"\\\\\"",
+                                          "A=1",
+                                          "ProxyJump=gate",
+                                          "B 2",
+                                          "Port=1"};
+    static const char *const argv[] = {
+        "-vlbob",      "-p",          "2222",         "-i",
+        "a b",         "-i\"\\",      "-F",           "none",
+        "-oA=1",       "-Jgate",      "-o",           "B 2",
+        "--transport", "ssh -T h",    "--sudo=www",   "--connect-timeout",
+        "3",           "h",           "--lease=1m",   "-C/srv",
+        "-p1",         "-e",          "X=1",          "--unset",
+        "Y",           "--clean-env", "--merge",      "-n",
+        "--timeout",   "2m",          "--max-output", "1M",
+        "--stats",     "--",          "true",         NULL};
     struct options o;
     struct grapnel_error error;
 
     ck_assert_int_eq(parse(&o, "run", argv, &error), 0);
-    ck_assert_str_eq(o.user, "bob");
-    ck_assert_int_eq(o.port, 2222);
-    ck_assert_uint_eq(o.identity_files.count, 2);
-    ck_assert_str_eq(o.identity_files.items[1], "b");
-    ck_assert_ptr_null(o.identity_files.items[2]);
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        ck_assert_str_eq(o.ssh_options.items[i], options[i]);
+    ck_assert_uint_eq(o.ssh_options.count, sizeof options / sizeof options[0]);
+    ck_assert_ptr_null(o.ssh_options.items[o.ssh_options.count]);
+    ck_assert_uint_eq(o.early_options, o.ssh_options.count - 1);
     ck_assert_str_eq(o.config_file, "none");
-    ck_assert_str_eq(o.ssh_options.items[0], "A=1");
-    ck_assert_str_eq(o.ssh_options.items[1], "ProxyJump=gate");
-    ck_assert_str_eq(o.ssh_options.items[2], "B 2");
     ck_assert_str_eq(o.transport, "ssh -T h");
     ck_assert_str_eq(o.sudo_user, "www");
     ck_assert_int_eq(o.connect_timeout, 3000);

@@ -537,10 +537,55 @@ START_TEST(test_split)
         {"ssh://u@h:5/", "u", "h", 5},
         {"ssh://h", "", "h", 0},
         {"ssh://[::1]:5", "", "::1", 5},
+        {"ssh://us%40er@h:", "us@er", "h", 0},
+        {"ssh://u;fingerprint=x@h", "u", "h", 0},
+        {"h/x", "", "h/x", 0}, /* it may be an alias */
     };
-    static const char *const bad[] = {"",      "@h",    "u@",   "h:",       "h:0",    "h:65536",
-                                      "h:x",   "[::1",  "[]",   "[::1]x",   "u@-oh",  "-h",
-                                      "h\x01", "u\n@h", "h:1x", "h:123456", "[a]:b:1"};
+    static const struct {
+        const char *target, *says;
+    } bad[] = {
+        {"", "name is missing"},
+        {"@h", "user's name is missing"},
+        {"u@", "host's name is missing"},
+        {"u@:22", "host's name is missing"},
+        {"h:", "no port behind"},
+        {"h:0", "\"0\" is no port"},
+        {"h:65536", "1 to 65535"},
+        {"h:x", "\"x\" is no port"},
+        {"h:1x", "no port"},
+        {"h:123456", "no port"},
+        {"h:22/", "no port"},
+        {"h:-1", "no port"},
+        {"[::1", "] is missing"},
+        {"[]", "name is missing"},
+        {"web[1", "around an address"},
+        {"u@web1]:22", "around an address"},
+        {"[::1]x", "only a port"},
+        {"[a]:b:1", "no port"},
+        {"h:22:33", "no IPv6 address"},
+        {"u@-oh", "begins with -"},
+        {"-h", "begins with -"},
+        {"h\x01", "control characters in the host's name"},
+        {"u\n@h", "control characters in the user's name"},
+        {"http://h", "\"http://\" cannot name a host: use [USER@]HOST[:PORT] or ssh://"},
+        {"SSH://h", "\"SSH://\" cannot name"},
+        {"https://h:443/x", "\"https://\" cannot name"},
+        {"ssh://", "name is missing"},
+        {"ssh://u@", "host's name is missing"},
+        {"ssh://@h", "user's name is missing"},
+        {"ssh://;x@h", "user's name is missing"},
+        {"ssh://h:99999", "\"99999\" is no port"},
+        {"ssh://h/path", "a path"},
+        {"ssh://h:22/path", "a path"},
+        {"ssh://h:/", "no port behind"},
+        {"ssh://u%4@h", "two digits"},
+        {"ssh://u%00@h", "two digits"},
+        {"ssh://u%0a@h", "control characters"},
+        {"ssh://a@b@c", "\"b@c\" is no host name"},
+        {"ssh://a b", "no host name"},
+        {"ssh://h..x", "no host name"},
+        {"ssh://-h", "begins with -"},
+    };
     char user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX], longest[SSHCONFIG_HOST_MAX + 1];
     unsigned port;
     struct error e = {0};
@@ -551,8 +596,11 @@ START_TEST(test_split)
         ck_assert_str_eq(host, good[i].host);
         ck_assert_uint_eq(port, good[i].port);
     }
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        ck_assert_msg(sshconfig_split(bad[i], user, host, &port, &e) == -E_ARGUMENT, "%s", bad[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ck_assert_msg(sshconfig_split(bad[i].target, user, host, &port, &e) == -E_ARGUMENT, "%s",
+                      bad[i].target);
+        ck_assert_msg(strstr(e.detail, bad[i].says) != NULL, "%s: %s", bad[i].target, e.detail);
+    }
     memset(longest, 'a', sizeof longest);
     longest[SSHCONFIG_HOST_MAX] = '\0';
     ck_assert_int_eq(sshconfig_split(longest, user, host, &port, &e), -E_ARGUMENT);

@@ -420,6 +420,39 @@ START_TEST(test_against_ssh)
 }
 END_TEST
 
+/* URIs mean to us what they mean to ssh. */
+START_TEST(test_uris)
+{
+    static const char *const uris[] = {
+        "ssh://h",          "ssh://h/",      "ssh://h/path",     "ssh://us%40er@h", "ssh://u;f=x@h",
+        "ssh://a@b@c",      "ssh://@h",      "ssh://h:",         "ssh://h:/",       "ssh://h:22/",
+        "ssh://h:22/x",     "ssh://h:0",     "ssh://h:99999",    "ssh://[::1",      "ssh://::1",
+        "ssh://h_x:2200",   "ssh://h?q",     "ssh://u%4@h",      "ssh://u%00@h",    "ssh://u:p@h",
+        "ssh://-h",         "ssh://h..x",    "ssh://.h",         "ssh://ssh://h",   "ssh://a b",
+        "ssh://u%2fx@h:01", "ssh://%41@h:1", "ssh://;p@h",       "ssh://u@",        "ssh://",
+        "ssh://u%zz@h",     "ssh://a;b;c@h", "ssh://u@h:65535/", "ssh://h:1:2"};
+    char line[256], dump[65536], theirs[256];
+    if (!sshtools_have("ssh"))
+        return;
+    for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
+        char user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX];
+        unsigned port;
+        (void)snprintf(line, sizeof line, "ssh -G -F none -- '%s' 2>&1", uris[i]);
+        int status = sshtools_run(dump, sizeof dump, line);
+        int rc = sshconfig_split(uris[i], user, host, &port, NULL);
+        ck_assert_msg((rc == 0) == (status == 0), "%s: ssh %d, ours %d", uris[i], status, rc);
+        if (rc != 0)
+            continue;
+        of_ssh(dump, "hostname", theirs, sizeof theirs);
+        ck_assert_str_eq(theirs, host);
+        of_ssh(dump, "port", theirs, sizeof theirs);
+        ck_assert_msg(strtoul(theirs, NULL, 10) == (port == 0 ? 22 : port), "%s", uris[i]);
+        of_ssh(dump, "user", theirs, sizeof theirs);
+        ck_assert_msg(user[0] == '\0' || strcmp(theirs, user) == 0, "%s", uris[i]);
+    }
+}
+END_TEST
+
 static const char *const table[] = {
 #define KEYWORD(name, number, kind) name,
 #define ALIAS(name, number, kind)   name,
@@ -488,6 +521,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, sshtools_enter, sshtools_leave);
     tcase_set_timeout(t, 300);
     tcase_add_test(t, test_against_ssh);
+    tcase_add_test(t, test_uris);
     tcase_add_test(t, test_table_known_to_ssh);
     tcase_add_test(t, test_manual_in_table);
     suite_add_tcase(s, t);
