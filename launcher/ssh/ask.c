@@ -83,10 +83,13 @@ static int from_file(struct ask *a, const char *path, struct error *e)
         return errors_set_system(e, -E_CONFIG, errno, PASSWORD_FILE " %.500s", path);
     if (fstat(fd, &st) != 0 || S_ISDIR(st.st_mode)) {
         rc = errors_set(e, -E_CONFIG, PASSWORD_FILE " %.500s: not a file", path);
-    } else if ((st.st_mode & 077) != 0 || (st.st_uid != getuid() && st.st_uid != 0)) {
+    } else if (st.st_uid != getuid() && st.st_uid != 0) {
         rc = errors_set(e, -E_CONFIG,
-                        PASSWORD_FILE " %.500s: mode %04o: it must be yours and closed to others "
-                                      "(chmod 600)",
+                        PASSWORD_FILE " %.500s belongs to another user (uid %u): it must be yours",
+                        path, (unsigned)st.st_uid);
+    } else if ((st.st_mode & 077) != 0) {
+        rc = errors_set(e, -E_CONFIG,
+                        PASSWORD_FILE " %.500s is open to other users (mode %04o): chmod 600 it",
                         path, (unsigned)st.st_mode & 07777);
     } else {
         rc = ask_line(a, fd);
@@ -111,7 +114,7 @@ static int by_some_way(struct ask *a, struct error *e)
     if (path != NULL)
         return from_file(a, path, e);
     if (a->options->batch)
-        return errors_set(e, -E_UNSUPPORTED, "batch mode: nobody may be asked");
+        return errors_set(e, -E_UNSUPPORTED, "%s", ask_why_not(a->options));
     int tty = ask_tty_open(a->options);
     if (tty >= 0)
         close(tty);
@@ -119,7 +122,7 @@ static int by_some_way(struct ask *a, struct error *e)
     if (program != NULL)
         return ask_program(a, program, e);
     if (tty < 0)
-        return errors_set(e, -E_UNSUPPORTED, "there is neither a terminal nor SSH_ASKPASS to ask");
+        return errors_set(e, -E_UNSUPPORTED, "%s", ask_why_not(a->options));
     return ask_tty(a, e);
 }
 
@@ -167,4 +170,16 @@ int ask_possible(const struct ask_options *options)
     if (tty >= 0)
         close(tty);
     return tty >= 0 || ask_program_choose(options, 0) != NULL;
+}
+
+const char *ask_why_not(const struct ask_options *options)
+{
+    const char *program = options->askpass != NULL ? options->askpass : getenv("SSH_ASKPASS");
+    if (options->batch)
+        return options->kind == ASK_PASSWORD ? "batch mode, and no " PASSWORD_FILE : "batch mode";
+    if (program != NULL && program[0] != '\0')
+        return "no terminal, and SSH_ASKPASS counts only with DISPLAY set or "
+               "SSH_ASKPASS_REQUIRE=force";
+    return options->kind == ASK_PASSWORD ? "no terminal, no SSH_ASKPASS, no " PASSWORD_FILE
+                                         : "no terminal, no SSH_ASKPASS";
 }

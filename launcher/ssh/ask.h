@@ -46,5 +46,7 @@ void ask_free(char *secret); /* NULL is legal */
 /* True when there is some way to ask for this kind: to know before the work begins.  Opens and
  * closes the terminal, shows nothing. */
 int ask_possible(const struct ask_options *options);
+/* Why there is none, for a message: static. */
+const char *ask_why_not(const struct ask_options *options);
 
 #endif

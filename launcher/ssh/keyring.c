@@ -141,6 +141,9 @@ static void unlock_work(void *arg)
         ask.cancel_fd = u->cancel[0];
         ask.batch = u->batch;
         u->code = ask_secret(&ask, &secret, &n, &u->e);
+        if (u->code == -E_UNSUPPORTED)
+            errors_set(&u->e, u->code, "%.500s is encrypted, and there is nobody to ask (%s)",
+                       u->path, ask_why_not(&ask));
         if (u->code < 0)
             return;
         /* An empty answer skips this key, as with ssh. */

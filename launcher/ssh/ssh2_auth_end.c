@@ -24,6 +24,32 @@ static void describe_tried(struct ssh2_auth *a)
         snprintf(a->tried, sizeof a->tried, "nothing");
 }
 
+void ssh2_auth_unasked(struct ssh2_auth *a, enum ssh2_method m, const struct error *e)
+{
+    a->given_up[m] = 1;
+    ssh2_auth_trace(a, 1, "%s: %s (%s)", ssh2_auth_methods[m], errors_text(e->code), e->detail);
+    snprintf(a->unasked, sizeof a->unasked, "; %s: %.200s", ssh2_auth_methods[m],
+             e->detail[0] ? e->detail : errors_text(e->code));
+}
+
+/* Appends to what is said of a failure what was not even tried.  Returns the error's code. */
+static int add_untried(const struct ssh2_auth *a, struct error *e)
+{
+    unsigned more;
+    const char *skipped = ssh2_identities_skipped(a->ids, &more);
+    size_t used = strlen(e->detail);
+    char count[40] = "";
+
+    if (more)
+        snprintf(count, sizeof count, " and %u more", more);
+    snprintf(e->detail + used, sizeof e->detail - used, "%s%s%s%s%s%s%s",
+             *skipped ? "; not used: " : "", skipped, count,
+             a->possible == 0 ? "; nobody to ask for a password (" : "",
+             a->possible == 0 ? ssh2_prompt_why_not(a->o.config, a->o.interactive) : "",
+             a->possible == 0 ? ")" : "", a->unasked);
+    return e->code;
+}
+
 int ssh2_auth_give_up(struct ssh2_auth *a, struct error *e)
 {
     const char *beyond = ssh2_identities_beyond(a->ids);
@@ -44,10 +70,12 @@ int ssh2_auth_give_up(struct ssh2_auth *a, struct error *e)
                           "tried %s; the server allows %s, of which libssh2 lacks the rest",
                           a->tried, safe);
     if (a->passphrase.code)
-        return errors_set(e, -E_PASSPHRASE, "%s; tried %s; the server allows %s",
-                          a->passphrase.detail, a->tried, safe);
-    return errors_set(e, -E_AUTH, "user %s; tried %s; the server allows %s", config->user, a->tried,
-                      safe);
+        errors_set(e, -E_PASSPHRASE, "%.300s; tried %s; the server allows %s", a->passphrase.detail,
+                   a->tried, safe);
+    else
+        errors_set(e, -E_AUTH, "user %.100s; tried %s; the server allows %s", config->user,
+                   a->tried, safe);
+    return add_untried(a, e);
 }
 
 int ssh2_auth_hung_up(struct ssh2_auth *a, struct error *e)
@@ -63,9 +91,10 @@ int ssh2_auth_hung_up(struct ssh2_auth *a, struct error *e)
         const char *beyond = ssh2_identities_beyond(a->ids);
 
         describe_tried(a);
-        return errors_set(e, *beyond ? -E_AUTH_NEEDS_OPENSSH : -E_AUTH, "user %s; tried %s; %s%s%s",
-                          a->o.config->user, a->tried, why.detail, *beyond ? "; untried: " : "",
-                          beyond);
+        errors_set(e, *beyond ? -E_AUTH_NEEDS_OPENSSH : -E_AUTH,
+                   "user %.100s; tried %s; %.200s%s%.200s", a->o.config->user, a->tried, why.detail,
+                   *beyond ? "; untried: " : "", beyond);
+        return add_untried(a, e);
     }
     return errors_set(e, code, "during authentication: %s", why.detail);
 }

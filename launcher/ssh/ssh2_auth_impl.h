@@ -41,6 +41,7 @@ struct ssh2_auth {
     char tried[400]; /* "publickey (3 keys), password" */
     unsigned keys_tried;
     struct error passphrase; /* a key that the server would have taken stayed locked */
+    char unasked[300];       /* why a question could not be put: "password: ..." */
 };
 
 void ssh2_auth_trace(const struct ssh2_auth *a, int level, const char *format, ...)
@@ -51,6 +52,8 @@ int ssh2_auth_listed(const char *list, const char *name);
  */
 int ssh2_auth_fits(struct ssh2_auth *a, enum ssh2_method m);
 
+/* A method is given up, as its question could not be put; why is in e. */
+void ssh2_auth_unasked(struct ssh2_auth *a, enum ssh2_method m, const struct error *e);
 /* Nothing is left to try: fills e and returns its code. */
 int ssh2_auth_give_up(struct ssh2_auth *a, struct error *e);
 /* 0, or, if the connection is over, its code with e filled.  Servers hang up after too many

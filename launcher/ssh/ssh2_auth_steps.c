@@ -156,11 +156,10 @@ int ssh2_auth_question_step(struct ssh2_auth *a, struct error *e)
     }
     if (code == -E_DISCONNECTED)
         return ssh2_auth_hung_up(a, e);
-    if (code == -E_CANCELLED || code == -E_NOMEM)
+    if (code == -E_CONFIG || code == -E_CANCELLED || code == -E_NOMEM)
         return code;
     if (code != -E_AUTH) {
-        ssh2_auth_trace(a, 1, "keyboard-interactive: %s (%s)", errors_text(code), e->detail);
-        a->given_up[SSH2_METHOD_KBDINT] = 1;
+        ssh2_auth_unasked(a, SSH2_METHOD_KBDINT, e);
         /* The server still waits for the answers: this connection cannot go on. */
         ssh2_prompt_free(a->prompt);
         a->prompt = NULL;
@@ -183,8 +182,7 @@ int ssh2_auth_secret_step(struct ssh2_auth *a, struct error *e)
     }
     if (code == -E_CONFIG || code == -E_CANCELLED || code == -E_NOMEM)
         return code;
-    ssh2_auth_trace(a, 1, "password: %s (%s)", errors_text(code), e->detail);
-    a->given_up[SSH2_METHOD_PASSWORD] = 1;
+    ssh2_auth_unasked(a, SSH2_METHOD_PASSWORD, e);
     ssh2_prompt_free(a->prompt);
     a->prompt = NULL;
     a->state = SSH2_STATE_CHOOSE;

@@ -9,6 +9,8 @@
 #include "launcher/safetext.h"
 #include "launcher/ssh/sshkey.h"
 
+#define PUBLIC_ONLY "only its public part is there, and the agent does not have it"
+
 void ssh2_identity_trace(const struct ssh2_identities *ids, int level, const char *format, ...)
 {
     char text[1024];
@@ -28,6 +30,20 @@ void ssh2_identity_beyond(struct ssh2_identities *ids, const char *what, const c
     safetext_copy(safe, sizeof safe, where, strlen(where), 0);
     snprintf(ids->beyond + used, sizeof ids->beyond - used, "%s%s (%s)", used ? ", " : "", what,
              safe);
+}
+
+void ssh2_identity_skip(struct ssh2_identities *ids, const char *why)
+{
+    size_t used = strlen(ids->skipped), length;
+    char safe[240];
+
+    length = safetext_copy(safe, sizeof safe, why, strlen(why), 0);
+    if (length >= sizeof safe)
+        memcpy(safe + strlen(safe) - 3, "...", 4);
+    if (ids->skipped_more || used + strlen(safe) + 3 > sizeof ids->skipped)
+        ids->skipped_more++;
+    else
+        snprintf(ids->skipped + used, sizeof ids->skipped - used, "%s%s", used ? ", " : "", safe);
 }
 
 int ssh2_identity_add(struct ssh2_identities *ids, const struct ssh2_identity *i)
@@ -87,6 +103,8 @@ static void add_file(struct ssh2_identities *ids, const char *path)
     if (code < 0) {
         ssh2_identity_trace(ids, code == -E_IO ? 2 : 1, "key %s is not used: %s (%s)", path,
                             errors_text(code), e.detail);
+        if (code != -E_AUTH_NEEDS_OPENSSH)
+            ssh2_identity_skip(ids, e.detail);
         return;
     }
     snprintf(certificate, sizeof certificate, "%s-cert.pub", path);
@@ -115,11 +133,11 @@ void ssh2_identity_complete(struct ssh2_identities *ids)
         struct ssh2_identity *i = &ids->list[n];
 
         if (!i->blob && keyfile_public_only(keyring_file(i->key))) {
-            ssh2_identity_trace(
-                ids, 1,
-                "key %s is not used: only its public part is there, and the agent does "
-                "not have it",
-                i->label);
+            char why[600];
+
+            ssh2_identity_trace(ids, 1, "key %s is not used: " PUBLIC_ONLY, i->label);
+            snprintf(why, sizeof why, "%.400s: " PUBLIC_ONLY, keyfile_path(keyring_file(i->key)));
+            ssh2_identity_skip(ids, why);
             i->tried = 1;
         } else if (locked(i) && !ids->o.interactive) {
             i->rank = 4;
@@ -362,4 +380,11 @@ int ssh2_identities_failure(const struct ssh2_identities *ids, struct error *e)
 const char *ssh2_identities_beyond(const struct ssh2_identities *ids)
 {
     return ids->beyond;
+}
+
+const char *ssh2_identities_skipped(const struct ssh2_identities *ids, unsigned *more)
+{
+    if (more)
+        *more = ids->skipped_more;
+    return ids->skipped;
 }

@@ -72,5 +72,8 @@ int ssh2_identities_failure(const struct ssh2_identities *ids, struct error *e);
 /* What the OpenSSH client could try beyond these ("a FIDO key (/home/u/.ssh/id_ed25519_sk)"), safe
  * to print; "" when there is nothing. */
 const char *ssh2_identities_beyond(const struct ssh2_identities *ids);
+/* Identities that were not tried, each with its reason ("/home/u/bad: not a private key, ..."),
+ * safe to print; "" when there is none.  *more (may be NULL): how many others there are. */
+const char *ssh2_identities_skipped(const struct ssh2_identities *ids, unsigned *more);
 
 #endif

@@ -63,6 +63,15 @@ static int add_from_agent(struct ssh2_identities *ids, const struct sshagent_ide
     return -E_NOMEM;
 }
 
+/* The keys of the agent are not to be had. */
+static void agent_skip(struct ssh2_identities *ids, const char *what, const char *why)
+{
+    char text[600];
+
+    snprintf(text, sizeof text, "%s (%.500s)", what, why);
+    ssh2_identity_skip(ids, text);
+}
+
 void ssh2_identity_agent_close(struct ssh2_identities *ids)
 {
     ev_io_stop(ids->o.loop, &ids->agent_io);
@@ -121,8 +130,11 @@ static void agent_step(struct ssh2_identities *ids)
         return;
     }
     ev_io_stop(ids->o.loop, &ids->agent_io);
-    if (result < 0)
+    if (result < 0) {
         ssh2_identity_trace(ids, 1, "the agent failed: %s (%s)", errors_text(result), e.detail);
+        if (ids->listing)
+            agent_skip(ids, "the agent failed", e.detail);
+    }
     if (ids->listing) {
         if (result == 0)
             take_list(ids);
@@ -162,6 +174,7 @@ static void on_agent_late(struct ev_loop *loop, ev_timer *w, int revents)
     ids->o.enter(ids->o.arg);
     ssh2_identity_trace(ids, 1, "the agent did not answer within %d s and is not used",
                         AGENT_PATIENCE);
+    agent_skip(ids, "the agent", "no answer");
     ssh2_identity_agent_close(ids);
     ssh2_identity_complete(ids);
     ids->o.wake(ids->o.arg);
@@ -182,6 +195,7 @@ void ssh2_identity_agent_start(struct ssh2_identities *ids)
     if (sshagent_open(ids->o.config->agent_socket, &ids->agent, &e) < 0 ||
         sshagent_list(ids->agent) < 0) {
         ssh2_identity_trace(ids, 2, "no agent: %s", e.detail);
+        agent_skip(ids, "the agent", e.detail);
         ssh2_identity_agent_close(ids);
         ssh2_identity_complete(ids);
         return;

@@ -39,12 +39,16 @@ struct ssh2_identities {
     int has_signed;
     struct error failure;
     char beyond[512];
+    char skipped[512];
+    unsigned skipped_more; /* that are not in there */
 };
 
 void ssh2_identity_trace(const struct ssh2_identities *ids, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Notes what the OpenSSH client could try beyond this. */
 void ssh2_identity_beyond(struct ssh2_identities *ids, const char *what, const char *where);
+/* Notes an identity that cannot be used, and why, for the message when the login fails. */
+void ssh2_identity_skip(struct ssh2_identities *ids, const char *why);
 /* libssh2 1.10 signs with RSA keys by SHA-1 only, which no server takes any more: true, and noted.
  */
 int ssh2_identity_too_old(struct ssh2_identities *ids, const char *type, const char *where);

@@ -261,10 +261,24 @@ int ssh2_prompt_from_file(void)
     return path && *path;
 }
 
+static struct ask_options question_for(const struct sshconfig *config, int interactive)
+{
+    return (struct ask_options){.kind = ASK_PASSWORD,
+                                .prompt = "",
+                                .batch = !interactive || config->batch_mode,
+                                .cancel_fd = -1};
+}
+
 int ssh2_prompt_possible(const struct sshconfig *config, int interactive)
 {
-    struct ask_options ask = {.kind = ASK_PASSWORD, .prompt = "", .cancel_fd = -1};
+    const struct ask_options ask = question_for(config, interactive);
 
-    ask.batch = !interactive || config->batch_mode;
     return ask_possible(&ask);
+}
+
+const char *ssh2_prompt_why_not(const struct sshconfig *config, int interactive)
+{
+    const struct ask_options ask = question_for(config, interactive);
+
+    return ask_why_not(&ask);
 }

@@ -39,6 +39,8 @@ int ssh2_prompt_free(struct ssh2_prompt *p);
 
 /* True when there is some way to get an answer at all. */
 int ssh2_prompt_possible(const struct sshconfig *config, int interactive);
+/* Why there is none: static. */
+const char *ssh2_prompt_why_not(const struct sshconfig *config, int interactive);
 /* True when the password comes from a file: then a wrong one will not get better. */
 int ssh2_prompt_from_file(void);
 

@@ -141,7 +141,7 @@ password_file() {
     key -N 'pass phrase' -t ed25519
     config "IdentityFile $K" 'IdentitiesOnly yes' 'IdentityAgent none' 'BatchMode yes'
     login -l plain
-    fails 't: auth: wrong or missing passphrase' 'batch mode'
+    fails 't: auth: wrong or missing passphrase' "$K is encrypted, and there is nobody to ask (batch mode)"
 }
 
 @test "a passphrase is asked for on the terminal, without echo" {
@@ -188,6 +188,41 @@ PY
     config "IdentityFile $T/other" 'IdentitiesOnly yes' 'IdentityAgent none' 'BatchMode yes'
     login
     fails 't: auth: every authentication method was refused' 'user root' publickey 'check the user name'
+}
+
+@test "what was not even tried is named with its reason" {
+    local other=$T/other
+    ssh-keygen -q -t ed25519 -N '' -f "$other"
+    (umask 077 && echo "no key at all" >"$T/bad")
+    mkdir "$T/folder"
+    cp "$other.pub" "$T/alone.pub"
+    install -m 640 "$other" "$T/open"
+    config "IdentityFile $other" "IdentityFile $T/bad" "IdentityFile $T/none" "IdentityFile $T/folder" \
+        "IdentityFile $T/open" "IdentityFile $T/alone" 'IdentitiesOnly yes' \
+        "IdentityAgent $T/no.sock" 'BatchMode yes'
+    login --transport ssh2
+    fails 't: auth: every authentication method was refused' 'tried publickey (1 key)' \
+        "not used: $T/bad: not a private key, $T/none: No such file or directory" \
+        'nobody to ask for a password (batch mode, and no GRAPNEL_PASSWORD_FILE)'
+    # However many there are, the message stays short.
+    [ "${#stderr}" -lt 1100 ]
+    config "IdentityFile $T/open" 'IdentitiesOnly yes' "IdentityAgent $T/no.sock"
+    run --separate-stderr setsid "$GRAPNEL" run -F "$C" --transport ssh2 t -- true
+    fails 'tried nothing' "$T/open: mode 0640" 'chmod 600' "the agent (ssh-agent at $T/no.sock" \
+        'nobody to ask for a password (no terminal, no SSH_ASKPASS, no GRAPNEL_PASSWORD_FILE)'
+    config "IdentityFile $T/alone" 'IdentitiesOnly yes' 'IdentityAgent none'
+    export SSH_ASKPASS=/nonexistent/askpass
+    run --separate-stderr setsid "$GRAPNEL" run -F "$C" --transport ssh2 t -- true
+    fails "$T/alone.pub: only its public part is there" 'SSH_ASKPASS_REQUIRE=force'
+    SSH_ASKPASS_REQUIRE=force login --transport ssh2
+    fails 'password: askpass program /nonexistent/askpass: No such file'
+}
+
+@test "default keys that are not there are not worth a word" {
+    config 'IdentitiesOnly yes' 'IdentityAgent none' 'BatchMode yes'
+    HOME=$T login --transport ssh2 -l plain
+    [ "$status" -eq 255 ]
+    [[ $stderr != *id_ecdsa* ]]
 }
 
 @test "no such account" {
@@ -297,7 +332,13 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(8); time.sleep(
     chmod 644 "$T/password"
     config 'IdentityFile /nonexistent'
     login --transport ssh2 -l beggar
-    fails 't: ' "$T/password"
+    fails 't: ' "$T/password is open to other users (mode 0644): chmod 600 it"
+    login --transport ssh2 -l stranger
+    fails 't: ' "$T/password is open to other users"
+    chmod 600 "$T/password"
+    chown 5023 "$T/password"
+    login --transport ssh2 -l beggar
+    fails 't: ' "$T/password belongs to another user (uid 5023)"
 }
 
 @test "a wrong password; it is not repeated to anybody" {
