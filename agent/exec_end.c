@@ -10,6 +10,7 @@
 #include "agent/signals.h"
 
 #define DRAIN_SECONDS 0.02 /* between two looks at a pipe that outlives its command */
+#define CUT_SECONDS   0.02 /* from the decision to end a command to the end of its input */
 
 void exec_kick(struct exec *x)
 {
@@ -32,6 +33,7 @@ void exec_free(struct exec *x)
     }
     ev_timer_stop(loop, &x->limit);
     ev_timer_stop(loop, &x->drain);
+    ev_timer_stop(loop, &x->cut);
     ev_clear_pending(loop, &x->kick);
     reap_stop(x->set->options.reap, x->ending);
     reap_forget(x->set->options.reap, x->child);
@@ -39,6 +41,28 @@ void exec_free(struct exec *x)
     pump_source_free(x->out.source);
     pump_source_free(x->err.source);
     free(x);
+}
+
+void exec_cut_input(struct exec *x)
+{
+    if (x->in == NULL || x->in_cut) {
+        return;
+    }
+    x->in_cut = 1;
+    pump_sink_detach(x->in);
+    /* TERM goes out in the loop's next turn. */
+    ev_now_update(x->set->options.loop);
+    ev_timer_start(x->set->options.loop, &x->cut);
+}
+
+static void on_cut(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct exec *x = w->data;
+
+    (void)loop;
+    (void)events;
+    pump_sink_free(x->in);
+    x->in = NULL;
 }
 
 static void on_tree_gone(void *arg, size_t left)
@@ -61,8 +85,7 @@ void exec_begin_end(struct exec *x, const char *reason)
     }
     x->reason = reason;
     ev_timer_stop(set->options.loop, &x->limit);
-    pump_sink_free(x->in);
-    x->in = NULL;
+    exec_cut_input(x);
     x->ending =
         reap_end_command(set->options.reap, x->pid, x->since, alone, x->grace_ms, on_tree_gone, x);
     if (x->ending == NULL) {
@@ -213,8 +236,9 @@ void exec_init(struct exec *x, uint64_t timeout_ms)
 {
     ev_init(&x->kick, on_kick);
     ev_init(&x->drain, on_kick);
+    ev_timer_init(&x->cut, on_cut, CUT_SECONDS, 0.0);
     ev_timer_init(&x->limit, on_limit, (double)timeout_ms / 1e3, 0.0);
-    x->kick.data = x->drain.data = x->limit.data = x;
+    x->kick.data = x->drain.data = x->cut.data = x->limit.data = x;
     if (timeout_ms != 0) {
         ev_now_update(x->set->options.loop);
         ev_timer_start(x->set->options.loop, &x->limit);

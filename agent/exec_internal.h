@@ -32,6 +32,7 @@ struct exec {
     struct reap_ending *ending;
     ev_timer limit; /* the time limit */
     ev_timer drain;
+    ev_timer cut; /* until stdin is closed */
     ev_timer kick; /* never started: fed by exec_kick */
     pid_t pid;
     uint64_t since;   /* linux_ticks */
@@ -43,7 +44,7 @@ struct exec {
     int status; /* as of waitpid */
     struct rusage usage;
     const char *reason; /* why it is being ended; NULL: it is not */
-    int in_ended, over_limit, tree_gone;
+    int in_ended, in_cut, over_limit, tree_gone;
     size_t left;
 };
 
@@ -56,7 +57,11 @@ int exec_connect(struct exec *x, struct launch *launch);
 /* Stops reading an output: nothing more will come. */
 void exec_end_output(struct output *o);
 
-/* exec_end.c: readies a new x for the following. */
+/* exec_end.c: no more input comes, but not because it is over: stdin is closed a moment later, when
+ * the command has been told to end.  An end that it saw sooner it would take for that of the
+ * input. */
+void exec_cut_input(struct exec *x);
+/* Readies a new x for the following. */
 void exec_init(struct exec *x, uint64_t timeout_ms);
 /* Begins to end the command with all that belongs to it; the first reason (static) counts. */
 void exec_begin_end(struct exec *x, const char *reason);

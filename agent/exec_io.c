@@ -86,7 +86,7 @@ static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t 
     struct exec *x = arg;
 
     (void)s;
-    return x->in != NULL ? pump_sink_data(x->in, bytes, n) : n;
+    return x->in != NULL && !x->in_cut ? pump_sink_data(x->in, bytes, n) : n;
 }
 
 static void on_eof(void *arg, struct stream *s)
@@ -94,7 +94,7 @@ static void on_eof(void *arg, struct stream *s)
     struct exec *x = arg;
 
     (void)s;
-    if (x->in != NULL) {
+    if (x->in != NULL && !x->in_cut) {
         pump_sink_eof(x->in);
     }
 }
@@ -109,8 +109,7 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
     (void)result;
     (void)text;
     x->out.s = NULL;
-    pump_sink_free(x->in);
-    x->in = NULL;
+    exec_cut_input(x);
     exec_end_output(&x->out);
     exec_end_output(&x->err);
     exec_begin_end(x, "cancelled");

@@ -689,6 +689,41 @@ START_TEST(cancel_is_confirmed)
 }
 END_TEST
 
+/* Its stdin is open, and nothing comes. */
+static void run_open(const char *line)
+{
+    r.input = (const uint8_t *)"";
+    r.input_left = 1; /* not sent */
+    harness_run(h, &r, harness_line(line), HARNESS_NO_INPUT);
+}
+
+/* What is stopped in the middle of its input must not take that for all of it. */
+START_TEST(cancel_is_no_end_of_input)
+{
+    for (int i = 0; i < 10; i++) {
+        run_open("echo up; while read -r x; do :; done; echo whole");
+        harness_output(&r, 3);
+        ck_assert_int_eq(harness_call(h, "cancel", stream_and(stream_id(r.s), NULL), NULL), 0);
+        harness_finish(&r);
+        ck_assert_str_eq(harness_text(&r), "up\n");
+        ck_assert_str_eq(harness_string(&r, "signal"), "TERM");
+        harness_free(&r);
+        memset(&r, 0, sizeof r);
+    }
+}
+END_TEST
+
+/* What survives TERM does see the end, and may end by itself. */
+START_TEST(cancel_ends_the_input_afterwards)
+{
+    run_open("trap : TERM; echo up; while read -r x || [ $? -gt 128 ]; do :; done; exit 7");
+    harness_output(&r, 3);
+    ck_assert_int_eq(harness_call(h, "cancel", stream_and(stream_id(r.s), NULL), NULL), 0);
+    harness_finish(&r);
+    ck_assert_int_eq(harness_int(&r, "status", -1), 7);
+}
+END_TEST
+
 START_TEST(cancel_by_close)
 {
     pid_t pids[HARNESS_STUBBORN_COUNT];
@@ -914,6 +949,8 @@ static Suite *suite(void)
     tcase_add_test(t, output_limit);
     tcase_add_test(t, output_limit_just_reached);
     tcase_add_test(t, cancel_is_confirmed);
+    tcase_add_test(t, cancel_is_no_end_of_input);
+    tcase_add_test(t, cancel_ends_the_input_afterwards);
     tcase_add_test(t, cancel_by_close);
     tcase_add_test(t, cancel_spares_others);
     tcase_add_test(t, cancel_of_nothing);

@@ -72,6 +72,34 @@ START_TEST(line_closed)
 }
 END_TEST
 
+/* Input that was cut off with the line must not be taken for whole. */
+START_TEST(line_closed_is_no_end_of_input)
+{
+    char path[] = "/tmp/grapnel-test-XXXXXX", line[200];
+    struct stat st;
+    int fd = mkostemp(path, O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    snprintf(line, sizeof line, "echo up; while read -r x; do :; done; echo whole >>%s", path);
+    for (int i = 0; i < 10; i++) {
+        struct run r = {.input = (const uint8_t *)"", .input_left = 1}; /* not sent */
+        struct harness *h = harness_start(NULL);
+
+        harness_run(h, &r, harness_line(line), HARNESS_NO_INPUT);
+        harness_output(&r, 3);
+        harness_close(h);
+        harness_wait(h);
+        link_end(h->link, -E_CLOSED, "");
+        harness_free(&r);
+        harness_gone(h);
+    }
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    close(fd);
+    unlink(path);
+}
+END_TEST
+
 /* Only our direction is closed: the agent must not wait for the other one. */
 START_TEST(line_half_closed)
 {
@@ -553,6 +581,7 @@ static Suite *suite(void)
 
     tcase_set_timeout(t, 60);
     tcase_add_test(t, line_closed);
+    tcase_add_test(t, line_closed_is_no_end_of_input);
     tcase_add_test(t, line_half_closed);
     tcase_add_loop_test(t, agent_is_killed, 0, 3);
     tcase_add_test(t, guardian_is_killed);
