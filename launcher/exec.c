@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launcher/exec_impl.h"
 
@@ -157,12 +158,15 @@ static void on_input_ended(void *arg, int code, int number)
 {
     struct grapnel_exec *x = arg;
 
-    (void)code;
-    (void)number;
     pump_source_free(x->in);
     x->in = NULL;
-    if (x->out.stream)
+    /* A terminal whose foreground will never be ours again has nothing more to say. */
+    if (code && !(x->input_tty && number == EIO)) {
+        x->status.input_error = number;
+        grapnel_exec_cancel(x);
+    } else if (x->out.stream) {
         stream_eof(x->out.stream);
+    }
 }
 
 /* ---- starting ---- */
@@ -201,6 +205,7 @@ static int open_pumps(struct grapnel_exec *x, const struct grapnel_exec_options 
         return 0;
     if ((fd = duplicate(o->in, e)) < 0)
         return fd;
+    x->input_tty = isatty(fd);
     x->in = pump_source_new(x->g->loop, fd, PUMP_SHARED, x->out.stream, on_input_ended, x);
     return x->in ? 0 : errors_set(e, -E_NOMEM, "input");
 }

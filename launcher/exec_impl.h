@@ -26,6 +26,7 @@ struct grapnel_exec {
     void *arg;
     uint32_t id; /* of the stream, for signals */
     int input_full;
+    int input_tty;   /* in is a terminal */
     int result_came; /* status or error is filled, the sinks may still be writing */
     int done, freed, cancelled;
     int in_start; /* grapnel_exec_start is not over */

@@ -185,6 +185,8 @@ struct grapnel_exec_status {
     int64_t wall_us, user_us, system_us;
     int64_t max_rss; /* bytes */
     int local_error; /* use_fds: errno of a failed write to out or err (EPIPE, ENOSPC), or 0 */
+    int input_error; /* use_fds: errno of a failed read from in (EISDIR, EIO), or 0.  With either,
+                        the command was cancelled: it is never told that cut input was all */
 };
 
 struct grapnel_exec_handler {

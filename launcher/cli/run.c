@@ -150,6 +150,11 @@ static int judge(struct run *r)
     const char *reason = s->reason ? s->reason : "";
 
     r->error.detail[0] = '\0';
+    if (s->input_error) {
+        snprintf(r->error.detail, sizeof r->error.detail, "%s", strerror(s->input_error));
+        return ended_badly(r, "IO", "local", "the input could not be read",
+                           "give another input, or none with -n; the command was stopped");
+    }
     if (s->local_error) {
         snprintf(r->error.detail, sizeof r->error.detail, "%s", strerror(s->local_error));
         return ended_badly(r, "IO", "local", "the output could not be written",

@@ -213,6 +213,61 @@ PY
     sh_line 'r t -- head -c 5000000 </dev/zero | wc -c'
     [ "$output" -eq 5000000 ] || sh_line 'r t -- sh -c "head -c 5000000 | wc -c" </dev/zero'
     [ "$status" -eq 0 ]
+    # What cannot be read is no empty input.
+    sh_line 'r t -- sh -c "cat; echo whole" </'
+    fails 't: local: the input could not be read: Is a directory (' '-n'
+    sh_line 'r -n t -- cat </'
+    [ "$status" -eq 0 ]
+}
+
+@test "input that breaks off is not taken for whole" {
+    # A process's memory, read from shortly before a hole in it: some bytes, then EIO.
+    cat >"$T/broken.py" <<'PY'
+import os, subprocess, sys
+maps = [line.split() for line in open('/proc/self/maps')]
+starts = {m[0].split('-')[0] for m in maps}
+end = next(m[0].split('-')[1] for m in maps if m[1] == 'rw-p' and m[0].split('-')[1] not in starts)
+fd = os.open('/proc/self/mem', os.O_RDONLY)
+os.lseek(fd, int(end, 16) - 3000, os.SEEK_SET)
+sys.exit(subprocess.call(sys.argv[1:], stdin=fd))
+PY
+    local transport
+    for transport in ssh2 local; do
+        run -255 --separate-stderr timeout 30 python3 "$T/broken.py" "$GRAPNEL" run \
+            -F "$SSHD_CONFIG" --transport "$transport" t -- sh -c 'wc -c; echo whole'
+        fails 't: local: the input could not be read: Input/output error ('
+    done
+}
+
+# As it happens to what goes on in the background of a shell that has gone.
+@test "a terminal that cannot be read any more is an empty input" {
+    cat >"$T/orphan.py" <<'PY'
+import os, pty, sys
+pid, master = pty.fork()
+if pid == 0:
+    over, lives = os.pipe()
+    os.set_inheritable(lives, True)
+    if os.fork() == 0:
+        orphaned, parent = os.pipe()
+        if os.fork() == 0:
+            os.setpgid(0, 0)
+            os.close(parent)
+            os.read(orphaned, 1)
+            os.execv('/bin/sh', ['sh', '-c', '"$@" >out 2>err; echo $? >status', 'sh'] + sys.argv[1:])
+        os._exit(0)
+    os.close(lives)
+    os.read(over, 1)
+    os._exit(0)
+os.write(master, b'typed for others\n')
+os.waitpid(pid, 0)
+PY
+    cd "$T"
+    timeout 30 python3 "$T/orphan.py" cat
+    [[ $(<err) == *"Input/output error"* ]]
+    timeout 30 python3 "$T/orphan.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- sh -c 'wc -c; echo whole'
+    cat err
+    [ "$(<status)" -eq 0 ]
+    [ "$(<out)" = $'0\nwhole' ]
 }
 
 @test "appending to a file that others write to, too" {
