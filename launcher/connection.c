@@ -141,6 +141,12 @@ void connection_release(struct grapnel_server *s)
     free(s);
 }
 
+void connection_end_all(struct grapnel *g)
+{
+    for (struct grapnel_server *s = g->servers; s; s = s->next)
+        connection_end_with(s, -E_CANCELLED, "");
+}
+
 void connection_free_all(struct grapnel *g)
 {
     struct grapnel_server *next;

@@ -8,6 +8,8 @@
 
 /* Sends what the links of `g` have to send, before the loop sleeps. */
 void connection_flush_all(struct grapnel *g);
+/* Ends all servers of g with -E_CANCELLED; to be called in the loop. */
+void connection_end_all(struct grapnel *g);
 /* Frees all servers of g; their exec objects stay with their owners and are ended. */
 void connection_free_all(struct grapnel *g);
 

@@ -73,9 +73,12 @@ static void acquire(struct ev_loop *loop) EV_NOEXCEPT
 
 static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
 {
-    (void)loop;
+    struct grapnel *g = ev_userdata(loop);
+
     (void)w;
     (void)revents;
+    if (g->abandoned)
+        connection_end_all(g);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
@@ -363,6 +366,15 @@ void grapnel_stop(struct grapnel *g)
     g->stopped = 1;
     if (g->followers)
         pthread_cond_broadcast(&g->happened);
+    context_unlock(g);
+}
+
+/* The rest is done in the loop, where nothing is freed beneath its caller. */
+void grapnel_abandon(struct grapnel *g)
+{
+    context_lock(g);
+    g->abandoned = 1;
+    ev_async_send(g->loop, &g->wake);
     context_unlock(g);
 }
 

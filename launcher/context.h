@@ -31,7 +31,8 @@ struct grapnel {
     pthread_t leader;
     pthread_t heartbeat;
     int heartbeat_runs, heartbeat_leads, heartbeat_rests, ending;
-    int stopped; /* grapnel_stop */
+    int stopped;   /* grapnel_stop */
+    int abandoned; /* grapnel_abandon */
     struct blocking *blocking;
     struct agents *agents;
     struct keyring *keys;

@@ -248,6 +248,10 @@ GRAPNEL_API void grapnel_result_clear(struct grapnel_result *result);
  * or another thread).  0: stopped, -TIMEOUT. */
 GRAPNEL_API int grapnel_drive(struct grapnel *g, int64_t timeout);
 GRAPNEL_API void grapnel_stop(struct grapnel *g);
+/* Cuts the lines of all servers at once, upon which their hosts clean up by themselves, without
+ * waiting: for a program that is told to end.  What waits for a server or runs on one ends with
+ * CANCELLED, and so does what is begun in g later.  All of it is still to be freed. */
+GRAPNEL_API void grapnel_abandon(struct grapnel *g);
 /* Runs callback(arg, signal) in the loop when the process gets that signal, until g is freed.  For
  * programs whose main thread waits in here: a signal then needs no handler of their own. */
 GRAPNEL_API int grapnel_on_signal(struct grapnel *g, int signal,

@@ -19,6 +19,8 @@ struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
     s = connection_new(g);
     if (!s)
         errors_set(&e, -E_NOMEM, "server");
+    else if (g->abandoned)
+        errors_set(&e, -E_CANCELLED, "all lines were cut");
     else if (context_need_heartbeat(g) < 0)
         errors_set(&e, -E_SYSTEM, "no thread could be started");
     else if (connection_fill(s, target, options ? options : &defaults, &e) == 0)

@@ -1,9 +1,11 @@
 #include "launcher/cli/doctor.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "launcher/cli/interrupts.h"
+#include "launcher/cli/leave.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/reach.h"
 #include "launcher/cli/residue.h"
@@ -22,6 +24,7 @@ struct doctor {
     struct grapnel *g;
     struct reach_trace trace;
     struct reach reach;
+    struct leave leave;
     enum step failed; /* STEP_DONE: none */
     struct grapnel_error error;
     struct grapnel_server_info info;
@@ -135,6 +138,11 @@ static int is_clean(const struct doctor *d)
 
 /* ---- text ---- */
 
+static const char *outcome(const struct doctor *d)
+{
+    return leave_number(&d->leave) ? "cut off" : "failed";
+}
+
 static void row(const char *name)
 {
     printf("%-13s ", name);
@@ -148,7 +156,7 @@ static void print_phase(const struct doctor *d, size_t i)
 
     if ((int)i == reach_last(&d->reach)) {
         if (d->failed == STEP_CONNECT) {
-            snprintf(took, sizeof took, "failed");
+            snprintf(took, sizeof took, "%s", outcome(d));
         } else {
             name = "total";
             quantity_time_text(took, p->at_us);
@@ -263,7 +271,7 @@ static void print_text(const struct doctor *d)
     if (d->failed == STEP_DONE)
         printf("%s: %s\n\n", d->target, is_clean(d) ? "all is well" : "something was left behind");
     else
-        printf("%s: failed\n\n", d->target);
+        printf("%s: %s\n\n", d->target, outcome(d));
     if (atomic_load(&d->reach.count) > 0)
         print_phases(d);
     if (d->failed > STEP_MEASURE) {
@@ -319,11 +327,21 @@ static json_t *json_all(const struct doctor *d)
     return object;
 }
 
+/* The exit status. */
+static int verdict(const struct doctor *d)
+{
+    if (d->failed == STEP_DONE)
+        return is_clean(d) ? 0 : RESIDUE;
+    return leave_number(&d->leave) ? leave_status(leave_number(&d->leave)) : SAY_FAILED;
+}
+
 static int report(struct doctor *d)
 {
     struct grapnel_error error;
     int rc = 0;
 
+    if (d->failed != STEP_DONE && leave_number(&d->leave))
+        leave_error(&d->error, d->o->target, leave_number(&d->leave));
     if (d->o->json)
         rc = say_json(json_all(d), &error);
     else
@@ -332,9 +350,9 @@ static int report(struct doctor *d)
         say_error(&error);
         return SAY_FAILED;
     }
-    if (d->failed != STEP_DONE && !d->o->json)
+    if (d->failed != STEP_DONE && !d->o->json && leave_number(&d->leave) != SIGINT)
         say_error(&d->error);
-    return d->failed != STEP_DONE ? SAY_FAILED : is_clean(d) ? 0 : RESIDUE;
+    return verdict(d);
 }
 
 static void clear(struct doctor *d)
@@ -371,9 +389,13 @@ int doctor_verb(const struct options *o)
     }
     say_safe(d->target, size, o->target);
     d->g = reach_context(&d->trace, &d->error);
-    if (d->g && first_line(d) == 0)
+    if (d->g && leave_begin(&d->leave, d->g) < 0)
+        say_fail(&d->error, "SYSTEM", "signals cannot be caught");
+    else if (d->g && first_line(d) == 0)
         second_line(d);
     status = report(d);
+    if (leave_number(&d->leave))
+        leave_now(status);
 out:
     if (d)
         clear(d);

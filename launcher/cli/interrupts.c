@@ -11,9 +11,10 @@
 static const struct {
     int number;
     const char *name;
+    int ends; /* asks for the end */
 } passed_on[] = {
-    {SIGINT, "INT"},   {SIGTERM, "TERM"}, {SIGHUP, "HUP"},     {SIGQUIT, "QUIT"},
-    {SIGUSR1, "USR1"}, {SIGUSR2, "USR2"}, {SIGWINCH, "WINCH"},
+    {SIGINT, "INT", 1},   {SIGTERM, "TERM", 1}, {SIGHUP, "HUP", 1},     {SIGQUIT, "QUIT", 1},
+    {SIGUSR1, "USR1", 0}, {SIGUSR2, "USR2", 0}, {SIGWINCH, "WINCH", 0},
 };
 
 #define PASSED_ON_COUNT (sizeof passed_on / sizeof passed_on[0])
@@ -31,6 +32,15 @@ int64_t interrupts_clock(void)
     return interrupts_clock_us() / 1000;
 }
 
+static int asks_for_end(int number)
+{
+    for (size_t k = 0; k < PASSED_ON_COUNT; k++) {
+        if (passed_on[k].number == number)
+            return passed_on[k].ends;
+    }
+    return 0;
+}
+
 static void cancel(struct interrupts *i)
 {
     atomic_store(&i->cancelled, 1);
@@ -43,7 +53,7 @@ static int ends_us(struct interrupts *i, int number)
 {
     int64_t now = interrupts_clock();
 
-    if (number != SIGINT && number != SIGTERM && number != SIGHUP && number != SIGQUIT)
+    if (!asks_for_end(number))
         return 0;
     if (!atomic_load(i->ready) || !atomic_load(&i->x) ||
         (number == SIGINT && i->interrupted >= 0 && now - i->interrupted < TWICE_MS)) {
@@ -68,13 +78,39 @@ static void on_signal(void *arg, int number)
     struct interrupts *i = arg;
     struct grapnel_exec *x = atomic_load(&i->x);
 
-    if (!ends_us(i, number) && x) {
-        for (size_t k = 0; k < PASSED_ON_COUNT; k++) {
-            if (passed_on[k].number == number)
-                grapnel_exec_signal(x, passed_on[k].name, NULL);
-        }
-    }
+    if (!ends_us(i, number) && x)
+        grapnel_exec_signal(x, interrupts_name(number), NULL);
     grapnel_stop(i->g); /* the deadline may have changed */
+}
+
+int interrupts_catch(struct grapnel *g, int number, void (*callback)(void *arg, int number),
+                     void *arg)
+{
+    struct sigaction now;
+
+    if (sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+        return 0;
+    return grapnel_on_signal(g, number, callback, arg);
+}
+
+void interrupts_release(void)
+{
+    struct sigaction now, usual = {.sa_handler = SIG_DFL};
+
+    for (size_t k = 0; k < PASSED_ON_COUNT; k++) {
+        if (passed_on[k].ends && sigaction(passed_on[k].number, NULL, &now) == 0 &&
+            now.sa_handler != SIG_IGN)
+            sigaction(passed_on[k].number, &usual, NULL);
+    }
+}
+
+const char *interrupts_name(int number)
+{
+    for (size_t k = 0; k < PASSED_ON_COUNT; k++) {
+        if (passed_on[k].number == number)
+            return passed_on[k].name;
+    }
+    return "?";
 }
 
 int interrupts_begin(struct interrupts *i, struct grapnel *g, const atomic_int *ready)
@@ -89,13 +125,8 @@ int interrupts_begin(struct interrupts *i, struct grapnel *g, const atomic_int *
     atomic_init(&i->ending, 0);
     atomic_init(&i->cancelled, 0);
     atomic_init(&i->deadline, -1);
-    for (size_t k = 0; k < PASSED_ON_COUNT && rc == 0; k++) {
-        struct sigaction now;
-
-        if (sigaction(passed_on[k].number, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
-            continue;
-        rc = grapnel_on_signal(g, passed_on[k].number, on_signal, i);
-    }
+    for (size_t k = 0; k < PASSED_ON_COUNT && rc == 0; k++)
+        rc = interrupts_catch(g, passed_on[k].number, on_signal, i);
     return rc;
 }
 

@@ -35,6 +35,15 @@ int64_t interrupts_clock_us(void);
  * negative code. */
 int interrupts_begin(struct interrupts *i, struct grapnel *g, const atomic_int *ready);
 
+/* As grapnel_on_signal, but a signal that was ignored when the command was started stays so. */
+int interrupts_catch(struct grapnel *g, int number, void (*callback)(void *arg, int number),
+                     void *arg);
+/* The signals that ask for the end act as usual again: what is left to do is not worth waiting
+ * for. */
+void interrupts_release(void);
+/* "INT"; "?" for one that is not passed on. */
+const char *interrupts_name(int number);
+
 /* From now on there is a command to pass signals on to. */
 void interrupts_attach(struct interrupts *i, struct grapnel_exec *x);
 

@@ -7,13 +7,13 @@
 #include <unistd.h>
 
 #include "launcher/cli/interrupts.h"
+#include "launcher/cli/leave.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/reach.h"
 #include "launcher/cli/say.h"
 #include "launcher/cli/spool.h"
 
 #define STATUS_TIMEOUT 124 /* as timeout(1) */
-#define SIGNAL_BASE    128 /* as shells */
 #define JSON_OUTPUT    ((int64_t)64 << 20)
 #define CLOSE_MS       5000
 
@@ -27,6 +27,7 @@ struct run {
     struct interrupts interrupts;
     int out, err; /* where output goes: 1 and 2, or gathered for JSON */
     int64_t started_ms;
+    int left; /* the signal that was left on; 0: none */
     /* Written by the callback before `finished`. */
     struct grapnel_exec_status status;
     struct grapnel_error error; /* code 0: none */
@@ -127,7 +128,7 @@ static int signal_number(const char *name)
         if (!strcmp(signals[i].name, name))
             return signals[i].number;
     }
-    return SIGNAL_BASE - 1; /* one that this system does not have */
+    return 127; /* one that this system does not have */
 }
 
 /* A failure that the command's own end amounts to. */
@@ -171,13 +172,13 @@ static int judge(struct run *r)
         return ended_badly(r, "OUTPUT_LIMIT", "exec", "the command was stopped at its output limit",
                            "raise --max-output");
     if (atomic_load(&r->interrupts.cancelled))
-        return SIGNAL_BASE + atomic_load(&r->interrupts.ending);
+        return leave_status(atomic_load(&r->interrupts.ending));
     if (!strcmp(reason, "cancelled"))
         return ended_badly(r, "CANCELLED", "exec", "the command was stopped by the host",
                            "see who ended grapnel's agent there");
     if (s->exited)
         return s->exit_status;
-    return SIGNAL_BASE + signal_number(s->signal ? s->signal : "");
+    return leave_status(signal_number(s->signal ? s->signal : ""));
 }
 
 static json_t *json_status(const struct run *r, int exit_status)
@@ -253,20 +254,25 @@ static int report(struct run *r, int exit_status)
 {
     if (r->o->json)
         return report_json(r, exit_status);
-    if (r->error.code != 0)
+    if (r->left && r->left != SIGINT && !r->o->quiet)
+        say_note("%s: left on a signal; the host cleans up by itself", r->o->target);
+    if (r->error.code != 0 && !r->left)
         say_error(&r->error);
     if (r->o->stats && r->status.pid)
         report_stats(r);
     return exit_status;
 }
 
-/* Leaves without waiting for anything: the line is cut, upon which the host cleans up by itself. */
-static void leave(struct run *r, int number)
+/* The line is cut, upon which the host cleans up by itself. */
+static int cut(struct run *r, int number)
 {
+    grapnel_exec_free(r->x);
     grapnel_server_free(r->server);
-    if (number != SIGINT && !r->o->quiet)
-        say_note("%s: left on a signal; the host cleans up by itself", r->o->target);
-    _exit(SIGNAL_BASE + number);
+    r->x = NULL;
+    r->server = NULL;
+    r->left = number;
+    leave_error(&r->error, r->o->target, number);
+    return leave_status(number);
 }
 
 static int work(struct run *r)
@@ -276,11 +282,12 @@ static int work(struct run *r)
     if (open_output(r) < 0 || start(r) < 0)
         return r->error.exit_status ? r->error.exit_status : SAY_FAILED;
     number = interrupts_drive(&r->interrupts, &r->finished);
+    interrupts_release();
     if (number)
-        leave(r, number);
+        return cut(r, number);
     if (r->error.code != 0) {
         number = atomic_load(&r->interrupts.ending);
-        return number ? SIGNAL_BASE + number : r->error.exit_status;
+        return number ? leave_status(number) : r->error.exit_status;
     }
     return judge(r);
 }
@@ -299,6 +306,8 @@ int run_verb(const struct options *o)
     r->out = r->err = -1;
     r->started_ms = interrupts_clock();
     exit_status = report(r, work(r));
+    if (r->left)
+        leave_now(exit_status);
     /* What the command left running ends before we do: that is what is waited for here. */
     if (r->server && r->status.pid)
         grapnel_close(r->server, CLOSE_MS, NULL);

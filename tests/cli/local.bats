@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # The command with a child process for a host: what does not depend on SSH.
-# shellcheck disable=SC2016,SC2094,SC2154
+# shellcheck disable=SC2016,SC2030,SC2031,SC2086,SC2094,SC2154
 
 bats_require_minimum_version 1.5.0
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-60}
@@ -121,6 +121,63 @@ for line in sys.argv[1].splitlines():
     finish
     [ "$status" -eq 130 ]
     run -1 pgrep -fx "$line"
+}
+
+@test "INT and TERM end facts and doctor like run: what they had begun ends, and they say so" {
+    local verb signal line="sleep $((91000000 + $$))"
+    for verb in facts doctor; do
+        for signal in INT:130 TERM:143; do
+            : >"$T/err"
+            env --default-signal "$GRAPNEL" "$verb" -v --transport "$line" here \
+                >"$T/out" 2>"$T/err" 3>&- &
+            job=$!
+            says connect "$T/err"
+            kill "-${signal%:*}" "$job"
+            finish
+            [ "$status" -eq "${signal#*:}" ]
+            run -1 pgrep -fx "$line"
+            if [ "$signal" = TERM:143 ]; then
+                grep -q 'left on a signal' "$T/err"
+            else
+                run -1 grep -q 'left on a signal' "$T/err"
+            fi
+        done
+    done
+    grep -qx 'here: cut off' "$T/out"
+}
+
+@test "--json: there is a line for each target also when a signal ends it" {
+    local line="sleep $((92000000 + $$))" words
+    for words in "facts a b" "doctor a" "run a true"; do
+        : >"$T/err"
+        env --default-signal "$GRAPNEL" ${words%% *} -v --json --transport "$line" ${words#* } \
+            >"$T/out" 2>"$T/err" 3>&- &
+        job=$!
+        says connect "$T/err"
+        kill -INT "$job"
+        finish
+        [ "$status" -eq 130 ]
+        run -1 pgrep -fx "$line"
+        output=$(<"$T/out")
+        [[ $(json 'd["host"], d["error"]["name"], d["error"]["detail"]') == "('a', 'CANCELLED', 'SIGINT')"* ]]
+    done
+    [ "$(json 'd["exit"], d["stdout"], "status" in d')" = "(130, '', False)" ]
+}
+
+@test "--json: two INTs leave at once, with what the command had said by then" {
+    : >log
+    start --json here -- sh -c 'trap "echo heard | tee -a log >&2" INT
+        echo up | tee log; while :; do sleep 0.01; done'
+    says up log
+    kill -INT "$job"
+    says heard log
+    kill -INT "$job"
+    finish
+    [ "$status" -eq 130 ]
+    output=$(<"$T/out")
+    [ "$(json 'd["host"], d["exit"], d["error"]["name"], "status" in d, "phases" in d')" = \
+        "('here', 130, 'CANCELLED', False, True)" ]
+    [ "$(json 'd["stdout"]')" = up ]
 }
 
 @test "a terminal on stdin is left in its mode" {

@@ -81,6 +81,8 @@ option_names() {
     refuses "not an option of facts" facts --env A=b h
     refuses "port from 1 to 65535" run -p 0 h true
     refuses "needs a time" run --timeout soon h true
+    refuses "needs a time" run --json --timeout soon h true
+    refuses "target is missing" facts --json
     refuses "needs a size" run --max-output much h true
     refuses "needs NAME=VALUE" run -e A h true
     refuses "one verb at a time" help run facts

@@ -437,6 +437,50 @@ START_TEST(a_refused_command_with_a_stderr_of_its_own_ends_at_once)
 }
 END_TEST
 
+/* ---- abandoning ---- */
+
+static void *connect_in_vain(void *arg)
+{
+    struct grapnel_connect_options o = {.transport = "cat", .connect_timeout = 50000};
+    struct grapnel_error *e = arg;
+
+    ck_assert_ptr_null(grapnel_connect(g, "silent", &o, e));
+    return NULL;
+}
+
+/* Frees its server while that is being ended. */
+static const struct grapnel_exec_handler freeing = {.done = free_the_server};
+
+START_TEST(abandoning_ends_all_waiting_and_all_that_runs)
+{
+    struct grapnel_server *s = connect_local(0), *other = connect_local(0);
+    struct grapnel_exec_options o = {.line = "sleep 98765"};
+    struct grapnel_error e = {0}, silent = {0};
+    struct record r = {0};
+    pthread_t thread;
+    long pid;
+    struct grapnel_exec *x = stubborn(s, &r, &pid);
+    struct grapnel_exec *y = grapnel_exec_start(other, &o, &freeing, &other, NULL);
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, connect_in_vain, &silent), 0);
+    grapnel_abandon(g);
+    ck_assert_int_lt(grapnel_exec_wait(x, 10000, NULL, &e), 0);
+    ck_assert_str_eq(e.name, "CANCELLED");
+    ck_assert_int_lt(grapnel_exec_wait(y, 10000, NULL, NULL), 0);
+    ck_assert_ptr_null(other);
+    pthread_join(thread, NULL);
+    ck_assert_str_eq(silent.name, "CANCELLED");
+    ck_assert_int_eq(r.done, 1);
+    ck_assert_ptr_null(grapnel_connect(g, "here", NULL, &e));
+    ck_assert_str_eq(e.name, "CANCELLED");
+    ck_assert_ptr_null(grapnel_exec_start(s, &o, NULL, NULL, &e));
+    grapnel_exec_free(x);
+    grapnel_exec_free(y);
+    grapnel_server_free(s);
+    wait_gone(pid);
+}
+END_TEST
+
 static void setup(void)
 {
     struct grapnel_error e = {0};
@@ -473,6 +517,7 @@ static Suite *library_suite(void)
     tcase_add_test(t, freeing_a_running_command_stops_it);
     tcase_add_test(t, waiting_within_a_callback_is_refused);
     tcase_add_test(t, a_server_may_be_freed_by_its_commands_last_callback);
+    tcase_add_test(t, abandoning_ends_all_waiting_and_all_that_runs);
     tcase_add_test(t, what_is_wrong_at_once_is_said_at_once);
     tcase_add_test(t, a_command_needs_words);
     tcase_add_test(t, a_refused_command_with_a_stderr_of_its_own_ends_at_once);
