@@ -19,14 +19,6 @@
 
 #define HANDOVER_MS 20 /* how long the heartbeat thread leaves the lead to those who come back */
 
-struct context_signal {
-    struct context_signal *next;
-    struct grapnel *g;
-    ev_signal watcher;
-    void (*callback)(void *arg, int signal);
-    void *arg;
-};
-
 uint64_t context_now(void)
 {
     struct timespec t;
@@ -300,17 +292,6 @@ failed:
     return NULL;
 }
 
-static void free_signals(struct grapnel *g)
-{
-    struct context_signal *s;
-
-    while ((s = g->signals)) {
-        g->signals = s->next;
-        ev_signal_stop(g->loop, &s->watcher);
-        free(s);
-    }
-}
-
 void grapnel_free(struct grapnel *g)
 {
     if (!g)
@@ -327,7 +308,7 @@ void grapnel_free(struct grapnel *g)
     blocking_free(g->blocking);
     agents_free(g->agents);
     if (g->loop) {
-        free_signals(g);
+        context_free_signals(g);
         ev_loop_destroy(g->loop);
     }
     pthread_cond_destroy(&g->happened);
@@ -339,72 +320,6 @@ void grapnel_free(struct grapnel *g)
 const char *grapnel_version(void)
 {
     return GRAPNEL_VERSION;
-}
-
-/* ---- public waiting ---- */
-
-static int is_stopped(void *arg)
-{
-    return ((struct grapnel *)arg)->stopped;
-}
-
-int grapnel_drive(struct grapnel *g, int64_t timeout)
-{
-    int result;
-
-    context_lock(g);
-    result = context_wait(g, is_stopped, g, context_deadline(timeout));
-    if (result == 0)
-        g->stopped = 0;
-    context_unlock(g);
-    return result;
-}
-
-void grapnel_stop(struct grapnel *g)
-{
-    context_lock(g);
-    g->stopped = 1;
-    if (g->followers)
-        pthread_cond_broadcast(&g->happened);
-    context_unlock(g);
-}
-
-/* The rest is done in the loop, where nothing is freed beneath its caller. */
-void grapnel_abandon(struct grapnel *g)
-{
-    context_lock(g);
-    g->abandoned = 1;
-    ev_async_send(g->loop, &g->wake);
-    context_unlock(g);
-}
-
-static void on_signal(struct ev_loop *loop, ev_signal *w, int revents)
-{
-    struct context_signal *s = w->data;
-
-    (void)loop;
-    (void)revents;
-    s->callback(s->arg, w->signum);
-}
-
-int grapnel_on_signal(struct grapnel *g, int signal, void (*callback)(void *arg, int signal),
-                      void *arg)
-{
-    struct context_signal *s = calloc(1, sizeof *s);
-
-    if (!s)
-        return -E_NOMEM;
-    s->g = g;
-    s->callback = callback;
-    s->arg = arg;
-    ev_signal_init(&s->watcher, on_signal, signal);
-    s->watcher.data = s;
-    context_lock(g);
-    s->next = g->signals;
-    g->signals = s;
-    ev_signal_start(g->loop, &s->watcher);
-    context_unlock(g);
-    return 0;
 }
 
 /* ---- words ---- */

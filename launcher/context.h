@@ -66,6 +66,9 @@ void context_release_sigpipe(const struct context_sigpipe *held);
 /* Starts the heartbeat thread if it does not run: somebody depends on the loop. */
 int context_need_heartbeat(struct grapnel *g);
 
+/* Ends the handling of signals. */
+void context_free_signals(struct grapnel *g);
+
 /* Monotonic microseconds; and a deadline so many milliseconds from now (< 0: UINT64_MAX). */
 uint64_t context_now(void);
 uint64_t context_deadline(int64_t timeout_ms);
