@@ -76,7 +76,8 @@ static int step_output(struct ssh2 *t, struct error *e)
             return ssh2_core_lost(t, e);
         t->sent_eof = result == SSH2_CHANNEL_DONE;
     }
-    if (t->wants_room && !t->wants_eof && ssh2_channel_room(t->channel)) {
+    /* Asked even when nobody wants room: what a key exchange held back goes here. */
+    if (ssh2_channel_room(t->channel) && t->wants_room && !t->wants_eof) {
         t->wants_room = 0;
         t->on.writable(t->arg);
     }

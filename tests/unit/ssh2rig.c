@@ -171,11 +171,13 @@ unsigned rig_fake(const void *text, size_t n, int linger, pid_t *pid)
 
 /* ---- one run ---- */
 
+#define LOCKSTEP_TURNS 2003 /* of the loop between two pieces, at most */
+
 struct run {
     struct rig_run *r;
     size_t sent;
-    int inputs, paused, sent_all;
-    ev_timer limit, resume, free_timer;
+    int inputs, paused, sent_all, pieces, turns;
+    ev_timer limit, resume, second, free_timer;
 };
 
 static void end(struct rig_run *r)
@@ -214,6 +216,13 @@ static void feed(struct run *x)
         x->sent += taken;
         if (taken < n)
             return;
+        if (r->lockstep && x->sent < total) {
+            if (x->pieces++ % 2 == 0) {
+                x->turns = x->pieces * 37 % LOCKSTEP_TURNS;
+                ev_timer_start(r->loop, &x->second);
+            }
+            return;
+        }
     }
     if (x->sent_all++)
         return;
@@ -277,6 +286,8 @@ static void on_input(void *arg, const uint8_t *bytes, size_t n)
         for (size_t i = 0; i < n; i++)
             r->mismatches += bytes[i] != rig_pattern(r->checked + i);
         r->checked += n;
+        if (r->lockstep && r->checked == x->sent && !ev_is_active(&x->second))
+            feed(x);
     } else {
         ck_assert_int_eq(wire_put(&r->out, bytes, n), 0);
     }
@@ -368,12 +379,24 @@ static void on_free_timer(struct ev_loop *loop, ev_timer *w, int revents)
     free_now(x->r);
 }
 
+static void on_second(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct run *x = w->data;
+
+    (void)revents;
+    if (x->turns-- > 0)
+        ev_timer_start(loop, w);
+    else
+        feed(x);
+}
+
 static void timers_start(struct run *x)
 {
     ev_timer_init(&x->limit, on_limit, 60, 0);
     ev_timer_init(&x->free_timer, on_free_timer, x->r->free_after_s, 0);
+    ev_timer_init(&x->second, on_second, 0, 0);
     ev_init(&x->resume, on_resume);
-    x->limit.data = x->free_timer.data = x->resume.data = x;
+    x->limit.data = x->free_timer.data = x->second.data = x->resume.data = x;
     ev_timer_start(x->r->loop, &x->limit);
     if (x->r->free_after_s > 0)
         ev_timer_start(x->r->loop, &x->free_timer);
@@ -383,6 +406,7 @@ static void timers_stop(struct run *x)
 {
     ev_timer_stop(x->r->loop, &x->limit);
     ev_timer_stop(x->r->loop, &x->free_timer);
+    ev_timer_stop(x->r->loop, &x->second);
     ev_timer_stop(x->r->loop, &x->resume);
 }
 

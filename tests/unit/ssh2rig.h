@@ -49,6 +49,7 @@ struct rig_run {
     size_t send_n;
     size_t send_pattern; /* or this many bytes of rig_pattern */
     int keep_stdin;      /* do not end its stdin */
+    int lockstep;        /* sends a piece, some turns of the loop later another; waits for both */
     int interactive;
     int64_t timeout_ms;   /* connect_timeout_ms; 0: 10 s */
     int pause_every;      /* pauses for a moment after so many inputs */

@@ -622,6 +622,24 @@ START_TEST(rekey_under_load)
 }
 END_TEST
 
+/* What is written while keys are exchanged goes when they are, also when nothing more is written:
+ * here every second piece is the last one until it has come back. */
+START_TEST(last_words_in_a_rekey)
+{
+    struct rig_run r;
+
+    NEED_SSHD;
+    own_sshd("RekeyLimit 128K\n");
+    r = login("id", "cat");
+    r.send_pattern = 6u << 20;
+    r.discard = 1;
+    r.lockstep = 1;
+    expect_ok(&r, "", 0);
+    ck_assert_uint_eq(r.checked, r.send_pattern);
+    ck_assert_uint_eq(r.mismatches, 0);
+}
+END_TEST
+
 /* The server wants more than the first key: what was sent ahead is lost, the login is not. */
 START_TEST(two_keys_needed)
 {
@@ -871,6 +889,7 @@ static Suite *suite(void)
     tcase_add_test(c, kex_only_openssh);
     tcase_add_loop_test(c, each_cipher, 0, 9);
     tcase_add_loop_test(c, rekey_under_load, 0, 2);
+    tcase_add_test(c, last_words_in_a_rekey);
     tcase_add_test(c, two_keys_needed);
     tcase_add_test(c, only_password_allowed);
     tcase_add_test(c, too_many_keys);
