@@ -17,12 +17,14 @@
  * is (sh, csh, fish …), so it holds no single quote, no backslash, no exclamation mark and no
  * newline.  The marker is split so that a shell that echoes the command does not imitate it.
  *
- * n nonce · m the account's umask · u system · d the directory that holds the first copy · p that
- * copy · e the directory being tried · i its number.
+ * n nonce · m the account's umask · u system · h what reads the agent · w what limits that · d the
+ * directory that holds the first copy · p that copy · e the directory being tried · i its number.
  *
  * mkdir of an unguessable name is as safe as mktemp -d, and is there where mktemp is not.  The
  * agent is unpacked once; where programs may not run it is copied on to the next directory.
  * `head` that is missing is replaced by a dd that reads byte by byte: slow, but it reads exactly.
+ * `timeout`, where there is one, ends the waiting for an agent that does not come; one that does
+ * not know our way of calling it has read nothing, and head is called without it.
  *
  * Every process counts, at about a millisecond each: umask and uname are asked in one, and chmod
  * does its work while the agent is still coming in.
@@ -34,7 +36,9 @@ static const char script[] =
     "c() { command -v $1 >/dev/null 2>&1; }; "
     "for t in uname mkdir chmod rm; do c $t || f tool $t; done; "
     "[ \"$u\" = \"%s\" ] || f arch; "
-    "c head || { c dd || f tool head; head() { dd bs=1 count=$2 2>/dev/null; }; }; "
+    "h=\"head -c %zu\"; c head || { c dd || f tool head; h=\"dd bs=1 count=%zu\"; }; "
+    "w=; if c timeout; then w=\"timeout %u\"; fi; "
+    "r() { [ \"$w\" ] && { $w $h; case $? in 0|124|143) return;; esac; }; $h; }; "
     "%s"
     "q() { rm -rf \"$d\" \"$e\"; }; trap q EXIT; trap \"exit 1\" HUP INT TERM PIPE; "
     "d=; e=; p=; i=0; "
@@ -43,7 +47,7 @@ static const char script[] =
     "e=$t/.grapnel-$n; mkdir \"$e\" 2>/dev/null || { e=; continue; }; "
     "if [ -z \"$p\" ]; then true 2>/dev/null >\"$e/agent\" || f space $i; "
     "chmod 700 \"$e/agent\" 2>/dev/null & "
-    "{ head -c %zu | %s; } 2>/dev/null >\"$e/agent\" || f space $i; wait; "
+    "{ r | %s; } 2>/dev/null >\"$e/agent\" || f space $i; wait; "
     "d=$e; p=$e/agent; "
     "else cp \"$p\" \"$e/agent\" 2>/dev/null || { rm -rf \"$e\"; continue; }; "
     "chmod 700 \"$e/agent\"; fi; "
@@ -105,8 +109,9 @@ static int make_command(struct bootstrap *b, struct error *e)
 
     if (o->sudo_user)
         snprintf(sudo, sizeof sudo, "sudo -n -H -u %s -- ", *o->sudo_user ? o->sudo_user : "root");
-    n = asprintf(&body, script, b->nonce, o->agent->uname, o->plain ? need_cat : need_gzip, o->skip,
-                 size, o->plain ? "cat" : "gzip -dc", o->lease_ms, o->agent->hash_hex);
+    n = asprintf(&body, script, b->nonce, o->agent->uname, size, size, o->patience_s,
+                 o->plain ? need_cat : need_gzip, o->skip, o->plain ? "cat" : "gzip -dc",
+                 o->lease_ms, o->agent->hash_hex);
     if (n >= 0 && asprintf(&b->command, "exec %s/bin/sh -c '%s'", sudo, body) < 0)
         b->command = NULL;
     free(n < 0 ? NULL : body);

@@ -27,6 +27,7 @@ struct bootstrap_options {
     int plain;             /* send the agent unpacked */
     int skip;              /* so many of the temporary directories are not tried */
     unsigned lease_ms;     /* the agent's patience with a silent launcher; 0: endless */
+    unsigned patience_s;   /* the script's, with an agent that does not come; 0: endless */
 };
 
 /* Starts an attempt.  NULL with *e filled (-E_ARGUMENT: sudo_user is not a user name). */

@@ -86,6 +86,16 @@ struct grapnel_server *connection_new(struct grapnel *g)
     return s;
 }
 
+/* Nobody waits for the agent to arrive once our own time is up; a shorter lease is no reason to
+ * give a slow line less. */
+static unsigned patience_s(const struct grapnel_server *s)
+{
+    int64_t lease = s->boot_options.lease_ms;
+    int64_t ms = s->timeout_ms > lease ? s->timeout_ms : lease;
+
+    return (unsigned)((ms + 999) / 1000);
+}
+
 int connection_fill(struct grapnel_server *s, const char *target,
                     const struct grapnel_connect_options *o, struct error *e)
 {
@@ -96,6 +106,7 @@ int connection_fill(struct grapnel_server *s, const char *target,
     s->phase = o->phase;
     s->phase_arg = o->phase_arg;
     s->timeout_ms = o->connect_timeout > 0 ? o->connect_timeout : TIMEOUT_MS;
+    s->boot_options.patience_s = patience_s(s);
     s->route = route_new(s->g, target, o, e);
     if (!s->route)
         return e->code;

@@ -207,6 +207,16 @@ ended_by_host() {
     grep -q 'the host stopped answering' "$T/err"
 }
 
+@test "line: frozen while the agent is being sent" {
+    with_proxy --stall-up 40000
+    start run --lease 2s --connect-timeout 2s "${line[@]}" t -- true
+    within 5 eval '[ -n "$(agent_files)" ]'
+    finish "$job"
+    [ "$status" -eq 255 ]
+    # The proxy still holds the server's end open.
+    within 8 eval '[ -z "$(agent_files)" ] && ! sshd_inside ps -eo args= | grep -q "^timeout\|^head\|^gzip"'
+}
+
 @test "line: frozen while much output is on its way" {
     with_proxy
     "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --lease 2s "${line[@]}" t -- yes >"$T/big" 2>"$T/err" </dev/null 3>&- 4>&- &

@@ -144,7 +144,7 @@ with_tools_but() {
     local tool
     rm -rf "$SSHD_TEMP/home/.only"
     mkdir "$SSHD_TEMP/home/.only"
-    for tool in uname head dd gzip cat mkdir rm chmod cp mktemp; do
+    for tool in uname head dd gzip cat mkdir rm chmod cp mktemp timeout; do
         case " $* " in
         *" $tool "*) ;;
         *) ln -s "$(command -v "$tool")" "$SSHD_TEMP/home/.only/$tool" ;;
@@ -175,6 +175,16 @@ with_tools_but() {
 
 @test "without head and gzip it works" {
     with_tools_but head gzip
+    works
+}
+
+@test "without timeout it works" {
+    with_tools_but timeout
+    works
+}
+
+@test "with a timeout that wants to be called otherwise it works" {
+    fake_tool timeout <<<'echo "usage: timeout [-t SECS] PROG ARGS" >&2; exit 1'
     works
 }
 

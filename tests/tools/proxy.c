@@ -1,11 +1,12 @@
 /* A TCP relay on the loopback that breaks lines in the ways in which networks do.  (For a line
  * that is slow there is tests/bench/delayproxy.c.)
  *
- *   proxy [--stall BYTES] [--cut BYTES] PORT
+ *   proxy [--stall BYTES] [--stall-up BYTES] [--cut BYTES] PORT
  *
  * Listens on a free port of 127.0.0.1, prints its number, and passes connections on to PORT.
- *   --stall BYTES  passes so many bytes of the server on, then nothing more, without closing
- *   --cut BYTES    passes so many bytes of the server on, then resets the connection
+ *   --stall BYTES     passes so many bytes of the server on, then nothing more, without closing
+ *   --stall-up BYTES  the same with bytes of the client
+ *   --cut BYTES       passes so many bytes of the server on, then resets the connection
  * Signals: USR1 freezes every line (nothing is read, written or closed), HUP thaws it, USR2 resets
  * every connection.  It says "frozen", "thawed", "reset" on stdout once that is done. */
 #include <arpa/inet.h>
@@ -39,7 +40,7 @@ struct line {
 };
 
 struct proxy {
-    uint64_t stall, cut; /* UINT64_MAX: never */
+    uint64_t stall, stall_up, cut; /* UINT64_MAX: never */
     in_port_t port;
     int listener, signals, frozen;
     struct line *lines[LINES_MAX];
@@ -200,11 +201,11 @@ static int serve(const struct proxy *p, struct line *l, const struct pollfd *set
         bad |= way_read(&l->up);
     if (set[1].revents && !l->down.ended && l->down.done == l->down.have)
         bad |= way_read(&l->down);
-    bad |= way_write(&l->up, UINT64_MAX);
+    bad |= way_write(&l->up, p->stall_up);
     bad |= way_write(&l->down, p->stall < p->cut ? p->stall : p->cut);
     if (bad || l->down.passed >= p->cut)
         return 2;
-    if (l->down.passed >= p->stall)
+    if (l->down.passed >= p->stall || l->up.passed >= p->stall_up)
         l->stalled = 1;
     return l->up.ended && l->down.ended;
 }
@@ -246,7 +247,7 @@ static void start_listening(struct proxy *p)
 
 int main(int argc, char **argv)
 {
-    struct proxy p = {.stall = UINT64_MAX, .cut = UINT64_MAX};
+    struct proxy p = {.stall = UINT64_MAX, .stall_up = UINT64_MAX, .cut = UINT64_MAX};
     sigset_t signals;
     int i;
 
@@ -254,13 +255,15 @@ int main(int argc, char **argv)
         uint64_t n = strtoull(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--stall") == 0)
             p.stall = n;
+        else if (strcmp(argv[i], "--stall-up") == 0)
+            p.stall_up = n;
         else if (strcmp(argv[i], "--cut") == 0)
             p.cut = n;
         else
             break;
     }
     if (i + 1 != argc || argv[i][0] == '-') {
-        fputs("usage: proxy [--stall BYTES] [--cut BYTES] PORT\n", stderr);
+        fputs("usage: proxy [--stall BYTES] [--stall-up BYTES] [--cut BYTES] PORT\n", stderr);
         return 2;
     }
     p.port = htons((in_port_t)strtoul(argv[i], NULL, 10));
