@@ -8,6 +8,7 @@
 
 #include "launcher/context.h"
 #include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/sshwords.h"
 
 enum kind { SSH2, OPENSSH, LOCAL, COMMAND };
 
@@ -357,48 +358,16 @@ int route_fall_back(struct route *r, const struct error *e)
     return choose_openssh(r, &ignored) == 0;
 }
 
-/* What the OpenSSH client prints on stderr, and what it means.  First match wins.  `from`: where
- * the particulars begin in a text that is mostly alarm; NULL: show the end of it. */
-static const struct {
-    const char *words;
-    enum errors_code code;
-    const char *from;
-} openssh_words[] = {
-    {"Could not resolve hostname", E_RESOLVE, NULL},
-    {"REMOTE HOST IDENTIFICATION HAS CHANGED", E_HOSTKEY_CHANGED, "The fingerprint for"},
-    {"is marked as revoked", E_HOSTKEY_REVOKED, "The "},
-    {"REVOKED HOST KEY", E_HOSTKEY_REVOKED, "The "},
-    {"Host key verification failed", E_HOSTKEY_UNKNOWN, NULL},
-    {"Connection refused", E_REFUSED, NULL},
-    {"No route to host", E_UNREACHABLE, NULL},
-    {"Network is unreachable", E_UNREACHABLE, NULL},
-    {"timed out", E_CONNECT_TIMEOUT, NULL},
-    {"Permission denied", E_AUTH, NULL},
-    {"Too many authentication failures", E_AUTH, NULL},
-    {"no matching", E_KEX, NULL},
-    {"kex_exchange_identification", E_NOT_SSH, NULL},
-    {"Connection closed", E_DISCONNECTED, NULL},
-    {"Connection reset", E_DISCONNECTED, NULL},
-};
-
-#define SHOWN 500 /* bytes of what it said that a message repeats */
-
 void route_explain(const struct route *r, int status, const char *said, struct error *e)
 {
-    size_t length = strlen(said);
-    const char *last = said + (length > SHOWN ? length - SHOWN : 0);
+    struct sshwords about = {.status = status, .said = said};
 
-    if (r->kind == COMMAND && (status == 126 || status == 127))
-        errors_set(e, -E_TRANSPORT, "exit status %d: %s", status, last);
-    if (r->kind != OPENSSH || status != 255)
+    if (r->kind != OPENSSH && r->kind != COMMAND)
         return;
-    for (size_t i = 0; i < sizeof openssh_words / sizeof *openssh_words; i++) {
-        if (strstr(said, openssh_words[i].words)) {
-            const char *from = openssh_words[i].from;
-            from = from ? strstr(said, from) : NULL;
-            errors_set(e, -(int)openssh_words[i].code, "%s", from ? from : last);
-            return;
-        }
+    about.any_command = r->kind == COMMAND;
+    if (r->kind == OPENSSH) {
+        about.proxy_jump = r->config->proxy_jump;
+        about.proxy_command = r->config->proxy_command;
     }
-    errors_set(e, -E_TRANSPORT, "ssh: %s", last);
+    sshwords_explain(&about, e);
 }

@@ -290,9 +290,15 @@ host_key() {
     serve rogue full
     to "$port" --transport openssh --connect-timeout 1s
     fails 't: connect: no answer within the connect time limit'
-    serve rogue http
+    serve rogue garbage
     to "$port" --transport openssh
     fails 't: kex: the peer is not an SSH server'
+    serve rogue close
+    to "$port" --transport openssh
+    fails 't: connect: the connection was closed' MaxStartups
+    serve rogue mute
+    to "$port" --transport openssh --connect-timeout 1s
+    fails 't: kex: the SSH server stopped answering during key exchange'
     run --separate-stderr "$GRAPNEL" run -F none --transport openssh no-such-host.invalid -- true
     fails 'no-such-host.invalid: resolve: host name does not resolve'
 }

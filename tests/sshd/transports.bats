@@ -85,7 +85,23 @@ over() {
     run --separate-stderr g run --transport 'echo hello there' t -- true
     fails 't: shell: ' 'hello there'
     run --separate-stderr g run --transport 'sh -c "echo no container >&2; exit 3"' t -- true
-    fails 't: shell: ' 'exit status 3' 'no container'
+    fails 't: connect: the transport command failed' 'exit status 3: no container'
+    run --separate-stderr g run --transport 'sh -c "exit 9"' t -- true
+    fails 't: connect: the transport command failed' 'exit status 9, without a word'
+}
+
+@test "a command line that is ssh: its words are understood" {
+    local closed
+    closed=$(_sshd_free_port)
+    run --separate-stderr g run --transport "ssh -T -F $SSHD_CONFIG -p $closed t" t -- true
+    fails 't: connect: connection refused' "port $closed"
+    run --separate-stderr g run --transport "ssh -T -F $SSHD_CONFIG -o UserKnownHostsFile=none t" t -- true
+    fails 't: host key: the host key is not known'
+    grep -v IdentityFile "$SSHD_CONFIG" >"$T/config"
+    run --separate-stderr g run --transport "ssh -T -F $T/config -i /nonexistent -o BatchMode=yes t" t -- true
+    fails 't: auth: every authentication method was refused' 'Permission denied ('
+    run --separate-stderr g run --transport "ssh -T -F $SSHD_CONFIG -o Wibble=1 t" t -- true
+    fails 't: local: bad configuration' wibble
 }
 
 @test "a command line that waits for ever ends with the launcher" {
@@ -124,6 +140,31 @@ relay='exec 3<>/dev/tcp/127.0.0.1/%p; cat <&3 & cat >&3; kill %%1'
     run -0 --separate-stderr g run -v -o ProxyJump=demo t -- echo here
     [ "$output" = here ]
     [[ $stderr == *'ProxyJump: using the OpenSSH client'* ]]
+}
+
+@test "ProxyCommand that fails: it is named, with what it said" {
+    run --separate-stderr g run -o 'ProxyCommand=sh -c "echo no way there >&2; exit 1"' t -- true
+    fails 't: connect: the connection was closed: no way there' '; by ProxyCommand sh -c '
+    run --separate-stderr g run -o 'ProxyCommand=/nonexistent/proxy %h' t -- true
+    fails 't: connect: the connection was closed' '/nonexistent/proxy: ' 'by ProxyCommand /nonexistent/proxy %h'
+    run --separate-stderr g run --connect-timeout 1s -o 'ProxyCommand=sleep 20' t -- true
+    fails 't: kex: the SSH server stopped answering during key exchange' 'by ProxyCommand sleep 20'
+}
+
+@test "ProxyJump that fails: the jump host is named" {
+    local closed
+    closed=$(_sshd_free_port)
+    run --separate-stderr g run -J "127.0.0.1:$closed" t -- true
+    fails 't: connect: connection refused' "port $closed" "by way of 127.0.0.1:$closed (ProxyJump)"
+    run --separate-stderr g run -J no-such-host.invalid t -- true
+    fails 't: resolve: host name does not resolve' 'by way of no-such-host.invalid'
+    run --separate-stderr g run -J demo -p "$closed" t -- true
+    fails 't: connect: connection refused' 'by way of demo'
+}
+
+@test "--transport ssh2 with a proxy says what it lacks" {
+    run --separate-stderr g run --transport ssh2 -J demo t -- true
+    fails 't: auth: this login needs the OpenSSH client: ProxyJump' '--transport openssh'
 }
 
 @test "without -v nothing is said about it" {

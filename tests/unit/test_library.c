@@ -399,7 +399,7 @@ START_TEST(what_is_wrong_at_once_is_said_at_once)
     o.sudo_user = NULL;
     o.transport = "false";
     ck_assert_ptr_null(grapnel_connect(g, "here", &o, &e));
-    ck_assert_str_eq(e.name, "SHELL");
+    ck_assert_str_eq(e.name, "TRANSPORT");
     o.transport = "/nonexistent/program";
     ck_assert_ptr_null(grapnel_connect(g, "here", &o, &e));
     ck_assert_str_eq(e.name, "TRANSPORT");
