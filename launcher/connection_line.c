@@ -201,13 +201,13 @@ void connection_on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct grapnel_server *s = w->data;
     int runs = s->boot && bootstrap_shell_runs(s->boot);
-    char said[400], detail[500];
+    char said[400], detail[700];
 
     (void)loop;
     (void)revents;
     bootstrap_noise(s->boot, said, sizeof said);
-    snprintf(detail, sizeof detail, "no sign of it after %lld ms%s%s", (long long)s->timeout_ms,
-             *said ? "; it said: " : "", said);
+    snprintf(detail, sizeof detail, "no sign of it after %lld ms%s%s%s", (long long)s->timeout_ms,
+             *said ? "; it said: " : "", said, runs ? "" : route_silence(s->route));
     connection_end_with(s, runs ? -E_AGENT_START : -E_SHELL_TIMEOUT, detail);
 }
 

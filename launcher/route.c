@@ -8,6 +8,7 @@
 
 #include "launcher/context.h"
 #include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/sshline.h"
 #include "launcher/ssh/sshwords.h"
 
 enum kind { SSH2, OPENSSH, LOCAL, COMMAND };
@@ -129,14 +130,16 @@ static int is_simple(const char *line)
 }
 
 /* A command line goes through the local shell, as ssh's ProxyCommand does.  A shell that stayed in
- * between would be all that our signals reach. */
+ * between would be all that our signals reach.  Where ssh would give the login shell, it is told to
+ * give /bin/sh: a login shell such as fish reads all of its input before it runs the first line. */
 static int shell_argv(struct route *r, const char *line)
 {
     char *text;
-    size_t n = 0;
-    int bad;
+    size_t n = 0, after = 0;
+    int bad, login = is_simple(line) && sshline_gives_login_shell(line, &after);
 
-    if (asprintf(&text, "%s%s", is_simple(line) ? "exec " : "", line) < 0)
+    if (asprintf(&text, "%s%.*s%s%s", is_simple(line) ? "exec " : "", (int)after, line,
+                 login ? " -o RemoteCommand=/bin/sh" : "", line + after) < 0)
         return -E_NOMEM;
     bad = add(&r->argv, &n, "/bin/sh") | add(&r->argv, &n, "-c") | add(&r->argv, &n, text);
     free(text);
@@ -356,6 +359,13 @@ int route_fall_back(struct route *r, const struct error *e)
     if (!r->automatic || e->code != -E_AUTH_NEEDS_OPENSSH || !openssh_installed())
         return 0;
     return choose_openssh(r, &ignored) == 0;
+}
+
+const char *route_silence(const struct route *r)
+{
+    return r->kind == COMMAND ? "; shells that read all of their input first, as fish does, cannot "
+                                "be used in this way: let the command run sh"
+                              : "";
 }
 
 void route_explain(const struct route *r, int status, const char *said, struct error *e)

@@ -22,8 +22,8 @@ struct transport *route_start(struct route *r, const char *command,
                               const struct transport_handler *handler, void *arg, struct error *e);
 
 /* True when nothing may be sent before the shell runs: the command is typed into its stdin, and it
- * might read ahead; or a program may be asking a person on the terminal, which then must not be read
- * as the command's input. */
+ * might read ahead; or a program may be asking a person on the terminal, which then must not be
+ * read as the command's input. */
 int route_waits_for_shell(const struct route *r);
 /* True when a person may be answering questions before the shell runs, and nobody has asked for a
  * time limit: then there is none of ours. */
@@ -34,6 +34,9 @@ int64_t route_slack(const struct route *r);
 /* The transport failed with *e: true, and the next route_start uses the OpenSSH client, when that
  * may do better (transport "auto", the client is installed, it was not tried yet). */
 int route_fall_back(struct route *r, const struct error *e);
+
+/* What may be the matter when the shell stays silent, to be appended to a message: static. */
+const char *route_silence(const struct route *r);
 
 /* The program of the transport ended with `status` before the shell ran, having said `said`: if
  * that was the OpenSSH client's own failure, *e is changed to the code that its words mean. */

@@ -51,6 +51,22 @@ over() {
 }
 
 # fish is missing: it reads all of its input before it runs the first line of it.
+@test "a command line: fish, which waits for the end of its input, is named in the error" {
+    command -v fish >/dev/null || skip "no fish"
+    run --separate-stderr "$GRAPNEL" run --transport fish --connect-timeout 1s x -- true
+    fails 'x: shell: the login shell did not start in time' 'as fish does' 'run sh'
+}
+
+@test "a command line: ssh -T to accounts with other login shells" {
+    need_world
+    local account
+    for account in bash ash zsh tcsh fish; do
+        echo "$account"
+        run -7 --separate-stderr g run --transport "ssh -T -F '$SSHD_CONFIG' -l $account t" t -- sh -c 'id -un; exit 7'
+        [ "$output" = "$account" ]
+    done
+}
+
 @test "a command line: shells that read what is typed" {
     local shell
     for shell in sh bash dash "busybox sh" zsh tcsh "bash -i" "sh -c 'echo welcome; exec sh'"; do
