@@ -154,6 +154,7 @@ int guardian_start(int *alive, int *status, struct error *e)
         return errors_set_system(e, -E_SYSTEM, errno, "pipe");
     }
     (void)linux_subreaper(); /* elsewhere orphans escape; their process groups are ended */
+    (void)setsid(); /* what a terminal's keys send is for the launcher, which passes it on */
     block_signals(&set, &before);
     agent = fork();
     if (agent < 0) {

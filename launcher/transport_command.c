@@ -25,6 +25,7 @@ struct command {
     struct blocking *blocking;
     char *const *argv;
     int appended; /* the text is the last argument, else it is written to the program's stdin */
+    int local;    /* what runs is our own agent */
     int own_session;
     pid_t pid;
     ev_io in, out, err; /* the child's stdin, stdout, stderr; fd -1: closed */
@@ -217,6 +218,17 @@ static void command_pause(struct transport *t, int paused)
 
 /* ---- start ---- */
 
+/* A program that asks on the terminal must stay in our session to do so, where it gets what the
+ * terminal's keys, or others, send to the whole group. */
+static int may_ask_on_terminal(const struct transport_options *options)
+{
+    int fd = options->interactive ? open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 /* In the child, after fork: only async-signal-safe calls. */
 static void become(struct command *c, char *const *argv, const int fds[3], int report)
 {
@@ -232,9 +244,10 @@ static void become(struct command *c, char *const *argv, const int fds[3], int r
     if (c->own_session) {
         setsid();
     } else {
-        /* Ctrl-C is for the launcher, which passes it on over the line. */
+        /* What the terminal sends is for the launcher, which passes it on over the line. */
         signal(SIGINT, SIG_IGN);
         signal(SIGQUIT, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
     }
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
@@ -371,8 +384,8 @@ static void command_free(struct transport *t)
         blocking_cancel(c->wait_job);
     } else if (c->pid > 0) {
         /* A client such as ssh is told to go; our own agent cleans up when its pipe is gone. */
-        if (!c->own_session)
-            kill(c->pid, SIGTERM);
+        if (!c->local)
+            kill(c->own_session ? -c->pid : c->pid, SIGTERM);
         reap(c, 0);
     }
     free(c->buffer);
@@ -423,7 +436,8 @@ static struct transport *make(const struct transport_class *class,
     c->blocking = options->blocking;
     c->argv = argv;
     c->appended = appended;
-    c->own_session = class == &local_class || !options->interactive;
+    c->local = class == &local_class;
+    c->own_session = c->local || !may_ask_on_terminal(options);
     c->pid = -1;
     ev_io_init(&c->in, on_in, -1, 0);
     ev_io_init(&c->out, on_out, -1, 0);

@@ -239,6 +239,75 @@ PY
     done
 }
 
+# at_up terminal|none KEY|SIGNAL COMMAND...: runs it at a terminal or at none, in a process group of
+# its own; when it has said "up", types the key, or sends the signal to the whole group. Prints what
+# it says from then on, and its exit status.
+at_up() {
+    cat >"$T/at_up.py" <<'PY'
+import os, pty, signal, sys
+if sys.argv[1] == 'terminal':
+    pid, master = pty.fork()
+else:
+    master, slave = pty.openpty()
+    pid = os.fork()
+if pid == 0:
+    if sys.argv[1] == 'none':
+        os.setsid()
+        os.dup2(slave, 1)
+        os.dup2(slave, 2)
+        os.close(slave)
+    os.execv(sys.argv[3], sys.argv[3:])
+if sys.argv[1] == 'none':
+    os.close(slave)
+def shown():
+    try:
+        return os.read(master, 10000)
+    except OSError:
+        return b''
+text = b''
+while b'up\r\n' not in text:
+    part = shown()
+    assert part, text
+    text += part
+if sys.argv[2].isalpha():
+    os.killpg(pid, getattr(signal, 'SIG' + sys.argv[2]))
+else:
+    os.write(master, sys.argv[2].encode())
+text = b''
+part = b'.'
+while part:
+    part = shown()
+    text += part
+print(text.decode().replace('\r\n', '|'), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+PY
+    run timeout 30 python3 "$T/at_up.py" "$@" </dev/null
+    echo "$transport: $output"
+}
+
+# A command on the host that hears a signal.
+HEARS='exec 2>/dev/null; trap "sleep 0.2; echo heard; exit 5" INT HUP TERM; echo up; while :; do sleep 0.01; done'
+
+@test "Ctrl-C at a terminal is for the remote command, whatever the transport" {
+    local transport
+    for transport in ssh2 openssh local sh 'sh -c "sh; exit \$?"'; do
+        at_up terminal $'\003' "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --transport "$transport" t -- \
+            sh -c "$HEARS"
+        [ "$output" = '^Cheard| 5' ]
+    done
+}
+
+@test "so is a signal to the whole process group" {
+    local transport
+    for transport in ssh2 openssh local sh 'sh -c "sh; exit \$?"'; do
+        at_up terminal HUP "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --transport "$transport" t -- \
+            sh -c "$HEARS"
+        [ "$output" = 'heard| 5' ]
+        at_up none TERM "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --transport "$transport" t -- \
+            sh -c "$HEARS"
+        [ "$output" = 'heard| 5' ]
+    done
+}
+
 # As it happens to what goes on in the background of a shell that has gone.
 @test "a terminal that cannot be read any more is an empty input" {
     cat >"$T/orphan.py" <<'PY'

@@ -437,6 +437,30 @@ START_TEST(a_refused_command_with_a_stderr_of_its_own_ends_at_once)
 }
 END_TEST
 
+/* A transport's program is told to go, also when nobody may be asked. */
+START_TEST(a_transport_ends_with_its_server)
+{
+    int ends[2];
+    char line[300], text[20] = "";
+    struct grapnel_connect_options o = {.transport = line};
+    struct grapnel_server *s;
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    snprintf(line, sizeof line,
+             "exec 3>/proc/%ld/fd/%d; trap 'echo told >&3; exit' TERM; echo up >&3; "
+             "while :; do sleep 0.01; done",
+             (long)getpid(), ends[1]);
+    s = grapnel_open(g, "x", &o, NULL);
+    ck_assert_ptr_nonnull(s);
+    ck_assert_int_eq(read(ends[0], text, sizeof text), 3);
+    grapnel_server_free(s);
+    ck_assert_int_eq(read(ends[0], text, sizeof text), 5);
+    ck_assert_int_eq(memcmp(text, "told\n", 5), 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 /* ---- abandoning ---- */
 
 static void *connect_in_vain(void *arg)
@@ -517,6 +541,7 @@ static Suite *library_suite(void)
     tcase_add_test(t, freeing_a_running_command_stops_it);
     tcase_add_test(t, waiting_within_a_callback_is_refused);
     tcase_add_test(t, a_server_may_be_freed_by_its_commands_last_callback);
+    tcase_add_test(t, a_transport_ends_with_its_server);
     tcase_add_test(t, abandoning_ends_all_waiting_and_all_that_runs);
     tcase_add_test(t, what_is_wrong_at_once_is_said_at_once);
     tcase_add_test(t, a_command_needs_words);
