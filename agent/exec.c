@@ -6,7 +6,7 @@
 #include "agent/exec_internal.h"
 #include "agent/linux.h"
 #include "agent/pipes.h"
-#include "agent/signals.h"
+#include "proto/signals.h"
 
 /* ---- starting ---- */
 
@@ -123,7 +123,7 @@ void exec_signal(struct agent *a, struct link *l, uint32_t id, const struct valu
     struct exec_set *set = agent_execs(a);
     const char *name = values_as_string(values_at(args, 1), NULL);
     struct exec *x = find(set, args);
-    int number = signals_forwarded(name);
+    int number = signals_forwarded(name) ? signals_number(name) : 0;
 
     if (x == NULL) {
         link_fail(l, id, -E_ARGUMENT, "no such command");

@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -7,7 +8,7 @@
 #include "agent/clock.h"
 #include "agent/exec_internal.h"
 #include "agent/pipes.h"
-#include "agent/signals.h"
+#include "proto/signals.h"
 
 #define DRAIN_SECONDS 0.02 /* between two looks at a pipe that outlives its command */
 #define CUT_SECONDS   0.02 /* from the decision to end a command to the end of its input */
@@ -101,15 +102,22 @@ static int64_t microseconds(struct timeval t)
     return (int64_t)t.tv_sec * 1000000 + (int64_t)t.tv_usec;
 }
 
+static struct value *signal_of(int number)
+{
+    const char *name = signals_name(number);
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", number);
+    return values_text(name != NULL ? name : text);
+}
+
 static struct value *result_of(const struct exec *x)
 {
     struct value *map = values_map();
-    char number[16];
 
     values_set(map, "pid", values_int(x->pid));
     if (x->reaped && WIFSIGNALED(x->status)) {
-        values_set(map, "signal",
-                   values_text(signals_name(WTERMSIG(x->status), number, sizeof number)));
+        values_set(map, "signal", signal_of(WTERMSIG(x->status)));
         values_set(map, "core", values_bool(WCOREDUMP(x->status) != 0));
     } else if (x->reaped) {
         values_set(map, "status", values_int(WEXITSTATUS(x->status)));

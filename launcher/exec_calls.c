@@ -1,5 +1,6 @@
 /* What is done with a command while it runs: struct grapnel_exec of the public header. */
 #include "launcher/exec_impl.h"
+#include "proto/signals.h"
 
 #define INPUT_QUEUE (256 * 1024) /* bytes of grapnel_exec_write that wait */
 
@@ -77,8 +78,10 @@ int grapnel_exec_signal(struct grapnel_exec *x, const char *name, struct grapnel
     context_lock(x->g);
     if (!x->server)
         errors_set(&e, -E_CLOSED, "the command has ended");
-    else
-        e.code = call_about(x, "signal", name);
+    else if (!signals_forwarded(name))
+        errors_set(&e, -E_ARGUMENT, "\"%.40s\" is no signal that is passed on", name ? name : "");
+    else if ((e.code = call_about(x, "signal", name)) < 0)
+        errors_set(&e, e.code, "%s", name);
     context_unlock(x->g);
     return e.code ? context_error(error, x->target, &e) : 0;
 }

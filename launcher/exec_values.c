@@ -2,23 +2,19 @@
 #include <string.h>
 
 #include "launcher/exec_impl.h"
+#include "proto/signals.h"
 
-/* ---- result: names that outlive the values they came in ---- */
+/* ---- result, in names that outlive the values they came in ---- */
 
-static const char *const signal_names[] = {
-    "HUP",  "INT",  "QUIT",   "ILL",  "TRAP", "ABRT",   "BUS",  "FPE",  "KILL",
-    "USR1", "SEGV", "USR2",   "PIPE", "ALRM", "TERM",   "XCPU", "XFSZ", "SYS",
-    "CONT", "STOP", "VTALRM", "PROF", "IO",   "STKFLT", "PWR",  "POLL", "WINCH"};
 static const char *const reasons[] = {"timeout", "output-limit", "cancelled"};
 
-static const char *known_name(const char *name, const char *const *names, size_t n,
-                              const char *fallback)
+static const char *known_reason(const char *name)
 {
-    for (size_t i = 0; name && i < n; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return names[i];
+    for (size_t i = 0; name && i < sizeof reasons / sizeof *reasons; i++) {
+        if (strcmp(name, reasons[i]) == 0)
+            return reasons[i];
     }
-    return fallback;
+    return NULL;
 }
 
 void exec_read_status(struct grapnel_exec_status *to, const struct value *v)
@@ -28,12 +24,14 @@ void exec_read_status(struct grapnel_exec_status *to, const struct value *v)
 
     to->exited = values_type(status) == VALUE_INT;
     to->exit_status = (int)(values_as_int(status, 0) & 0xff);
-    if (!to->exited)
-        to->signal =
-            known_name(signal, signal_names, sizeof signal_names / sizeof *signal_names, "unknown");
+    if (!to->exited) {
+        to->signal = signals_known(signal);
+        to->signal_number = signals_number(signal);
+        if (!to->signal)
+            to->signal = "unknown";
+    }
     to->core = values_as_bool(values_get(v, "core"), 0);
-    to->reason = known_name(values_as_string(values_get(v, "reason"), NULL), reasons,
-                            sizeof reasons / sizeof *reasons, NULL);
+    to->reason = known_reason(values_as_string(values_get(v, "reason"), NULL));
     to->pid = values_as_int(values_get(v, "pid"), 0);
     to->wall_us = values_as_int(values_get(v, "wall_us"), 0);
     to->user_us = values_as_int(values_get(v, "user_us"), 0);

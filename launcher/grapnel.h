@@ -178,7 +178,8 @@ struct grapnel_exec_options {
 struct grapnel_exec_status {
     int exited; /* true: exit_status; false: signal */
     int exit_status;
-    const char *signal; /* "TERM"; static; NULL if it exited */
+    const char *signal; /* "TERM", or "unknown"; static; NULL if it exited */
+    int signal_number;  /* the number of a signal of that name here; 0: there is none */
     int core;
     const char *reason; /* "timeout", "output-limit", "cancelled", or NULL; static */
     int64_t pid;
@@ -212,7 +213,8 @@ GRAPNEL_API int64_t grapnel_exec_write(struct grapnel_exec *x, const void *bytes
 GRAPNEL_API int grapnel_exec_eof(struct grapnel_exec *x);
 /* which: 1 stdout, 2 stderr. */
 GRAPNEL_API void grapnel_exec_consumed(struct grapnel_exec *x, int which, size_t n);
-/* "INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH", "KILL", "CONT", "STOP".  Does not wait. */
+/* "INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH", "KILL", "CONT", "STOP"; ARGUMENT for
+ * others.  Does not wait. */
 GRAPNEL_API int grapnel_exec_signal(struct grapnel_exec *x, const char *name,
                                     struct grapnel_error *error);
 /* Stops it with all its descendants; `done` follows when the host confirms.  Does not wait. */

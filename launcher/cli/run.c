@@ -102,35 +102,6 @@ static int start(struct run *r)
     return 0;
 }
 
-static int signal_number(const char *name)
-{
-    static const struct {
-        const char *name;
-        int number;
-    } signals[] = {
-        {"HUP", SIGHUP},       {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ILL", SIGILL},
-        {"TRAP", SIGTRAP},     {"ABRT", SIGABRT}, {"BUS", SIGBUS},   {"FPE", SIGFPE},
-        {"KILL", SIGKILL},     {"USR1", SIGUSR1}, {"SEGV", SIGSEGV}, {"USR2", SIGUSR2},
-        {"PIPE", SIGPIPE},     {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"XCPU", SIGXCPU},
-        {"XFSZ", SIGXFSZ},     {"SYS", SIGSYS},   {"PROF", SIGPROF}, {"VTALRM", SIGVTALRM},
-#ifdef SIGSTKFLT
-        {"STKFLT", SIGSTKFLT},
-#endif
-#ifdef SIGPOLL
-        {"POLL", SIGPOLL},     {"IO", SIGPOLL},
-#endif
-#ifdef SIGPWR
-        {"PWR", SIGPWR},
-#endif
-    };
-
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-        if (!strcmp(signals[i].name, name))
-            return signals[i].number;
-    }
-    return 127; /* one that this system does not have */
-}
-
 /* A failure that the command's own end amounts to. */
 static int ended_badly(struct run *r, const char *name, const char *phase, const char *text,
                        const char *hint)
@@ -178,7 +149,7 @@ static int judge(struct run *r)
                            "see who ended grapnel's agent there");
     if (s->exited)
         return s->exit_status;
-    return leave_status(signal_number(s->signal ? s->signal : ""));
+    return s->signal_number ? leave_status(s->signal_number) : SAY_FAILED;
 }
 
 static json_t *json_status(const struct run *r, int exit_status)

@@ -300,6 +300,30 @@ START_TEST(cancel_is_confirmed_and_the_work_has_stopped)
 }
 END_TEST
 
+START_TEST(signals_that_cannot_be_passed_on_are_refused)
+{
+    static const char *const bad[] = {"BOGUS", "", "SIGTERM", "SEGV", NULL};
+    struct grapnel_server *s = connect_local(0);
+    struct record r = {0};
+    struct grapnel_error e = {0};
+    long pid;
+    struct grapnel_exec *x = stubborn(s, &r, &pid);
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ck_assert_int_lt(grapnel_exec_signal(x, bad[i], &e), 0);
+        ck_assert_str_eq(e.name, "ARGUMENT");
+    }
+    ck_assert_int_eq(grapnel_exec_signal(x, "KILL", &e), 0);
+    ck_assert_int_eq(grapnel_exec_wait(x, 10000, NULL, NULL), 0);
+    ck_assert_str_eq(r.status.signal, "KILL");
+    ck_assert_int_eq(r.status.signal_number, SIGKILL);
+    ck_assert_int_lt(grapnel_exec_signal(x, "KILL", &e), 0);
+    ck_assert_str_eq(e.name, "CLOSED");
+    grapnel_exec_free(x);
+    grapnel_server_free(s);
+}
+END_TEST
+
 START_TEST(freeing_everything_in_the_wrong_order_is_safe)
 {
     struct grapnel_server *s = connect_local(0);
@@ -447,7 +471,7 @@ START_TEST(a_transport_ends_with_its_server)
 
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
     snprintf(line, sizeof line,
-             "exec 3>/proc/%ld/fd/%d; trap 'echo told >&3; exit' TERM; echo up >&3; "
+             "exec 3>/proc/%ld/fd/%d 2>/dev/null; trap 'echo told >&3; exit' TERM; echo up >&3; "
              "while :; do sleep 0.01; done",
              (long)getpid(), ends[1]);
     s = grapnel_open(g, "x", &o, NULL);
@@ -537,6 +561,7 @@ static Suite *library_suite(void)
     tcase_add_test(t, callbacks_run_while_the_context_is_driven);
     tcase_add_test(t, commands_started_before_the_agent_runs_go_along);
     tcase_add_test(t, cancel_is_confirmed_and_the_work_has_stopped);
+    tcase_add_test(t, signals_that_cannot_be_passed_on_are_refused);
     tcase_add_test(t, freeing_everything_in_the_wrong_order_is_safe);
     tcase_add_test(t, freeing_a_running_command_stops_it);
     tcase_add_test(t, waiting_within_a_callback_is_refused);
