@@ -1,10 +1,8 @@
-#include <signal.h>
 #include <stdlib.h>
 
 #include "agent/agent.h"
 #include "agent/clock.h"
 #include "agent/exec_internal.h"
-#include "agent/linux.h"
 #include "agent/pipes.h"
 #include "proto/signals.h"
 
@@ -33,16 +31,14 @@ static int start(struct exec *x, const struct plan *plan, struct launch *launch,
     const struct exec_options *options = &x->set->options;
     int result;
 
-    x->since = linux_ticks();
     x->began = clock_now_us();
     result = launch_start(plan, options->umask, options->files, launch, e);
     if (result != 0) {
         return result;
     }
-    x->pid = launch->pid;
-    x->child = reap_watch(options->reap, x->pid, exec_exited, x);
+    x->pid = launch->keeper.leader;
+    x->child = reap_watch(options->reap, &launch->keeper, exec_exited, x);
     if (x->child == NULL) {
-        (void)kill(-x->pid, SIGKILL);
         return errors_set(e, -E_NOMEM, "%s", plan->argv[0]);
     }
     return 0;
@@ -130,7 +126,7 @@ void exec_signal(struct agent *a, struct link *l, uint32_t id, const struct valu
     } else if (number == 0) {
         link_fail(l, id, -E_ARGUMENT, "no such signal");
     } else {
-        reap_signal_group(set->options.reap, x->pid, number);
+        reap_signal_group(set->options.reap, x->child, number);
         link_answer(l, id, NULL);
     }
 }

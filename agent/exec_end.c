@@ -37,7 +37,7 @@ void exec_free(struct exec *x)
     ev_timer_stop(loop, &x->cut);
     ev_clear_pending(loop, &x->kick);
     reap_stop(x->set->options.reap, x->ending);
-    reap_forget(x->set->options.reap, x->child);
+    reap_forget(x->child);
     pump_sink_free(x->in);
     pump_source_free(x->out.source);
     pump_source_free(x->err.source);
@@ -79,7 +79,6 @@ static void on_tree_gone(void *arg, size_t left)
 void exec_begin_end(struct exec *x, const char *reason)
 {
     struct exec_set *set = x->set;
-    int alone = set->first == x && x->next == NULL;
 
     if (x->reason != NULL || set->leaving) {
         return;
@@ -87,10 +86,9 @@ void exec_begin_end(struct exec *x, const char *reason)
     x->reason = reason;
     ev_timer_stop(set->options.loop, &x->limit);
     exec_cut_input(x);
-    x->ending =
-        reap_end_command(set->options.reap, x->pid, x->since, alone, x->grace_ms, on_tree_gone, x);
+    x->ending = reap_end_command(set->options.reap, x->child, x->grace_ms, on_tree_gone, x);
     if (x->ending == NULL) {
-        reap_signal_group(set->options.reap, x->pid, SIGKILL);
+        reap_signal_group(set->options.reap, x->child, SIGKILL);
         on_tree_gone(x, 0);
     }
 }
@@ -228,15 +226,14 @@ static void on_limit(struct ev_loop *loop, ev_timer *w, int events)
     exec_begin_end(w->data, "timeout");
 }
 
-void exec_exited(void *arg, int status, const struct rusage *usage)
+void exec_exited(void *arg, const struct keeper_report *end)
 {
     struct exec *x = arg;
 
-    x->child = NULL;
     x->reaped = 1;
-    x->status = status;
-    x->usage = *usage;
-    x->stopped = clock_now_us();
+    x->status = end->status;
+    x->usage = end->usage;
+    x->stopped = end->at;
     exec_kick(x);
 }
 

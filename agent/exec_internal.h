@@ -35,9 +35,8 @@ struct exec {
     ev_timer cut; /* until stdin is closed */
     ev_timer kick; /* never started: fed by exec_kick */
     pid_t pid;
-    uint64_t since;   /* linux_ticks */
     uint64_t began;   /* microseconds */
-    uint64_t stopped; /* microseconds: when the leader's end was taken */
+    uint64_t stopped; /* microseconds: when the command had ended */
     uint64_t output_limit;
     unsigned grace_ms;
     int reaped;
@@ -66,7 +65,7 @@ void exec_init(struct exec *x, uint64_t timeout_ms);
 /* Begins to end the command with all that belongs to it; the first reason (static) counts. */
 void exec_begin_end(struct exec *x, const char *reason);
 /* reap_exited */
-void exec_exited(void *arg, int status, const struct rusage *usage);
+void exec_exited(void *arg, const struct keeper_report *end);
 /* Frees x with its pumps; its streams are not told. */
 void exec_free(struct exec *x);
 

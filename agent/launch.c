@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "agent/linux.h"
-#include "agent/spawn.h"
 
 #define STDIN_PIPE (256 * 1024) /* bytes; the usual 64 KiB cost a third of the throughput */
 #define RESERVE    8            /* descriptors kept free, to look after what was started */
@@ -98,7 +97,7 @@ int launch_start(const struct plan *plan, mode_t umask, const struct rlimit *fil
     } else if (plan->stderr_id != 0) {
         program.err = ends.err[WRITE];
     }
-    result = spawn_start(&program, &launch->pid, e);
+    result = keeper_start(&program, &launch->keeper, e);
     if (result == 0) {
         launch->in = ends.in[WRITE];
         launch->out = ends.out[READ];

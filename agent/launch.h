@@ -5,16 +5,17 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "agent/keeper.h"
 #include "agent/plan.h"
 
 /* A command that runs, and our ends of its pipes (-1: it has none), for the caller to close. */
 struct launch {
-    pid_t pid;
+    struct keeper keeper;
     int in, out, err;
 };
 
 /* Starts what `plan` says, with that umask and limit of descriptors (NULL: the agent's own).
- * 0 with *launch; or negative as of spawn_start, with *e filled and nothing left open. */
+ * 0 with *launch; or negative as of keeper_start, with *e filled and nothing left open. */
 int launch_start(const struct plan *plan, mode_t umask, const struct rlimit *files,
                  struct launch *launch, struct error *e);
 

@@ -11,7 +11,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/tree.h"
@@ -201,18 +200,6 @@ out:
         close(fd);
     }
     return result;
-}
-
-uint64_t linux_ticks(void)
-{
-    struct timespec t;
-    long per_second = sysconf(_SC_CLK_TCK);
-
-    if (clock_gettime(CLOCK_BOOTTIME, &t) != 0 || per_second <= 0) {
-        return 0;
-    }
-    return (uint64_t)t.tv_sec * (uint64_t)per_second +
-           (uint64_t)t.tv_nsec / (1000000000u / (uint64_t)per_second);
 }
 
 uint64_t linux_resident(pid_t pid)

@@ -25,8 +25,8 @@ int linux_blob(const char *name);
  * 0, or -E_SYSTEM with errno (the file stays open). */
 int linux_seal(int *fd);
 
-/* Gives every signal its default action, those included that the C library keeps for itself and lets
- * nobody touch: a launcher or a make that ignored them would pass that on for ever.
+/* Gives every signal its default action, those included that the C library keeps for itself and
+ * lets nobody touch: a launcher or a make that ignored them would pass that on for ever.
  * Async-signal-safe. */
 void linux_default_signals(void);
 
@@ -37,9 +37,6 @@ void linux_pipe_size(int fd, int bytes);
  * the process table, see tree.h).  0 (also when it is gone), or -E_SYSTEM when it is not
  * permitted. */
 int linux_signal(pid_t pid, uint64_t started, int number);
-
-/* Now, in the unit of tree.h's `started`. */
-uint64_t linux_ticks(void);
 
 /* Resident memory of a process, bytes; 0 when it cannot be seen. */
 uint64_t linux_resident(pid_t pid);

@@ -27,6 +27,7 @@ struct start {
     const char *path; /* directories to search; NULL: argv[0] is a path itself */
     char *candidate;  /* room for the longest path to try */
     int report;       /* pipe that execve closes */
+    pid_t parent;
 };
 
 static void fail(const struct start *s, enum stage stage, int number)
@@ -51,8 +52,11 @@ static void set_up(const struct start *s)
     const struct spawn_program *p = s->program;
 
     (void)setsid();
-    /* Should agent and guardian both be killed at once, the command itself does not outlive them. */
+    /* The command does not outlive a keeper that is killed, not even one that was just now. */
     (void)linux_parent_death(SIGKILL);
+    if (getppid() != s->parent) {
+        fail(s, STAGE_SETUP, ESRCH);
+    }
     if (dup2(p->in, 0) < 0 || dup2(p->out, 1) < 0 || dup2(p->err, 2) < 0) {
         fail(s, STAGE_SETUP, errno);
     }
@@ -177,7 +181,7 @@ static pid_t start_child(const struct start *s)
 
 int spawn_start(const struct spawn_program *program, pid_t *pid, struct error *e)
 {
-    struct start s = {.program = program};
+    struct start s = {.program = program, .parent = getpid()};
     struct report r = {0};
     int ends[2] = {-1, -1};
     int result = 0;

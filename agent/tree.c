@@ -11,7 +11,7 @@
 
 /* proc(5): the command stands in parentheses and may hold any byte, so the fields are counted
  * from the last closing one. */
-static int parse(const char *text, struct tree_process *p)
+int tree_read(const char *text, struct tree_process *p)
 {
     enum { PARENT = 4, GROUP = 5, SESSION = 6, THREADS = 20, STARTED = 22 };
     const char *at = strrchr(text, ')');
@@ -59,7 +59,7 @@ int tree_look(pid_t pid, struct tree_process *p)
     }
     text[n] = '\0';
     p->pid = pid;
-    return parse(text, p);
+    return tree_read(text, p);
 }
 
 static int append(struct tree *t, const struct tree_process *p)
@@ -85,7 +85,7 @@ static int by_pid(const void *a, const void *b)
     return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-struct tree_process *tree_find(const struct tree *t, pid_t pid)
+static const struct tree_process *find(const struct tree *t, pid_t pid)
 {
     struct tree_process key = {.pid = pid};
 
@@ -97,27 +97,36 @@ struct tree_process *tree_find(const struct tree *t, pid_t pid)
 
 /* A parent usually has the smaller number, so few rounds are needed; numbers that began anew
  * after the highest cost some more. */
-static void find_below(struct tree *t, pid_t root)
+size_t tree_spread(struct tree *t)
 {
+    size_t alive = 0;
     int changed;
 
     do {
         changed = 0;
         for (size_t i = 0; i < t->count; i++) {
-            const struct tree_process *parent;
-            if (t->p[i].below || t->p[i].pid == root) {
-                continue;
-            }
-            parent = tree_find(t, t->p[i].parent);
-            if (t->p[i].parent == root || (parent != NULL && parent->below)) {
-                t->p[i].below = 1;
+            const struct tree_process *parent = t->p[i].marked ? NULL : find(t, t->p[i].parent);
+            if (parent != NULL && parent->marked) {
+                t->p[i].marked = 1;
                 changed = 1;
             }
         }
     } while (changed);
+    for (size_t i = 0; i < t->count; i++) {
+        alive += t->p[i].marked && !t->p[i].dead;
+    }
+    return alive;
 }
 
-int tree_scan(struct tree *t, pid_t root)
+size_t tree_mark(struct tree *t, pid_t root)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        t->p[i].marked = t->p[i].parent == root;
+    }
+    return tree_spread(t);
+}
+
+int tree_scan(struct tree *t)
 {
     DIR *d = opendir("/proc");
     struct dirent *entry;
@@ -151,7 +160,6 @@ int tree_scan(struct tree *t, pid_t root)
     if (!sorted) {
         qsort(t->p, t->count, sizeof *t->p, by_pid);
     }
-    find_below(t, root);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* The tree of processes, as the system tells it: who descends from whom.
  *
- * Neither setsid nor a double fork takes a process out of the tree: the agent is a subreaper, so
- * orphans among its descendants become its children. */
+ * Neither setsid nor a double fork takes a process out of the tree: guardian, agent and keepers are
+ * subreapers, so orphans among the descendants of one become its children. */
 #ifndef GRAPNEL_AGENT_TREE_H
 #define GRAPNEL_AGENT_TREE_H
 
@@ -17,8 +17,7 @@ struct tree_process {
     uint64_t started; /* clock ticks since the system began; with pid a name that is not reused */
     char state;       /* as in ps: R, S, D, T, Z … */
     uint8_t dead;     /* a zombie: nothing of it runs any more */
-    uint8_t below;    /* descends from the process that was asked for, itself not included */
-    uint8_t marked;   /* for the caller */
+    uint8_t marked;
 };
 
 struct tree {
@@ -27,15 +26,22 @@ struct tree {
     size_t room;
 };
 
-/* Fills *t (zeroed, or filled before: its memory is used again) with all processes, and sets
- * `below` on the descendants of `root`.  0, -E_NOMEM, or -E_UNSUPPORTED when there is no /proc. */
-int tree_scan(struct tree *t, pid_t root);
+/* Fills *t (zeroed, or filled before: its memory is used again) with all processes, none of them
+ * marked.  0, -E_NOMEM, or -E_UNSUPPORTED when there is no /proc. */
+int tree_scan(struct tree *t);
 void tree_free(struct tree *t);
 
-/* The entry of `pid`, or NULL. */
-struct tree_process *tree_find(const struct tree *t, pid_t pid);
+/* Marks the descendants of `root`, itself not included, and nothing else.  Returns how many of them
+ * live. */
+size_t tree_mark(struct tree *t, pid_t root);
+/* Marks also all descendants of what is marked.  Returns how many of the marked live. */
+size_t tree_spread(struct tree *t);
 
 /* One process by its number.  0, or -E_SYSTEM when it is not there. */
 int tree_look(pid_t pid, struct tree_process *p);
+
+/* Reads a line of /proc/PID/stat, a text, into *p (all but its pid).  0, or -E_SYSTEM when it is
+ * none. */
+int tree_read(const char *text, struct tree_process *p);
 
 #endif

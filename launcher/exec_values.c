@@ -32,6 +32,7 @@ void exec_read_status(struct grapnel_exec_status *to, const struct value *v)
     }
     to->core = values_as_bool(values_get(v, "core"), 0);
     to->reason = known_reason(values_as_string(values_get(v, "reason"), NULL));
+    to->left = values_as_int(values_get(v, "left"), 0);
     to->pid = values_as_int(values_get(v, "pid"), 0);
     to->wall_us = values_as_int(values_get(v, "wall_us"), 0);
     to->user_us = values_as_int(values_get(v, "user_us"), 0);

@@ -182,6 +182,7 @@ struct grapnel_exec_status {
     int signal_number;  /* the number of a signal of that name here; 0: there is none */
     int core;
     const char *reason; /* "timeout", "output-limit", "cancelled", or NULL; static */
+    int64_t left;       /* with a reason: processes of it that go on, being another user's */
     int64_t pid;
     int64_t wall_us, user_us, system_us;
     int64_t max_rss; /* bytes */
@@ -217,7 +218,9 @@ GRAPNEL_API void grapnel_exec_consumed(struct grapnel_exec *x, int which, size_t
  * others.  Does not wait. */
 GRAPNEL_API int grapnel_exec_signal(struct grapnel_exec *x, const char *name,
                                     struct grapnel_error *error);
-/* Stops it with all its descendants; `done` follows when the host confirms.  Does not wait. */
+/* Stops it with all its descendants, wherever they have gone (TERM, then KILL), and nothing else;
+ * `done` follows when the host confirms that they are gone.  What it may not signal, programs of
+ * another user, is counted in the status as `left`.  Does not wait. */
 GRAPNEL_API int grapnel_exec_cancel(struct grapnel_exec *x);
 /* Waits for its end: 0 with *status (may be NULL), negative with *error. */
 GRAPNEL_API int grapnel_exec_wait(struct grapnel_exec *x, int64_t timeout,

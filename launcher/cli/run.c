@@ -127,6 +127,9 @@ static int judge(struct run *r)
         return ended_badly(r, "IO", "local", "the input could not be read",
                            "give another input, or none with -n; the command was stopped");
     }
+    if (s->left > 0)
+        snprintf(r->error.detail, sizeof r->error.detail,
+                 "processes of it that go on, being another user's: %lld", (long long)s->left);
     if (s->local_error) {
         snprintf(r->error.detail, sizeof r->error.detail, "%s", strerror(s->local_error));
         return ended_badly(r, "IO", "local", "the output could not be written",
@@ -142,6 +145,9 @@ static int judge(struct run *r)
     if (!strcmp(reason, "output-limit"))
         return ended_badly(r, "OUTPUT_LIMIT", "exec", "the command was stopped at its output limit",
                            "raise --max-output");
+    if (atomic_load(&r->interrupts.cancelled) && s->left > 0)
+        ended_badly(r, "CANCELLED", "exec", "not all of the command could be stopped",
+                    "end the rest on the host");
     if (atomic_load(&r->interrupts.cancelled))
         return leave_status(atomic_load(&r->interrupts.ending));
     if (!strcmp(reason, "cancelled"))
@@ -163,6 +169,7 @@ static json_t *json_status(const struct run *r, int exit_status)
                             s->exited ? json_integer(s->exit_status) : json_null());
         json_object_set_new(object, "signal", s->signal ? json_string(s->signal) : json_null());
         json_object_set_new(object, "reason", s->reason ? json_string(s->reason) : json_null());
+        json_object_set_new(object, "left", json_integer(s->left));
         json_object_set_new(object, "core", json_boolean(s->core));
         json_object_set_new(object, "pid", json_integer(s->pid));
         json_object_set_new(object, "wall_us", json_integer(s->wall_us));

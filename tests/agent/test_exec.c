@@ -843,7 +843,7 @@ START_TEST(many_at_once)
     enum { MANY = 60 };
     static struct run many[MANY];
     int64_t before = harness_usage(h, "descriptors");
-    char number[16];
+    char number[32];
 
     for (int i = 0; i < MANY; i++) {
         snprintf(number, sizeof number, "%d", i);

@@ -50,14 +50,12 @@ no_family() {
     [ "$(family)" -eq 0 ]
 }
 
-# The process of the guardian or of the agent proper, as the world numbers them.
-guardian() {
-    sshd_inside ps -eo pid=,ppid=,args= |
-        awk '/agent boot/ { parent[$1] = $2 } END { for (p in parent) if (!(parent[p] in parent)) print p }'
-}
-agent() {
-    sshd_inside ps -eo pid=,ppid=,args= |
-        awk '/agent boot/ { parent[$1] = $2 } END { for (p in parent) if (parent[p] in parent) print p }'
+# agent_at DEPTH: a process of the agent's, as the world numbers them: the guardian (0), its child the
+# agent proper (1), the keepers (2).
+agent_at() {
+    sshd_inside ps -eo pid=,ppid=,args= | awk -v depth="$1" '
+        /agent boot/ { parent[$1] = $2 }
+        END { for (p in parent) { n = 0; for (q = p; parent[q] in parent; q = parent[q]) n++; if (n == depth) print p } }'
 }
 
 # With the launcher's line through a proxy: $port, $tool.
@@ -253,38 +251,38 @@ ended_by_host() {
 
 @test "host: the agent is killed" {
     start_zoo
-    sshd_inside kill -KILL "$(agent)"
+    sshd_inside kill -KILL "$(agent_at 1)"
     lost
     within 6 no_family
 }
 
 @test "host: the guardian is killed" {
     start_zoo
-    sshd_inside kill -KILL "$(guardian)"
+    sshd_inside kill -KILL "$(agent_at 0)"
     within 6 no_family
     lost
 }
 
 @test "host: the agent is told to end" {
     start_zoo
-    sshd_inside kill -TERM "$(agent)"
+    sshd_inside kill -TERM "$(agent_at 1)"
     within 6 no_family
     ended_by_host
 }
 
 @test "host: the guardian is told to end" {
     start_zoo
-    sshd_inside kill -TERM "$(guardian)"
+    sshd_inside kill -TERM "$(agent_at 0)"
     within 6 no_family
     ended_by_host
 }
 
 @test "host: the agent is stopped: the launcher says so after the lease" {
     start_zoo --lease 2s
-    sshd_inside kill -STOP "$(agent)"
+    sshd_inside kill -STOP "$(agent_at 1)"
     lost
     grep -q 'the host stopped answering' "$T/err"
-    sshd_inside kill -CONT "$(agent)"
+    sshd_inside kill -CONT "$(agent_at 1)"
     within 6 no_family
 }
 

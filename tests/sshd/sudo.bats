@@ -51,6 +51,13 @@ teardown() {
     run -124 --separate-stderr g run -l sudoer --sudo --timeout 300ms t -- sleep 98765
 }
 
+# sudo passes TERM on, but not KILL. It ends by itself while the teardown waits for that.
+@test "--timeout cannot stop what the command itself has given to another user, and says so" {
+    run -124 --separate-stderr g run -l sudoer --timeout 100ms t -- sudo -n sh -c 'trap "" TERM; sleep 7; :'
+    echo "$stderr"
+    [[ $stderr == *"t: exec: the command was stopped at its time limit: processes of it that go on, being another user's: "[12]* ]]
+}
+
 @test "a password is needed: said, with the way out" {
     run --separate-stderr g run -l beggar --sudo t -- true
     fails 't: exec: sudo needs a password' 'NOPASSWD'

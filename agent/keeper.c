@@ -1,0 +1,175 @@
+#include "agent/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/clock.h"
+#include "agent/linux.h"
+#include "agent/orphans.h"
+
+#define REPORT 3 /* the keeper's end of the pipe; 0 to 2 are what the command gets */
+
+/* Whether the program runs: the first message of a keeper.  Each fits a pipe's atomic write. */
+struct started {
+    pid_t leader;
+    struct error error;
+};
+
+/* Those who look after everything: while one of them lives the keeper only keeps. */
+struct superiors {
+    pid_t agent, guardian;
+};
+
+/* ---- in the keeper ---- */
+
+static void tell(const void *message, size_t n)
+{
+    (void)!write(REPORT, message, n); /* who does not hear it any more need not know */
+}
+
+/* The agent's descriptors are let go of: an end of the line or of another command's pipe, held
+ * here, would hide its end from those who wait for it. */
+static void take_descriptors(const struct spawn_program *program, int report)
+{
+    (void)dup2(program->in, 0);
+    (void)dup2(program->out, 1);
+    (void)dup2(program->err, 2);
+    (void)dup2(report, REPORT);
+    (void)fcntl(REPORT, F_SETFD, FD_CLOEXEC);
+    linux_close_from(REPORT + 1);
+}
+
+static int is_left_alone(const struct superiors *s)
+{
+    pid_t parent = getppid();
+
+    return parent != s->agent && parent != s->guardian;
+}
+
+/* A signal other than CHLD tells of a superior's death; or it was meant for all and everybody. */
+static void watch(pid_t leader, const struct superiors *superiors, const sigset_t *set)
+{
+    struct keeper_report r = {0};
+    pid_t running = leader;
+    int told = 0;
+
+    for (;;) {
+        int childless = orphans_take(&running, &r.status, &r.usage);
+        if (running == 0 && !told) {
+            r.at = clock_now_us();
+            r.last = childless;
+            tell(&r, sizeof r);
+            told = 1;
+        }
+        if (childless) {
+            return;
+        }
+        if (is_left_alone(superiors)) {
+            orphans_end(set, 0);
+            return;
+        }
+        (void)sigwaitinfo(set, NULL);
+    }
+}
+
+/* All signals are blocked here, since before the fork, so that none of the agent's handlers runs.
+ */
+static void keep(const struct spawn_program *program, int report, const struct superiors *superiors)
+{
+    struct spawn_program own = *program;
+    struct started s = {0};
+    sigset_t set, before;
+
+    (void)setsid(); /* a signal to the group of the agent must not end both */
+    (void)linux_subreaper();
+    (void)linux_parent_death(SIGTERM);
+    orphans_block(&set, &before);
+    take_descriptors(program, report);
+    own.in = 0;
+    own.out = 1;
+    own.err = 2;
+    (void)spawn_start(&own, &s.leader, &s.error);
+    tell(&s, sizeof s);
+    close(0);
+    close(1);
+    close(2);
+    if (s.error.code == 0) {
+        watch(s.leader, superiors, &set);
+    }
+    _exit(0);
+}
+
+/* ---- in the agent ---- */
+
+static pid_t start_process(const struct spawn_program *program, int report)
+{
+    const struct superiors superiors = {.agent = getpid(), .guardian = getppid()};
+    sigset_t all, before;
+    pid_t pid;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid = fork();
+    if (pid == 0) {
+        keep(program, report, &superiors);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
+static void hear_start(int report, struct started *s)
+{
+    ssize_t n;
+
+    do {
+        n = read(report, s, sizeof *s);
+    } while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)sizeof *s) {
+        errors_set(&s->error, -E_SYSTEM, "its keeper was killed");
+    }
+}
+
+int keeper_start(const struct spawn_program *program, struct keeper *k, struct error *e)
+{
+    struct started s = {0};
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return errors_set_system(e, errno == EMFILE ? -E_DESCRIPTORS : -E_SYSTEM, errno, "pipe");
+    }
+    k->pid = start_process(program, ends[1]);
+    if (k->pid < 0) {
+        errors_set_system(&s.error, -E_SYSTEM, errno, "a new process");
+    }
+    close(ends[1]);
+    if (k->pid > 0) {
+        hear_start(ends[0], &s);
+    }
+    if (s.error.code != 0) {
+        while (k->pid > 0 && waitpid(k->pid, NULL, 0) < 0 && errno == EINTR) {
+        }
+        close(ends[0]);
+        return errors_set(e, s.error.code, "%s", s.error.detail);
+    }
+    k->leader = s.leader;
+    k->report = ends[0];
+    (void)fcntl(k->report, F_SETFL, O_NONBLOCK);
+    return 0;
+}
+
+int keeper_hear(int report, struct keeper_report *r)
+{
+    ssize_t n;
+
+    do {
+        n = read(report, r, sizeof *r);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        return 0;
+    }
+    return n == (ssize_t)sizeof *r ? 1 : -E_SYSTEM;
+}

@@ -1,0 +1,282 @@
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/clock.h"
+#include "agent/linux.h"
+#include "agent/reap_internal.h"
+#include "agent/warned.h"
+
+#define PASS_FIRST_US 2000u    /* between the first passes of an ending */
+#define PASS_MOST_US  100000u  /* and at most */
+#define STUCK_US      5000000u /* a process that KILL did not end in this time is left alone */
+#define STRAYS_MS     2000u    /* the grace of those whose keeper was killed */
+
+/* What is to be ended. */
+enum scope {
+    SCOPE_ALL,
+    SCOPE_COMMAND,
+    SCOPE_STRAYS,
+};
+
+struct reap_ending {
+    struct reap_ending *next;
+    enum scope scope;
+    const struct reap_child *child; /* of a command, until its keeper is gone */
+    struct warned warned;
+    uint64_t kill_at;  /* microseconds */
+    reap_ended *ended; /* may be NULL */
+    void *arg;
+    unsigned empty_passes;
+    size_t refused; /* processes of the last pass that may not be signalled */
+    int over;
+};
+
+/* ---- passes ---- */
+
+/* Marks what is to be ended.  Returns how many live. */
+static size_t mark(struct reap *r, const struct reap_ending *e)
+{
+    if (e->scope != SCOPE_STRAYS) {
+        return tree_mark(&r->tree, e->scope == SCOPE_ALL ? getpid() : e->child->keeper.pid);
+    }
+    for (size_t i = 0; i < r->tree.count; i++) {
+        struct tree_process *p = &r->tree.p[i];
+        p->marked = p->parent == getpid() && !reap_is_keeper(r, p->pid);
+    }
+    return tree_spread(&r->tree);
+}
+
+static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
+{
+    e->refused = 0;
+    for (size_t i = 0; i < r->tree.count; i++) {
+        const struct tree_process *p = &r->tree.p[i];
+        if (!p->marked || p->dead) {
+            continue;
+        }
+        if (kill_now) {
+            e->refused += linux_signal(p->pid, p->started, SIGKILL) != 0;
+            continue;
+        }
+        if (warned_has(&e->warned, p)) {
+            e->refused += linux_signal(p->pid, p->started, 0) != 0;
+            continue;
+        }
+        e->refused += linux_signal(p->pid, p->started, SIGTERM) != 0;
+        if (p->state == 'T') {
+            (void)linux_signal(p->pid, p->started, SIGCONT);
+        }
+    }
+    warned_keep(&e->warned, &r->tree);
+}
+
+/* Where the process table cannot be read the process groups are what can be reached. */
+static void pass_blindly(const struct reap *r, struct reap_ending *e, int kill_now)
+{
+    for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
+        if (c->keeper.report >= 0 && (e->scope == SCOPE_ALL || c == e->child)) {
+            (void)kill(-c->keeper.leader, kill_now ? SIGKILL : SIGTERM);
+        }
+    }
+    if (e->scope != SCOPE_ALL) {
+        e->over = e->child == NULL || e->child->keeper.report < 0;
+    }
+}
+
+static void pass_ending(struct reap *r, struct reap_ending *e, int table, int childless,
+                        uint64_t now)
+{
+    int kill_now = now >= e->kill_at;
+    size_t count = 0;
+
+    if (childless) {
+        e->refused = 0;
+        e->over = 1;
+        return;
+    }
+    if (table == 0) {
+        count = mark(r, e);
+        signal_marked(r, e, kill_now);
+    } else {
+        pass_blindly(r, e, kill_now);
+    }
+    /* The table is read while the tree changes: a process whose parent ends just then is missed
+     * once, but not twice.  Only of strays, who have no keeper to tell it, must that be guessed. */
+    e->empty_passes = count == 0 ? e->empty_passes + 1 : 0;
+    if (e->scope == SCOPE_STRAYS && e->empty_passes >= 2) {
+        e->over = 1;
+    } else if (kill_now && count > 0 && count == e->refused) {
+        e->over = 1;
+    } else if (now >= e->kill_at + STUCK_US) {
+        e->refused = count;
+        e->over = 1;
+    }
+}
+
+static void run_over(struct reap *r)
+{
+    struct reap_ending **at = &r->endings;
+
+    while (*at != NULL) {
+        struct reap_ending *e = *at;
+        if (!e->over) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        if (e->ended != NULL) {
+            e->ended(e->arg, e->refused);
+        }
+        warned_free(&e->warned);
+        free(e);
+        at = &r->endings; /* the callback may have changed the list */
+    }
+}
+
+static void schedule(struct reap *r, uint64_t after_us)
+{
+    ev_timer_stop(r->loop, &r->pass_timer);
+    if (r->endings != NULL) {
+        ev_timer_set(&r->pass_timer, (double)after_us / 1e6, 0.0);
+        ev_timer_start(r->loop, &r->pass_timer);
+    }
+}
+
+static void pass(struct reap *r)
+{
+    int childless = reap_take_ends(r);
+    uint64_t now = clock_now_us();
+    uint64_t took;
+    int table = 0;
+
+    run_over(r);
+    if (r->endings == NULL) {
+        return;
+    }
+    if (!childless) {
+        table = tree_scan(&r->tree);
+    }
+    for (struct reap_ending *e = r->endings; e != NULL; e = e->next) {
+        if (!e->over) {
+            pass_ending(r, e, table, childless, now);
+        }
+    }
+    run_over(r);
+    ev_now_update(r->loop);
+    took = clock_now_us() - now;
+    r->pause_us = r->pause_us * 2 < PASS_MOST_US ? r->pause_us * 2 : PASS_MOST_US;
+    schedule(r, took > r->pause_us ? took : r->pause_us);
+}
+
+static void on_pass(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop;
+    (void)events;
+    pass(w->data);
+}
+
+void reap_end_look(struct reap *r, int over)
+{
+    for (const struct reap_ending *e = r->endings; e != NULL; e = e->next) {
+        over = over || e->over;
+    }
+    r->pause_us = PASS_FIRST_US;
+    schedule(r, over ? 0 : PASS_FIRST_US / 2);
+}
+
+void reap_end_init(struct reap *r)
+{
+    ev_init(&r->pass_timer, on_pass);
+    r->pass_timer.data = r;
+}
+
+/* ---- endings ---- */
+
+static struct reap_ending *start(struct reap *r, enum scope scope, unsigned grace_ms)
+{
+    struct reap_ending *e = calloc(1, sizeof *e);
+
+    if (e == NULL) {
+        return NULL;
+    }
+    e->scope = scope;
+    e->kill_at = clock_now_us() + (uint64_t)grace_ms * 1000u;
+    e->next = r->endings;
+    r->endings = e;
+    r->pause_us = PASS_FIRST_US;
+    schedule(r, 0);
+    return e;
+}
+
+struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsigned grace_ms,
+                                     reap_ended *ended, void *arg)
+{
+    struct reap_ending *e = start(r, SCOPE_COMMAND, grace_ms);
+
+    if (e != NULL) {
+        e->child = c->gone ? NULL : c;
+        e->over = c->gone;
+        e->ended = ended;
+        e->arg = arg;
+    }
+    return e;
+}
+
+/* Of a command that has just ended the keeper may not be gone yet.  It will be before the table is
+ * read, and then there is no need to. */
+static int somebody_leaves(const struct reap *r)
+{
+    for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
+        if (c->leaving) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+struct reap_ending *reap_end_all(struct reap *r, unsigned grace_ms, reap_ended *ended, void *arg)
+{
+    struct reap_ending *e;
+
+    while (r->endings != NULL) {
+        reap_stop(r, r->endings);
+    }
+    e = start(r, SCOPE_ALL, grace_ms);
+    if (e != NULL) {
+        e->ended = ended;
+        e->arg = arg;
+        schedule(r, somebody_leaves(r) ? PASS_FIRST_US : 0);
+    }
+    return e;
+}
+
+void reap_stop(struct reap *r, struct reap_ending *e)
+{
+    for (struct reap_ending **at = &r->endings; e != NULL && *at != NULL; at = &(*at)->next) {
+        if (*at == e) {
+            *at = e->next;
+            warned_free(&e->warned);
+            free(e);
+            return;
+        }
+    }
+}
+
+void reap_end_keeper(struct reap *r, const struct reap_child *c, int killed)
+{
+    int seen_to = 0; /* somebody ends the strays */
+
+    for (struct reap_ending *e = r->endings; e != NULL; e = e->next) {
+        if (e->child == c) {
+            e->child = NULL;
+            e->scope = killed ? SCOPE_STRAYS : e->scope;
+            e->over = !killed;
+            e->refused = 0;
+        }
+        seen_to = seen_to || e->scope != SCOPE_COMMAND;
+    }
+    if (killed && !seen_to) {
+        (void)start(r, SCOPE_STRAYS, STRAYS_MS);
+    }
+}
