@@ -10,8 +10,9 @@
 #include "agent/pipes.h"
 #include "proto/signals.h"
 
-#define DRAIN_SECONDS 0.02 /* between two looks at a pipe that outlives its command */
-#define CUT_SECONDS   0.02 /* from the decision to end a command to the end of its input */
+#define DRAIN_SECONDS 0.02    /* between two looks at a pipe that outlives its command */
+#define STALL_US      500000u /* for a launcher to take more of what a stopped command has left */
+#define CUT_SECONDS   0.02    /* from the decision to end a command to the end of its input */
 
 void exec_kick(struct exec *x)
 {
@@ -169,6 +170,22 @@ static void check_drained(struct output *o)
     }
 }
 
+/* What the launcher gives no credit for must not hold up the confirmation that a command was
+ * stopped. */
+static void check_stalled(struct exec *x)
+{
+    uint64_t count = x->out.count + x->err.count;
+    uint64_t now = clock_now_us();
+
+    if (count != x->moved || x->moved_at == 0) {
+        x->moved = count;
+        x->moved_at = now;
+    } else if (now - x->moved_at >= STALL_US) {
+        exec_end_output(&x->out);
+        exec_end_output(&x->err);
+    }
+}
+
 static void settle_output(struct exec *x, struct output *o)
 {
     if (!o->ended || o->settled) {
@@ -197,6 +214,7 @@ static void settle(struct exec *x)
     if (x->tree_gone) {
         check_drained(&x->out);
         check_drained(&x->err);
+        check_stalled(x);
     }
     settle_output(x, &x->out);
     settle_output(x, &x->err);

@@ -32,7 +32,7 @@ struct exec {
     struct reap_ending *ending;
     ev_timer limit; /* the time limit */
     ev_timer drain;
-    ev_timer cut; /* until stdin is closed */
+    ev_timer cut;  /* until stdin is closed */
     ev_timer kick; /* never started: fed by exec_kick */
     pid_t pid;
     uint64_t began;   /* microseconds */
@@ -45,6 +45,7 @@ struct exec {
     const char *reason; /* why it is being ended; NULL: it is not */
     int in_ended, in_cut, over_limit, tree_gone;
     size_t left;
+    uint64_t moved, moved_at; /* bytes of output when it last grew, and when */
 };
 
 /* Something has happened to x: what follows from it is done soon, outside of all callbacks. */

@@ -7,6 +7,8 @@
 
 #include "launcher/exec_impl.h"
 
+#define STALL_MS 500 /* for a reader to take more of the output of what was stopped */
+
 /* ---- the end ---- */
 
 void exec_destroy(struct grapnel_exec *x)
@@ -28,6 +30,7 @@ void exec_conclude(struct grapnel_exec *x)
         return;
     pump_source_free(x->in);
     x->in = NULL;
+    ev_timer_stop(x->g->loop, &x->stall);
     x->done = 1;
     if (x->freed) {
         exec_destroy(x);
@@ -68,6 +71,45 @@ static void on_err_sink_ended(void *arg, int code, int number)
     pump_sink_free(x->err.sink);
     x->err.sink = NULL;
     exec_conclude(x);
+}
+
+static size_t waiting_for_readers(const struct grapnel_exec *x)
+{
+    return (x->out.sink ? pump_sink_queued(x->out.sink) : 0) +
+           (x->err.sink ? pump_sink_queued(x->err.sink) : 0);
+}
+
+static void on_stall(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct grapnel_exec *x = w->data;
+
+    (void)loop;
+    (void)revents;
+    if (waiting_for_readers(x) < x->stalled) {
+        exec_hurry_readers(x);
+        return;
+    }
+    pump_sink_free(x->out.sink);
+    pump_sink_free(x->err.sink);
+    x->out.sink = x->err.sink = NULL;
+    exec_conclude(x);
+}
+
+void exec_hurry_readers(struct grapnel_exec *x)
+{
+    if (ev_is_active(&x->stall))
+        return;
+    x->stalled = waiting_for_readers(x);
+    ev_now_update(x->g->loop);
+    ev_timer_init(&x->stall, on_stall, STALL_MS / 1e3, 0.);
+    x->stall.data = x;
+    ev_timer_start(x->g->loop, &x->stall);
+}
+
+/* Up to its limit of output all of it was asked for. */
+static int was_stopped(const struct grapnel_exec *x)
+{
+    return x->cancelled || (x->status.reason && strcmp(x->status.reason, "output-limit") != 0);
 }
 
 static void output_closed(struct output *o)
@@ -136,6 +178,8 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
     /* A command that was refused may never have claimed its stderr: do not wait for that. */
     if (code && x->err.stream)
         stream_close(x->err.stream, -E_CANCELLED, NULL, NULL);
+    if (was_stopped(x))
+        exec_hurry_readers(x);
     exec_conclude(x);
 }
 

@@ -93,8 +93,10 @@ int grapnel_exec_cancel(struct grapnel_exec *x)
     context_lock(x->g);
     if (x->server && !x->cancelled) {
         /* Not a CLOSE: the stream stays open for the confirmation that the work has stopped. */
-        x->cancelled = 1;
         result = call_about(x, "cancel", NULL);
+        x->cancelled = result == 0;
+    } else if (x->result_came && !x->done) {
+        exec_hurry_readers(x);
     }
     context_unlock(x->g);
     return result;

@@ -30,12 +30,16 @@ struct grapnel_exec {
     int result_came; /* status or error is filled, the sinks may still be writing */
     int done, freed, cancelled;
     int in_start; /* grapnel_exec_start is not over */
+    ev_timer stall;
+    size_t stalled; /* bytes that waited for a reader when it was started */
     struct grapnel_exec_status status;
     struct error error;
 };
 
 /* exec.c: runs `done`, or frees x where nobody wants it any more, if all is over. */
 void exec_conclude(struct grapnel_exec *x);
+/* It was stopped, or is not waited for any more: readers who take nothing get no more. */
+void exec_hurry_readers(struct grapnel_exec *x);
 /* Frees one that is done. */
 void exec_destroy(struct grapnel_exec *x);
 

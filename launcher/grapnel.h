@@ -220,7 +220,9 @@ GRAPNEL_API int grapnel_exec_signal(struct grapnel_exec *x, const char *name,
                                     struct grapnel_error *error);
 /* Stops it with all its descendants, wherever they have gone (TERM, then KILL), and nothing else;
  * `done` follows when the host confirms that they are gone.  What it may not signal, programs of
- * another user, is counted in the status as `left`.  Does not wait. */
+ * another user, is counted in the status as `left`.  Output that nobody takes for half a second
+ * after that is dropped, as at the time limit: a reader who sleeps does not hold up the end.  Does
+ * not wait. */
 GRAPNEL_API int grapnel_exec_cancel(struct grapnel_exec *x);
 /* Waits for its end: 0 with *status (may be NULL), negative with *error. */
 GRAPNEL_API int grapnel_exec_wait(struct grapnel_exec *x, int64_t timeout,

@@ -724,6 +724,19 @@ START_TEST(cancel_ends_the_input_afterwards)
 }
 END_TEST
 
+/* What nobody gives credit for does not hold up the confirmation. */
+START_TEST(cancel_without_a_reader)
+{
+    r.hold = 1;
+    harness_run(h, &r, harness_argv("yes", NULL), HARNESS_STDERR);
+    harness_output(&r, LINK_WINDOW_FIRST);
+    ck_assert_int_eq(harness_call(h, "cancel", stream_and(stream_id(r.s), NULL), NULL), 0);
+    harness_finish(&r);
+    ck_assert_str_eq(harness_string(&r, "reason"), "cancelled");
+    ck_assert_str_eq(harness_string(&r, "signal"), "TERM");
+}
+END_TEST
+
 START_TEST(cancel_by_close)
 {
     pid_t pids[HARNESS_STUBBORN_COUNT];
@@ -951,6 +964,7 @@ static Suite *suite(void)
     tcase_add_test(t, cancel_is_confirmed);
     tcase_add_test(t, cancel_is_no_end_of_input);
     tcase_add_test(t, cancel_ends_the_input_afterwards);
+    tcase_add_test(t, cancel_without_a_reader);
     tcase_add_test(t, cancel_by_close);
     tcase_add_test(t, cancel_spares_others);
     tcase_add_test(t, cancel_of_nothing);

@@ -75,6 +75,13 @@ for line in sys.argv[1].splitlines():
     [[ $stderr == *"the output could not be written: Broken pipe"* ]]
 }
 
+@test "a time limit holds also when nobody reads the output" {
+    mkfifo pipe
+    run -124 --separate-stderr shell 'exec 7<>pipe
+        timeout 8 $G run --timeout 500ms --transport local here yes >pipe'
+    [[ $stderr == "grapnel: here: exec: the command was stopped at its time limit"* ]]
+}
+
 @test "descriptors 0 to 2 may be closed when it starts" {
     run -0 shell '$G run --transport local here -- cat <&-'
     [ -z "$output" ]

@@ -300,6 +300,102 @@ START_TEST(cancel_is_confirmed_and_the_work_has_stopped)
 }
 END_TEST
 
+static size_t keep_all(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
+{
+    (void)arg;
+    (void)x;
+    (void)bytes;
+    (void)n;
+    return 0;
+}
+
+/* A reader that takes nothing does not hold up the end of what was stopped. */
+START_TEST(what_was_stopped_ends_without_its_reader)
+{
+    static const struct grapnel_exec_handler keeper = {.out = keep_all};
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.argv = (const char *const[]){"yes", NULL}};
+    struct grapnel_exec_status status;
+    struct grapnel_exec *x;
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    o.out = ends[1];
+    o.in = o.err = -1;
+    for (int i = 0; i < 4; i++) {
+        o.use_fds = i < 2;
+        o.timeout = i % 2 ? 300 : 0;
+        x = grapnel_exec_start(s, &o, &keeper, NULL, NULL);
+        ck_assert_ptr_nonnull(x);
+        ck_assert_int_eq(grapnel_exec_wait(x, 200, NULL, NULL), -6);
+        if (!o.timeout)
+            grapnel_exec_cancel(x);
+        ck_assert_int_eq(grapnel_exec_wait(x, 5000, &status, NULL), 0);
+        ck_assert_str_eq(status.reason, o.timeout ? "timeout" : "cancelled");
+        grapnel_exec_free(x);
+    }
+    /* Nor what ended by itself and was then given up. */
+    o = (struct grapnel_exec_options){.use_fds = 1, .in = -1, .out = ends[1], .err = -1};
+    o.line = "head -c 200000 /dev/zero";
+    x = grapnel_exec_start(s, &o, NULL, NULL, NULL);
+    ck_assert_int_eq(grapnel_exec_wait(x, 1000, NULL, NULL), -6);
+    grapnel_exec_cancel(x);
+    ck_assert_int_eq(grapnel_exec_wait(x, 5000, &status, NULL), 0);
+    ck_assert_int_eq(status.exited, 1);
+    grapnel_exec_free(x);
+    close(ends[0]);
+    close(ends[1]);
+    grapnel_server_free(s);
+}
+END_TEST
+
+static void *read_slowly(void *arg)
+{
+    size_t *total = arg;
+    int fd = (int)*total;
+    char piece[20000];
+    ssize_t n;
+
+    *total = 0;
+    while ((n = read(fd, piece, sizeof piece)) > 0) {
+        *total += (size_t)n;
+        poll(NULL, 0, 20); /* slow: that is what is tested */
+    }
+    return NULL;
+}
+
+/* One that does read gets all up to a limit, however slowly. */
+START_TEST(a_slow_reader_gets_all_up_to_the_output_limit)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.argv = (const char *const[]){"yes", NULL},
+                                     .use_fds = 1,
+                                     .in = -1,
+                                     .err = -1,
+                                     .output_limit = 1000001};
+    struct grapnel_exec_status status;
+    struct grapnel_exec *x;
+    pthread_t thread;
+    size_t total;
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    total = (size_t)ends[0];
+    o.out = ends[1];
+    x = grapnel_exec_start(s, &o, NULL, NULL, NULL);
+    ck_assert_ptr_nonnull(x);
+    close(ends[1]);
+    ck_assert_int_eq(pthread_create(&thread, NULL, read_slowly, &total), 0);
+    ck_assert_int_eq(grapnel_exec_wait(x, 30000, &status, NULL), 0);
+    ck_assert_str_eq(status.reason, "output-limit");
+    grapnel_exec_free(x);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(total, 1000001);
+    close(ends[0]);
+    grapnel_server_free(s);
+}
+END_TEST
+
 START_TEST(signals_that_cannot_be_passed_on_are_refused)
 {
     static const char *const bad[] = {"BOGUS", "", "SIGTERM", "SEGV", NULL};
@@ -561,6 +657,8 @@ static Suite *library_suite(void)
     tcase_add_test(t, callbacks_run_while_the_context_is_driven);
     tcase_add_test(t, commands_started_before_the_agent_runs_go_along);
     tcase_add_test(t, cancel_is_confirmed_and_the_work_has_stopped);
+    tcase_add_test(t, what_was_stopped_ends_without_its_reader);
+    tcase_add_test(t, a_slow_reader_gets_all_up_to_the_output_limit);
     tcase_add_test(t, signals_that_cannot_be_passed_on_are_refused);
     tcase_add_test(t, freeing_everything_in_the_wrong_order_is_safe);
     tcase_add_test(t, freeing_a_running_command_stops_it);
