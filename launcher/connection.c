@@ -20,6 +20,11 @@ struct grapnel *connection_context(struct grapnel_server *s)
     return s->g;
 }
 
+struct grapnel_exec **connection_execs(struct grapnel_server *s)
+{
+    return &s->execs;
+}
+
 const char *connection_target(const struct grapnel_server *s)
 {
     return route_target(s->route);

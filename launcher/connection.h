@@ -20,6 +20,8 @@ struct grapnel *connection_context(struct grapnel_server *s);
 const char *connection_target(const struct grapnel_server *s);
 /* Why the server is of no use any more; code 0: it lives. */
 const struct error *connection_error(const struct grapnel_server *s);
+/* The list of those of its commands whose end has not come yet; by exec.c. */
+struct grapnel_exec **connection_execs(struct grapnel_server *s);
 /* A command was opened on the link: a one-shot server says now that no other follows. */
 void connection_command_opened(struct grapnel_server *s);
 

@@ -12,7 +12,8 @@
 struct grapnel_server {
     struct grapnel_server *next, *next_dirty;
     struct grapnel *g;
-    struct route *route; /* where to, and by which transport */
+    struct grapnel_exec *execs; /* list, by exec.c */
+    struct route *route;        /* where to, and by which transport */
     struct transport *transport;
     struct bootstrap *boot; /* until the agent speaks */
     struct bootstrap_options boot_options;

@@ -159,6 +159,20 @@ static void on_err_closed(void *arg, struct stream *s, int code, const struct va
     exec_conclude(x);
 }
 
+/* It has nothing to do with its server any more. */
+static void leave_server(struct grapnel_exec *x)
+{
+    struct grapnel_exec **at;
+
+    for (at = connection_execs(x->server); *at; at = &(*at)->next) {
+        if (*at == x) {
+            *at = x->next;
+            break;
+        }
+    }
+    x->server = NULL;
+}
+
 static void on_closed(void *arg, struct stream *s, int code, const struct value *result,
                       const char *text)
 {
@@ -170,7 +184,7 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
     else
         exec_read_status(&x->status, result);
     x->result_came = 1;
-    x->server = NULL;
+    leave_server(x);
     if (x->in)
         pump_source_free(x->in);
     x->in = NULL;
@@ -337,6 +351,8 @@ struct grapnel_exec *grapnel_exec_start(struct grapnel_server *s,
         goto out;
     }
     x->in_start = 0;
+    x->next = *connection_execs(s);
+    *connection_execs(s) = x;
     connection_command_opened(s);
 out:
     if (e.code)

@@ -1,4 +1,5 @@
 /* What is done with a command while it runs: struct grapnel_exec of the public header. */
+#include "launcher/exec.h"
 #include "launcher/exec_impl.h"
 #include "proto/signals.h"
 
@@ -100,6 +101,21 @@ int grapnel_exec_cancel(struct grapnel_exec *x)
     }
     context_unlock(x->g);
     return result;
+}
+
+void exec_cancel_all(struct grapnel_server *s)
+{
+    struct grapnel_exec *x = *connection_execs(s);
+
+    while (x) {
+        if (x->cancelled) {
+            x = x->next;
+            continue;
+        }
+        if (grapnel_exec_cancel(x) < 0)
+            return; /* the line has ended, and so have they */
+        x = *connection_execs(s);
+    }
 }
 
 static int is_done(void *arg)

@@ -17,6 +17,7 @@ struct output {
 };
 
 struct grapnel_exec {
+    struct grapnel_exec *next; /* of its server */
     struct grapnel *g;
     struct grapnel_server *server; /* NULL: has ended */
     char *target;

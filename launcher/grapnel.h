@@ -77,8 +77,9 @@ struct grapnel_options {
 /* Makes a context.  NULL with *error filled. */
 GRAPNEL_API struct grapnel *grapnel_new(const struct grapnel_options *options,
                                         struct grapnel_error *error);
-/* Closes every server of it, waits for callbacks to end, and frees it.  NULL is legal.  Not from a
- * callback. */
+/* Waits for callbacks to end, and frees it with all of its servers, as grapnel_server_free does:
+ * those handles are of no use then.  Commands must have been freed before.  NULL is legal.  Not
+ * from a callback. */
 GRAPNEL_API void grapnel_free(struct grapnel *g);
 
 GRAPNEL_API const char *grapnel_version(void);
@@ -123,10 +124,10 @@ GRAPNEL_API int grapnel_wait_ready(struct grapnel_server *s, int64_t timeout,
 GRAPNEL_API struct grapnel_server *grapnel_connect(struct grapnel *g, const char *target,
                                                    const struct grapnel_connect_options *options,
                                                    struct grapnel_error *error);
-/* Says that nothing more will be started, and waits until the agent confirms that it has ended what
- * was left behind and leaves: 0, or negative when it did not within timeout (default 5 s).  Running
- * commands are waited for: cancel them first if they are not to be.  The server can then only be
- * freed. */
+/* Ends the server in good order: cancels the commands that still run (wait for them first if they
+ * are to end by themselves; `done` is called as usual), lets nothing more be started, and waits
+ * until the agent confirms that all is gone, also what commands have left behind, and leaves.  0,
+ * or negative when it did not within timeout (default 5 s).  The server can then only be freed. */
 GRAPNEL_API int grapnel_close(struct grapnel_server *s, int64_t timeout,
                               struct grapnel_error *error);
 /* Cuts the line at once if it is not closed (the agent then cleans up by itself), ends running

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "launcher/connection_impl.h"
+#include "launcher/exec.h"
 
 #define CLOSE_MS 5000
 
@@ -86,11 +87,16 @@ int grapnel_close(struct grapnel_server *s, int64_t timeout, struct grapnel_erro
     struct error e = {0};
 
     context_lock(g);
-    if (!s->error.code && !s->closed)
-        link_goodbye(s->link, 0, NULL);
-    e.code = context_wait(g, is_closed, s, context_deadline(timeout > 0 ? timeout : CLOSE_MS));
-    if (!e.code && !s->closed)
-        e = s->error;
+    if (context_in_callback(g)) {
+        errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
+    } else {
+        exec_cancel_all(s);
+        if (!s->error.code && !s->closed)
+            link_goodbye(s->link, 0, NULL);
+        e.code = context_wait(g, is_closed, s, context_deadline(timeout > 0 ? timeout : CLOSE_MS));
+        if (!e.code && !s->closed)
+            e = s->error;
+    }
     context_unlock(g);
     return e.code ? context_error(error, connection_target(s), &e) : 0;
 }

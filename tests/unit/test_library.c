@@ -420,6 +420,60 @@ START_TEST(signals_that_cannot_be_passed_on_are_refused)
 }
 END_TEST
 
+START_TEST(closing_stops_what_runs_and_waits_for_that)
+{
+    struct grapnel_server *s = connect_local(0);
+    struct record r = {0}, first = {0};
+    struct grapnel_exec_options o = {.line = "sleep 98765"};
+    struct grapnel_error e = {0};
+    struct grapnel_exec *y = grapnel_exec_start(s, &o, &recorder, &first, &e);
+    long pid;
+    struct grapnel_exec *x = stubborn(s, &r, &pid);
+
+    ck_assert_msg(grapnel_close(s, 5000, &e) == 0, "%s: %s", e.text, e.detail);
+    ck_assert(!lives(pid));
+    ck_assert_int_eq(grapnel_exec_wait(x, 1000, NULL, NULL), 0);
+    ck_assert_int_eq(grapnel_exec_wait(y, 1000, NULL, NULL), 0);
+    ck_assert_int_eq(r.done, 1);
+    ck_assert_int_eq(first.done, 1);
+    ck_assert_str_eq(r.status.reason, "cancelled");
+    ck_assert_str_eq(first.status.signal, "TERM");
+    ck_assert_int_eq(grapnel_close(s, 5000, &e), 0);
+    grapnel_exec_free(x);
+    grapnel_exec_free(y);
+    grapnel_server_free(s);
+}
+END_TEST
+
+/* A handler that closes its server is refused before anything is done. */
+static size_t close_inside(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
+{
+    struct grapnel_server *s = *(struct grapnel_server **)arg;
+
+    (void)x;
+    (void)bytes;
+    ck_assert_str_eq(grapnel_error_name(grapnel_close(s, 1000, NULL)), "ARGUMENT");
+    return n;
+}
+
+START_TEST(closing_within_a_callback_is_refused)
+{
+    static const struct grapnel_exec_handler handler = {.out = close_inside};
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.line = "echo something; sleep 0.1"};
+    struct grapnel_exec_status status;
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &handler, &s, NULL);
+
+    ck_assert_int_eq(grapnel_exec_wait(x, 10000, &status, NULL), 0);
+    ck_assert_int_eq(status.exited, 1);
+    grapnel_exec_free(x);
+    x = grapnel_exec_start(s, &o, NULL, NULL, NULL);
+    ck_assert_ptr_nonnull(x);
+    grapnel_exec_free(x);
+    grapnel_server_free(s);
+}
+END_TEST
+
 START_TEST(freeing_everything_in_the_wrong_order_is_safe)
 {
     struct grapnel_server *s = connect_local(0);
@@ -660,6 +714,8 @@ static Suite *library_suite(void)
     tcase_add_test(t, what_was_stopped_ends_without_its_reader);
     tcase_add_test(t, a_slow_reader_gets_all_up_to_the_output_limit);
     tcase_add_test(t, signals_that_cannot_be_passed_on_are_refused);
+    tcase_add_test(t, closing_stops_what_runs_and_waits_for_that);
+    tcase_add_test(t, closing_within_a_callback_is_refused);
     tcase_add_test(t, freeing_everything_in_the_wrong_order_is_safe);
     tcase_add_test(t, freeing_a_running_command_stops_it);
     tcase_add_test(t, waiting_within_a_callback_is_refused);
