@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "launcher/context.h"
+#include "launcher/ssh/askpass.h"
 #include "launcher/ssh/sshconfig.h"
 #include "launcher/ssh/sshline.h"
 #include "launcher/ssh/sshwords.h"
@@ -23,6 +24,8 @@ struct route {
     struct sshconfig *config; /* SSH2, OPENSSH */
     char **argv;              /* OPENSSH and COMMAND: owned, NULL-terminated */
     struct transport_options options;
+    struct askpass *askpass; /* OPENSSH: gives it the password file; NULL: there is none */
+    struct error no_askpass; /* why it cannot be given */
     char *host, *config_file;
     char **settings; /* "Keyword=value", owned, NULL-terminated */
 };
@@ -50,6 +53,7 @@ void route_free(struct route *r)
         return;
     free_strings(r->argv);
     free_strings(r->settings);
+    askpass_free(r->askpass);
     sshconfig_free(r->config);
     sshconfig_close(r->set);
     free(r->host);
@@ -103,12 +107,17 @@ static int openssh_argv(struct route *r)
     bad = add(&r->argv, &n, "ssh") | add(&r->argv, &n, "-T");
     if (r->config_file)
         bad |= add(&r->argv, &n, "-F") | add(&r->argv, &n, r->config_file);
-    if (!r->options.interactive)
+    /* In batch mode ssh does not even use an askpass program, which asks nobody here. */
+    if (r->askpass)
+        bad |= add_option(&r->argv, &n, "BatchMode=no");
+    else if (!r->options.interactive)
         bad |= add_option(&r->argv, &n, "BatchMode=yes");
     for (size_t i = 0; r->settings && r->settings[i]; i++)
         bad |= add_option(&r->argv, &n, r->settings[i]);
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         bad |= add_option(&r->argv, &n, fixed[i]);
+    if (r->askpass) /* a file does not change its mind */
+        bad |= add_option(&r->argv, &n, "NumberOfPasswordPrompts=1");
     if (r->options.connect_timeout_ms) {
         char setting[40];
         snprintf(setting, sizeof setting, "ConnectTimeout=%lld",
@@ -238,6 +247,11 @@ static int choose_openssh(struct route *r, struct error *e)
     r->kind = OPENSSH;
     r->automatic = 0;
     r->options.command_appended = 1;
+    /* A file that cannot be used is worth a word only if a password would have been. */
+    if (askpass_new(r->config, r->options.interactive, &r->askpass, &r->no_askpass) < 0)
+        context_trace(r->g, 1, r->target, "%s", r->no_askpass.detail);
+    else if (r->askpass)
+        r->options.environment = askpass_environment(r->askpass);
     if (openssh_argv(r) < 0)
         return errors_set(e, -E_NOMEM, "%s", r->target);
     r->options.argv = r->argv;
@@ -380,4 +394,8 @@ void route_explain(const struct route *r, int status, const char *said, struct e
         about.proxy_command = r->config->proxy_command;
     }
     sshwords_explain(&about, e);
+    if (e->code == -E_AUTH && r->no_askpass.code) {
+        size_t used = strlen(e->detail);
+        snprintf(e->detail + used, sizeof e->detail - used, "; %s", r->no_askpass.detail);
+    }
 }

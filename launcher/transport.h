@@ -53,6 +53,7 @@ struct transport_options {
     struct keyring *keys;           /* ssh2: parsed key files, shared by all connections */
     struct knownhosts *known_hosts; /* ssh2: parsed known_hosts, shared; NULL: made from config */
     char *const *argv;              /* command and local: program and arguments, NULL-terminated */
+    char *const *environment;       /* command: the program's; NULL: ours */
     int command_appended;           /* command: the text is the last argument (ssh), else: written
                                        to the program's stdin as a line (any shell) */
     int64_t connect_timeout_ms;     /* resolve to auth together, 0: config's, or 30 s */

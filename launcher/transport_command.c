@@ -24,6 +24,7 @@ struct command {
     struct ev_loop *loop;
     struct blocking *blocking;
     char *const *argv;
+    char *const *environment; /* NULL: ours */
     int appended; /* the text is the last argument, else it is written to the program's stdin */
     int local;    /* what runs is our own agent */
     int own_session;
@@ -252,6 +253,8 @@ static void become(struct command *c, char *const *argv, const int fds[3], int r
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (c->environment)
+        environ = (char **)(uintptr_t)c->environment;
     execvp(argv[0], argv);
     number = errno;
     if (write(report, &number, sizeof number) < 0)
@@ -435,6 +438,7 @@ static struct transport *make(const struct transport_class *class,
     c->loop = options->loop;
     c->blocking = options->blocking;
     c->argv = argv;
+    c->environment = class == &command_class ? options->environment : NULL;
     c->appended = appended;
     c->local = class == &local_class;
     c->own_session = c->local || !may_ask_on_terminal(options);

@@ -13,8 +13,6 @@
 #include "launcher/safetext.h"
 #include "launcher/ssh/ask_impl.h"
 
-#define PASSWORD_FILE "GRAPNEL_PASSWORD_FILE"
-
 static long long now_ms(void)
 {
     struct timespec t;
@@ -74,37 +72,49 @@ int ask_line(struct ask *a, int fd)
     return rc;
 }
 
-static int from_file(struct ask *a, const char *path, struct error *e)
+/* Opens the password file if nobody else could have had a hand in it.  A descriptor, or negative.
+ */
+static int open_file(const char *path, struct error *e)
 {
     struct stat st;
-    int rc = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return errors_set_system(e, -E_CONFIG, errno, PASSWORD_FILE " %.500s", path);
-    if (fstat(fd, &st) != 0 || S_ISDIR(st.st_mode)) {
-        rc = errors_set(e, -E_CONFIG, PASSWORD_FILE " %.500s: not a file", path);
-    } else if (st.st_uid != getuid() && st.st_uid != 0) {
+        return errors_set_system(e, -E_CONFIG, errno, ASK_PASSWORD_FILE " %.500s", path);
+    if (fstat(fd, &st) != 0 || S_ISDIR(st.st_mode))
+        rc = errors_set(e, -E_CONFIG, ASK_PASSWORD_FILE " %.500s: not a file", path);
+    else if (st.st_uid != getuid() && st.st_uid != 0)
         rc = errors_set(e, -E_CONFIG,
-                        PASSWORD_FILE " %.500s belongs to another user (uid %u): it must be yours",
+                        ASK_PASSWORD_FILE
+                        " %.500s belongs to another user (uid %u): it must be yours",
                         path, (unsigned)st.st_uid);
-    } else if ((st.st_mode & 077) != 0) {
-        rc = errors_set(e, -E_CONFIG,
-                        PASSWORD_FILE " %.500s is open to other users (mode %04o): chmod 600 it",
-                        path, (unsigned)st.st_mode & 07777);
-    } else {
-        rc = ask_line(a, fd);
-        if (rc != 0)
-            (void)errors_set(e, rc, PASSWORD_FILE " %.500s", path);
-        else if (a->n == 0)
-            rc = errors_set(e, -E_CONFIG, PASSWORD_FILE " %.500s: its first line is empty", path);
-    }
+    else if ((st.st_mode & 077) != 0)
+        rc =
+            errors_set(e, -E_CONFIG,
+                       ASK_PASSWORD_FILE " %.500s is open to other users (mode %04o): chmod 600 it",
+                       path, (unsigned)st.st_mode & 07777);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return rc;
+}
+
+static int from_file(struct ask *a, const char *path, struct error *e)
+{
+    int fd = open_file(path, e);
+    if (fd < 0)
+        return fd;
+    int rc = ask_line(a, fd);
+    if (rc != 0)
+        (void)errors_set(e, rc, ASK_PASSWORD_FILE " %.500s", path);
+    else if (a->n == 0)
+        rc = errors_set(e, -E_CONFIG, ASK_PASSWORD_FILE " %.500s: its first line is empty", path);
     close(fd);
     return rc;
 }
 
 static const char *password_file(const struct ask_options *options)
 {
-    const char *path = options->kind == ASK_PASSWORD ? getenv(PASSWORD_FILE) : NULL;
+    const char *path = options->kind == ASK_PASSWORD ? getenv(ASK_PASSWORD_FILE) : NULL;
     return path != NULL && path[0] != '\0' ? path : NULL;
 }
 
@@ -160,6 +170,17 @@ void ask_free(char *secret)
     sodium_free(secret); /* wipes it; takes NULL */
 }
 
+int ask_password_file(struct error *e)
+{
+    const struct ask_options account = {.kind = ASK_PASSWORD};
+    const char *path = password_file(&account);
+    int fd = path == NULL ? 0 : open_file(path, e);
+    if (path == NULL || fd < 0)
+        return fd;
+    close(fd);
+    return 1;
+}
+
 int ask_possible(const struct ask_options *options)
 {
     if (password_file(options) != NULL)
@@ -176,10 +197,11 @@ const char *ask_why_not(const struct ask_options *options)
 {
     const char *program = options->askpass != NULL ? options->askpass : getenv("SSH_ASKPASS");
     if (options->batch)
-        return options->kind == ASK_PASSWORD ? "batch mode, and no " PASSWORD_FILE : "batch mode";
+        return options->kind == ASK_PASSWORD ? "batch mode, and no " ASK_PASSWORD_FILE
+                                             : "batch mode";
     if (program != NULL && program[0] != '\0')
         return "no terminal, and SSH_ASKPASS counts only with DISPLAY set or "
                "SSH_ASKPASS_REQUIRE=force";
-    return options->kind == ASK_PASSWORD ? "no terminal, no SSH_ASKPASS, no " PASSWORD_FILE
+    return options->kind == ASK_PASSWORD ? "no terminal, no SSH_ASKPASS, no " ASK_PASSWORD_FILE
                                          : "no terminal, no SSH_ASKPASS";
 }

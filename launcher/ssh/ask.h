@@ -15,7 +15,8 @@
 
 #include "proto/errors.h"
 
-#define ASK_SECRET_MAX 4096 /* bytes of an answer, with its terminator */
+#define ASK_PASSWORD_FILE "GRAPNEL_PASSWORD_FILE"
+#define ASK_SECRET_MAX    4096 /* bytes of an answer, with its terminator */
 
 enum ask_kind {
     ASK_PASSWORD,   /* an account's password */
@@ -42,6 +43,10 @@ struct ask_options {
  * unreadable or open to others), -E_LIMIT (too long), -E_SYSTEM, -E_NOMEM. */
 int ask_secret(const struct ask_options *options, char **secret, size_t *n, struct error *e);
 void ask_free(char *secret); /* NULL is legal */
+
+/* Looks at the password file without reading it: 1 (it may be used), 0 (none is named), or
+ * -E_CONFIG (not there, not ours, open to others). */
+int ask_password_file(struct error *e);
 
 /* True when there is some way to ask for this kind: to know before the work begins.  Opens and
  * closes the terminal, shows nothing. */

@@ -256,7 +256,7 @@ int ssh2_prompt_free(struct ssh2_prompt *p)
 
 int ssh2_prompt_from_file(void)
 {
-    const char *path = getenv("GRAPNEL_PASSWORD_FILE");
+    const char *path = getenv(ASK_PASSWORD_FILE);
 
     return path && *path;
 }

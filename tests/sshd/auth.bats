@@ -376,6 +376,53 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(8); time.sleep(
     fails 't: auth: '
 }
 
+@test "GRAPNEL_PASSWORD_FILE serves the OpenSSH client, too" {
+    password_file 'open sesame'
+    config 'IdentityFile /nonexistent'
+    login --transport openssh -l beggar
+    logged_in_as beggar
+    login --transport openssh -l stranger
+    logged_in_as stranger
+    config 'IdentityFile /nonexistent' 'BatchMode yes' 'NumberOfPasswordPrompts 1'
+    login --transport openssh -l beggar
+    logged_in_as beggar
+    login --transport openssh -l root
+    fails 't: auth: every authentication method was refused' 'Permission denied'
+    password_file 'wrong word'
+    login --transport openssh -l beggar
+    fails 't: auth: every authentication method was refused'
+    [[ $stderr != *'wrong word'* ]]
+    [ "$(grep -o 'Permission denied' <<<"$stderr" | wc -l)" -eq 1 ]
+    chmod 644 "$T/password"
+    login --transport openssh -l beggar
+    fails 't: auth: ' "$T/password is open to other users (mode 0644)"
+}
+
+@test "the password is for the target: a jump host does not get it" {
+    password_file 'open sesame'
+    # The jump host would take it, under another name of the same account.
+    config "IdentityFile $SSHD_KEY" 'Host gate' 'HostName 127.0.0.1' "Port $SSHD_PORT" \
+        "UserKnownHostsFile $SSHD_KNOWN" "HostKeyAlias [127.0.0.1]:$SSHD_PORT"
+    login -J beggar@gate -l beggar
+    fails 't: auth: ' "GRAPNEL_PASSWORD_FILE does not answer this: beggar@[127.0.0.1]:$SSHD_PORT's password: " \
+        'by way of beggar@gate'
+    login --transport openssh -l beggar
+    logged_in_as beggar
+}
+
+@test "an encrypted key and a password file: the passphrase comes from SSH_ASKPASS" {
+    key -N 'pass phrase' -t ed25519
+    password_file 'open sesame'
+    askpass 'pass phrase'
+    config "IdentityFile $K" 'IdentitiesOnly yes' 'IdentityAgent none'
+    login --transport openssh -l plain
+    logged_in_as plain
+    [ -s "$T/asked" ]
+    unset SSH_ASKPASS SSH_ASKPASS_REQUIRE
+    login --transport openssh -l plain
+    fails 't: auth: ' 'GRAPNEL_PASSWORD_FILE does not answer this: ' "$K"
+}
+
 @test "-vvv shows no secret" {
     password_file 'open sesame'
     config 'IdentityFile /nonexistent'
