@@ -67,7 +67,8 @@ GRAPNEL_API void grapnel_error_format(const struct grapnel_error *error, char *t
 
 struct grapnel_options {
     int verbose; /* 1..3: how much `trace` gets */
-    /* Something worth telling; host may be NULL.  Harmless for terminals. */
+    /* Something worth telling, of level 0 (a warning, whatever `verbose` is) to 3; host may be
+     * NULL. Harmless for terminals. */
     void (*trace)(void *arg, int level, const char *host, const char *text);
     void *trace_arg;
     const char *agents; /* folder of agent binaries; default: the environment's GRAPNEL_AGENTS, the

@@ -39,8 +39,8 @@ struct transport_handler {
     void (*finished)(void *arg, int status);
     /* It failed: e->code is negative.  Nothing comes after this. */
     void (*failed)(void *arg, const struct error *e);
-    /* Something worth telling a person who asked for it; level 1 (-v) to 3 (-vvv).  Safe to print.
-     */
+    /* Something worth telling a person who asked for it; level 1 (-v) to 3 (-vvv), or 0: also to
+     * one who did not.  Safe to print. */
     void (*trace)(void *arg, int level, const char *text);
 };
 

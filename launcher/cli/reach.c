@@ -36,7 +36,7 @@ static void trace(void *arg, int level, const char *host, const char *text)
 {
     const struct reach_trace *t = arg;
 
-    if (t->record && level == 1)
+    if (t->record && level <= 1)
         remark(t->record, text);
     if (t->o->quiet || level > t->o->verbose)
         return;

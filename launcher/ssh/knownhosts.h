@@ -66,11 +66,15 @@ int knownhosts_algorithms(struct knownhosts *set, const char *host, unsigned por
 
 /* Adds a key to a file, and to the set (which may be NULL).  One line is appended by one write
  * (O_APPEND, under an advisory lock), after a newline if the file lacks its last.  The file is
- * created 0600, its folder (one level: ~/.ssh) 0700.
+ * created 0600, its folder is not (see knownhosts_make_folder).
  * hashed: write the name as |1|salt|hash.  host, port, key as for knownhosts_check.
  * 0, -E_MALFORMED, -E_ARGUMENT, -E_IO, -E_NOMEM. */
 int knownhosts_add(struct knownhosts *set, const char *path, const char *host, unsigned port,
                    const void *key, size_t n, int hashed, struct error *e);
+
+/* Makes `folder` (~/.ssh), 0700, if `path` is in there and it is missing, as ssh does; no other
+ * folder is made.  Whether it worked is told by knownhosts_add. */
+void knownhosts_make_folder(const char *path, const char *folder);
 
 /* "SHA256:" and unpadded base64 of the key's hash, as ssh prints it.  0 or -E_MALFORMED (then
  * out is ""). */

@@ -40,16 +40,11 @@ static int hashed_name(struct knownhosts *set, const char *name, char *out, size
     return 0;
 }
 
-/* Creates the folder of `path` if it is not there; only that one. */
-static void make_folder(const char *path)
+void knownhosts_make_folder(const char *path, const char *folder)
 {
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL || slash == path)
-        return;
-    char *folder = strndup(path, (size_t)(slash - path));
-    if (folder != NULL)
-        (void)mkdir(folder, 0700); /* if it fails, so does the open, which tells why */
-    free(folder);
+    size_t n = strlen(folder);
+    if (strncmp(path, folder, n) == 0 && path[n] == '/')
+        (void)mkdir(folder, 0700);
 }
 
 /* text is '\n' and the line: the first byte is sent only if the file's last line has no end. */
@@ -59,7 +54,6 @@ static int append(const char *path, const char *text, size_t n, struct error *e)
     char last = '\n';
     struct stat st;
     ssize_t done;
-    make_folder(path);
     int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
     if (fd < 0)
         return errors_set_system(e, -E_IO, errno, "%s", path);

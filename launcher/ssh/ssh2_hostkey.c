@@ -16,7 +16,7 @@ struct presented {
 /* Adds an unknown key.  That it cannot be written down does not make it worse than it is: ssh goes
  * on as well, and says so. */
 static void accept_key(const struct presented *p, const struct sshconfig *config,
-                       struct knownhosts *known_hosts, char *note)
+                       struct knownhosts *known_hosts, char *note, char *warning)
 {
     struct error e = {0};
     size_t used = strlen(note);
@@ -25,18 +25,25 @@ static void accept_key(const struct presented *p, const struct sshconfig *config
 
     if (path)
         safetext_copy(safe, sizeof safe, path, strlen(path), 0);
+    if (path)
+        knownhosts_make_folder(path, config->ssh_folder);
     if (!path)
         snprintf(note + used, SSH2_HOSTKEY_NOTE_MAX - used, " (new; not kept anywhere)");
     else if (knownhosts_add(known_hosts, path, config->lookup_name, config->lookup_port, p->key,
-                            p->n, config->hash_known_hosts, &e) < 0)
+                            p->n, config->hash_known_hosts, &e) < 0) {
         snprintf(note + used, SSH2_HOSTKEY_NOTE_MAX - used, " (new; not added: %.250s)", e.detail);
-    else
+        snprintf(
+            warning, SSH2_HOSTKEY_NOTE_MAX,
+            "warning: the new host key was accepted, but not added to known_hosts, and so will "
+            "be new again next time: %.300s",
+            e.detail);
+    } else
         snprintf(note + used, SSH2_HOSTKEY_NOTE_MAX - used, " (new; added to %s)", safe);
 }
 
 static int unknown(const struct presented *p, const struct sshconfig *config,
                    struct knownhosts *known_hosts, const struct knownhosts_match *match, char *note,
-                   struct error *e)
+                   char *warning, struct error *e)
 {
     if (match->authority)
         return errors_set(e, -E_AUTH_NEEDS_OPENSSH,
@@ -45,13 +52,13 @@ static int unknown(const struct presented *p, const struct sshconfig *config,
                           p->type, p->fingerprint);
     if (config->strict != SSHCONFIG_STRICT_ACCEPT_NEW && config->strict != SSHCONFIG_STRICT_OFF)
         return errors_set(e, -E_HOSTKEY_UNKNOWN, "%s %s", p->type, p->fingerprint);
-    accept_key(p, config, known_hosts, note);
+    accept_key(p, config, known_hosts, note, warning);
     return 0;
 }
 
 int ssh2_hostkey_check(struct ssh2_session *s, const struct sshconfig *config,
                        struct knownhosts *known_hosts, char note[SSH2_HOSTKEY_NOTE_MAX],
-                       struct error *e)
+                       char warning[SSH2_HOSTKEY_NOTE_MAX], struct error *e)
 {
     struct knownhosts_match match = {.state = KNOWNHOSTS_UNKNOWN};
     struct presented p = {0};
@@ -59,7 +66,7 @@ int ssh2_hostkey_check(struct ssh2_session *s, const struct sshconfig *config,
     char file[300] = "";
     size_t used;
 
-    note[0] = '\0';
+    note[0] = warning[0] = '\0';
     p.key = libssh2_session_hostkey(ssh2_session_raw(s), &p.n, &type);
     if (!p.key || sshkey_type(p.key, p.n, p.type) < 0 ||
         knownhosts_fingerprint(p.key, p.n, p.fingerprint) < 0)
@@ -86,6 +93,6 @@ int ssh2_hostkey_check(struct ssh2_session *s, const struct sshconfig *config,
                           p.type, p.fingerprint, file, match.line,
                           match.same_type ? "" : " (of another type)");
     default:
-        return unknown(&p, config, known_hosts, &match, note, e);
+        return unknown(&p, config, known_hosts, &match, note, warning, e);
     }
 }

@@ -159,7 +159,7 @@ static int check_greeting(struct ssh2 *t, struct error *e)
 
 static int step_handshake(struct ssh2 *t, struct error *e)
 {
-    char note[SSH2_HOSTKEY_NOTE_MAX], chosen[300];
+    char note[SSH2_HOSTKEY_NOTE_MAX], warning[SSH2_HOSTKEY_NOTE_MAX], chosen[300];
     int rc, code;
 
     do {
@@ -179,10 +179,12 @@ static int step_handshake(struct ssh2 *t, struct error *e)
     ssh2_algorithms_chosen(t->session, chosen, sizeof chosen);
     ssh2_core_phase(t, PHASE_KEX, chosen);
     ssh2_core_phase(t, PHASE_HOSTKEY, "");
-    code = ssh2_hostkey_check(t->session, t->o.config, t->known, note, e);
+    code = ssh2_hostkey_check(t->session, t->o.config, t->known, note, warning, e);
     if (code < 0)
         return code;
     ssh2_core_phase(t, PHASE_HOSTKEY, note);
+    if (*warning)
+        ssh2_core_trace(t, 0, "%s", warning);
     ssh2_core_phase(t, PHASE_AUTH, "");
     ssh2_auth_attach(t->auth, t->session, haste(t));
     t->stage = SSH2_LOGIN;

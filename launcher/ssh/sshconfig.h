@@ -66,6 +66,7 @@ struct sshconfig {
     char *proxy_jump;    /* ProxyJump as written; NULL also for "none" */
     char *proxy_command; /* ProxyCommand as written, tokens not expanded; NULL also for "none" */
 
+    char *ssh_folder;                         /* ~/.ssh of the local user */
     struct sshconfig_list user_known_hosts;   /* UserKnownHostsFile; the first takes new keys */
     struct sshconfig_list global_known_hosts; /* GlobalKnownHostsFile */
     enum sshconfig_strict strict;

@@ -177,7 +177,9 @@ static int known_hosts(const struct work *w)
     static const char *const global[] = {"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"};
     const struct sshconfig_directive *d = w->p->value[KEY_USERKNOWNHOSTS];
     size_t n = d == NULL ? 2 : is_none(d->argv[0]) ? 0 : d->argc;
-    int rc = 0;
+    int rc = asprintf(&w->c->ssh_folder, "%s/.ssh", w->set->home) < 0 ? no_memory(w) : 0;
+    if (rc != 0)
+        w->c->ssh_folder = NULL;
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = put_path(w, &w->c->user_known_hosts, d == NULL ? user[i] : d->argv[i], d);
     d = w->p->value[KEY_GLOBALKNOWNHOSTS];
@@ -348,6 +350,7 @@ void sshconfig_free(struct sshconfig *c)
                              c->proxy_command,
                              c->known_hosts_command,
                              c->revoked_host_keys,
+                             c->ssh_folder,
                              c->hostkey_algorithms,
                              c->kex_algorithms,
                              c->ciphers,

@@ -275,6 +275,19 @@ host_key() {
     ssh-keygen -F "[127.0.0.1]:$SSHD_PORT" -f "$K" >/dev/null
 }
 
+@test "accept-new that cannot note the key warns, and makes no folders" {
+    run -0 --separate-stderr g run -o "UserKnownHostsFile=$T/none/kh" -o StrictHostKeyChecking=accept-new t -- echo here
+    echo "$stderr"
+    [ "$output" = here ]
+    [[ $stderr == "grapnel: t: warning: "*"$T/none/kh: No such file or directory"* ]]
+    [ "$(wc -l <<<"$stderr")" -eq 1 ]
+    [ ! -e "$T/none" ]
+    run -0 --separate-stderr g run -q -o "UserKnownHostsFile=$T/none/kh" -o StrictHostKeyChecking=accept-new t -- true
+    [ -z "$stderr" ]
+    run -0 --separate-stderr g run -o UserKnownHostsFile=none -o StrictHostKeyChecking=accept-new t -- true
+    [ -z "$stderr" ]
+}
+
 @test "the OpenSSH client's refusals are told apart as well" {
     known --transport openssh
     fails 't: host key: the host key is not known'

@@ -318,6 +318,8 @@ START_TEST(test_add)
     ck_assert_int_eq(state(set, "h", 22, ED, 1), KNOWNHOSTS_UNKNOWN); /* remembered as unknown */
     n = make_key(ED, 1, key);
     mode_t before = umask(0);
+    ck_assert_int_eq(knownhosts_add(set, path, "H", 22, key, n, 0, &e), -E_IO);
+    knownhosts_make_folder(path, sshtools_path("dot.ssh"));
     ck_assert_int_eq(knownhosts_add(set, path, "H", 22, key, n, 0, &e), 0);
     umask(before);
     ck_assert_int_eq(state(set, "h", 22, ED, 1), KNOWNHOSTS_KNOWN);
@@ -350,6 +352,26 @@ START_TEST(test_add)
 END_TEST
 
 /* Many writers, also into a file that lacks its last newline: every line is whole. */
+/* Only the one folder is made, and only for a file in it. */
+START_TEST(test_make_folder)
+{
+    struct stat st;
+    char folder[256];
+    (void)snprintf(folder, sizeof folder, "%s", sshtools_path(".ssh"));
+    knownhosts_make_folder(sshtools_path(".sshx/kh"), folder);
+    knownhosts_make_folder(sshtools_path("other/kh"), folder);
+    knownhosts_make_folder("kh", folder);
+    knownhosts_make_folder(folder, folder);
+    ck_assert_int_ne(stat(folder, &st), 0);
+    ck_assert_int_ne(stat(sshtools_path(".sshx"), &st), 0);
+    ck_assert_int_ne(stat(sshtools_path("other"), &st), 0);
+    knownhosts_make_folder(sshtools_path(".ssh/deeper/kh"), folder);
+    ck_assert_int_eq(stat(folder, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0700);
+    ck_assert_int_ne(stat(sshtools_path(".ssh/deeper"), &st), 0);
+}
+END_TEST
+
 START_TEST(test_add_concurrently)
 {
     enum { WRITERS = 6, LINES = 20 };
@@ -432,6 +454,7 @@ static Suite *suite(void)
     tcase_add_test(t, test_hashed_with_ssh_keygen);
     tcase_add_test(t, test_fingerprint);
     tcase_add_test(t, test_add);
+    tcase_add_test(t, test_make_folder);
     tcase_add_test(t, test_add_concurrently);
     tcase_add_test(t, test_many_lines);
     suite_add_tcase(s, t);
