@@ -30,6 +30,7 @@ static void grow(struct stream *s)
     bool fast = l->rtt != 0 && l->now - s->paced_since <= 2 * l->rtt;
     size_t more = fast ? growth(s, s->window) : 0;
     s->paced = 0;
+    s->paced_since = l->now; /* the rest of what has come may be consumed before more comes */
     if (more >= LINK_BULK_ALONE) {
         s->owed += more;
         s->window += more;

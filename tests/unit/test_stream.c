@@ -273,6 +273,25 @@ START_TEST(window_stays_on_a_slow_line)
 }
 END_TEST
 
+START_TEST(window_grows_when_frames_come_in_pieces)
+{
+    /* As they do on every line that is not faster than its reader. */
+    struct pair *p = pair_new(NULL, NULL);
+    struct pair_flow f = {.to_send = 100000000, .blind = true};
+    p->b.model.blind = true;
+    p->delay = 50000;
+    p->rate = 10000000; /* 1 MB under way */
+    pair_open(&p->a, &f);
+    pair_run_for(p, 3000000);
+    check_live(p);
+    ck_assert_uint_ge(stream_window(p->b.flows[0].s), 1024 * 1024);
+    uint64_t before = f.sent;
+    pair_run_for(p, 1000000);
+    ck_assert_uint_gt(f.sent - before, 9000000);
+    pair_free(p);
+}
+END_TEST
+
 START_TEST(accepters_window_grows_too)
 {
     struct pair *p = pair_new(NULL, NULL);
@@ -982,6 +1001,7 @@ static Suite *stream_suite(void)
     tcase_add_test(t, small_reads_do_not_cost_a_credit_each);
     tcase_add_test(t, window_grows_with_delay);
     tcase_add_test(t, window_stays_on_a_slow_line);
+    tcase_add_test(t, window_grows_when_frames_come_in_pieces);
     tcase_add_test(t, accepters_window_grows_too);
     tcase_add_test(t, growth_has_one_budget);
     tcase_add_test(t, a_reader_that_never_reads_costs_little);
