@@ -37,7 +37,11 @@ const struct error *connection_error(const struct grapnel_server *s)
 
 void connection_tell_phase(struct grapnel_server *s, const char *name, const char *note)
 {
-    context_trace(s->g, 1, connection_target(s), "%s: %s", name, note);
+    /* That it begins is told to the curious only: what is chosen in it follows. */
+    if (*note)
+        context_trace(s->g, 1, connection_target(s), "%s: %s", name, note);
+    else
+        context_trace(s->g, 2, connection_target(s), "%s begins", name);
     if (s->phase)
         s->phase(s->phase_arg, name, note, (int64_t)(context_now() - s->began_us));
 }

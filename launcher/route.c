@@ -363,7 +363,11 @@ int route_unhurried(const struct route *r)
 
 int64_t route_slack(const struct route *r)
 {
-    return r->kind == OPENSSH ? 1000 : 0;
+    if (r->kind != OPENSSH)
+        return 0;
+    /* Its connecting has ssh_config's limit, where nobody has given another for all. */
+    return 1000 +
+           (r->options.connect_timeout_ms > 0 ? 0 : (int64_t)r->config->connect_timeout * 1000);
 }
 
 int route_fall_back(struct route *r, const struct error *e)
@@ -377,6 +381,8 @@ int route_fall_back(struct route *r, const struct error *e)
 
 const char *route_silence(const struct route *r)
 {
+    if (r->kind == OPENSSH)
+        return "; the OpenSSH client may still have been connecting: try ssh -v";
     return r->kind == COMMAND ? "; shells that read all of their input first, as fish does, cannot "
                                 "be used in this way: let the command run sh"
                               : "";

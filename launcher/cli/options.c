@@ -227,6 +227,8 @@ static int set_option(struct reader *r, const struct options_entry *entry, const
         return say_fail(r->error, "ARGUMENT", "%s is not an option of %s", shown, verb->name);
     if (entry->kind == OPTIONS_LATER)
         return say_fail(r->error, "UNSUPPORTED", "%s is %s", shown, entry->help);
+    if (entry->kind == OPTIONS_NOTHING)
+        return 0;
     if (entry->kind == OPTIONS_FLAG || entry->kind == OPTIONS_COUNT) {
         *flag += entry->kind == OPTIONS_COUNT || !*flag;
         return 0;

@@ -69,6 +69,7 @@ enum options_kind {
     OPTIONS_PORT,
     OPTIONS_IDENTITY,
     OPTIONS_JUMP,
+    OPTIONS_NOTHING,
     OPTIONS_LATER,
 };
 

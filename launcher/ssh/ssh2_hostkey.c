@@ -27,18 +27,19 @@ static void accept_key(const struct presented *p, const struct sshconfig *config
         safetext_copy(safe, sizeof safe, path, strlen(path), 0);
     if (path)
         knownhosts_make_folder(path, config->ssh_folder);
-    if (!path)
+    if (!path) {
         snprintf(note + used, SSH2_HOSTKEY_NOTE_MAX - used, " (new; not kept anywhere)");
-    else if (knownhosts_add(known_hosts, path, config->lookup_name, config->lookup_port, p->key,
-                            p->n, config->hash_known_hosts, &e) < 0) {
+    } else if (knownhosts_add(known_hosts, path, config->lookup_name, config->lookup_port, p->key,
+                              p->n, config->hash_known_hosts, &e) < 0) {
         snprintf(note + used, SSH2_HOSTKEY_NOTE_MAX - used, " (new; not added: %.250s)", e.detail);
         snprintf(
             warning, SSH2_HOSTKEY_NOTE_MAX,
             "warning: the new host key was accepted, but not added to known_hosts, and so will "
             "be new again next time: %.300s",
             e.detail);
-    } else
+    } else {
         snprintf(note + used, SSH2_HOSTKEY_NOTE_MAX - used, " (new; added to %s)", safe);
+    }
 }
 
 static int unknown(const struct presented *p, const struct sshconfig *config,

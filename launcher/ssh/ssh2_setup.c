@@ -203,7 +203,7 @@ static void on_auth_note(void *arg, const char *text)
     struct ssh2 *t = arg;
 
     snprintf(t->login, sizeof t->login, "%s", text);
-    ssh2_core_trace(t, 1, "trying %s", text);
+    ssh2_core_trace(t, 2, "trying %s", text);
 }
 
 static void on_auth_enter(void *arg)

@@ -312,6 +312,9 @@ host_key() {
     serve rogue mute
     to "$port" --transport openssh --connect-timeout 1s
     fails 't: kex: the SSH server stopped answering during key exchange'
+    serve rogue banner
+    to "$port" --transport openssh --connect-timeout 1s
+    fails 't: shell: the login shell did not start in time' 'may still have been connecting: try ssh -v'
     run --separate-stderr "$GRAPNEL" run -F none --transport openssh no-such-host.invalid -- true
     fails 'no-such-host.invalid: resolve: host name does not resolve'
 }

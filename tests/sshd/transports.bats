@@ -188,6 +188,20 @@ relay='exec 3<>/dev/tcp/127.0.0.1/%p; cat <&3 & cat >&3; kill %%1'
     [ -z "$stderr" ]
 }
 
+@test "-v tells each phase once, with what was chosen in it" {
+    local transport
+    for transport in auto openssh local; do
+        run -0 --separate-stderr g run -v --transport "$transport" t -- true
+        echo "$stderr"
+        run -1 grep -E ': *$' <<<"$stderr"
+        run -0 sort <<<"$(g run -v --transport "$transport" t -- true 2>&1 | cut -d : -f 1-3)"
+        [ "$output" = "$(sort -u <<<"$output")" ]
+        [[ $output == *': ready'* ]]
+    done
+    run -0 --separate-stderr g run -vv t -- true
+    [[ $stderr == *'t: kex begins'* ]]
+}
+
 @test "everything else is our own SSH" {
     run -0 --separate-stderr g run -v t -- echo here
     [[ $stderr != *'OpenSSH client'* ]]
