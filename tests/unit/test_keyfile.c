@@ -305,7 +305,16 @@ START_TEST(test_files)
     ck_assert_int_eq(keyfile_load(sshtools_path("none"), NULL, 0, &k, &e), -E_IO);
     ck_assert_int_eq(keyfile_load(sshtools_folder, NULL, 0, &k, &e), -E_IO);
     ck_assert_int_eq(keyfile_load_public(sshtools_path("none"), &k, &e), -E_IO);
+    ck_assert_uint_eq(sshtools_open_files(), files);
+}
+END_TEST
 
+/* Files that are no keys, or none of ours. */
+START_TEST(test_other_files)
+{
+    struct keyfile *k;
+    struct error e = {0};
+    size_t files = sshtools_open_files();
     static const struct {
         const char *text;
         int code;
@@ -519,6 +528,7 @@ static Suite *suite(void)
     tcase_add_test(t, test_ciphers);
     tcase_add_test(t, test_pem);
     tcase_add_test(t, test_files);
+    tcase_add_test(t, test_other_files);
     tcase_add_test(t, test_damage);
     tcase_add_test(t, test_mixed_parts);
     tcase_add_test(t, test_request);

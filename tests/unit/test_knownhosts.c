@@ -72,7 +72,8 @@ static int state(struct knownhosts *set, const char *host, unsigned port, const 
     return (int)check(set, host, port, type, number).state;
 }
 
-START_TEST(test_states)
+/* A file with something of everything. */
+static struct knownhosts *open_mixed(void)
 {
     char file[8192];
     (void)snprintf(file, sizeof file,
@@ -89,8 +90,12 @@ START_TEST(test_states)
                    text(ED, 1), text(RSA, 2), text(ED, 3), text(ED, 4), text(ED, 5), text(ED, 66),
                    text(ED, 7), text(ED, 8), text(ED, 9) + 12);
     sshtools_write(sshtools_path("kh"), file);
-    struct knownhosts *set = open_one(sshtools_path("kh"));
+    return open_one(sshtools_path("kh"));
+}
 
+START_TEST(test_states)
+{
+    struct knownhosts *set = open_mixed();
     struct knownhosts_match m = check(set, "alpha", 22, ED, 1);
     ck_assert_int_eq(m.state, KNOWNHOSTS_KNOWN);
     ck_assert_uint_eq(m.line, 4);
@@ -115,6 +120,13 @@ START_TEST(test_states)
     ck_assert_int_eq(state(set, "broken", 22, ED, 1), KNOWNHOSTS_UNKNOWN);
     ck_assert_int_eq(state(set, "alph", 22, ED, 1), KNOWNHOSTS_UNKNOWN);
     ck_assert_int_eq(state(set, "alpha.example.com", 22, ED, 1), KNOWNHOSTS_UNKNOWN);
+    knownhosts_free(set);
+}
+END_TEST
+
+START_TEST(test_states_of_ports_and_patterns)
+{
+    struct knownhosts *set = open_mixed();
 
     /* Ports: other names; the plain name's key counts, its other keys do not. */
     ck_assert_int_eq(state(set, "alpha", 2222, ED, 3), KNOWNHOSTS_KNOWN);
@@ -129,8 +141,14 @@ START_TEST(test_states)
     ck_assert_int_eq(state(set, "a.wild.net", 22, ED, 5), KNOWNHOSTS_KNOWN);
     ck_assert_int_eq(state(set, "A.WILD.net", 22, ED, 5), KNOWNHOSTS_KNOWN);
     ck_assert_int_eq(state(set, "not.wild.net", 22, ED, 5), KNOWNHOSTS_UNKNOWN);
+    knownhosts_free(set);
+}
+END_TEST
 
-    m = check(set, "alpha", 22, ED, 66);
+START_TEST(test_states_of_marked_lines)
+{
+    struct knownhosts *set = open_mixed();
+    struct knownhosts_match m = check(set, "alpha", 22, ED, 66);
     ck_assert_int_eq(m.state, KNOWNHOSTS_REVOKED);
     ck_assert_uint_eq(m.line, 9);
     ck_assert_int_eq(state(set, "nobody", 2200, ED, 66), KNOWNHOSTS_REVOKED);
@@ -447,6 +465,8 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, sshtools_enter, sshtools_leave);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, test_states);
+    tcase_add_test(t, test_states_of_ports_and_patterns);
+    tcase_add_test(t, test_states_of_marked_lines);
     tcase_add_test(t, test_revoked_first);
     tcase_add_test(t, test_algorithms);
     tcase_add_test(t, test_files);

@@ -57,78 +57,113 @@ static int drive(struct sshagent *a, struct error *e)
     }
 }
 
+/* Gives the agent a new key; further words are for ssh-keygen. */
+static void add_key(int number, const char *type)
+{
+    char line[256];
+    (void)snprintf(line, sizeof line,
+                   "ssh-keygen -q -t %s -N '' -C 'key %d' -f k%d && ssh-add -q k%d 2>/dev/null",
+                   type, number, number, number);
+    ck_assert_int_eq(sshtools_run(NULL, 0, line), 0);
+}
+
+static struct sshagent *open_real(void)
+{
+    struct sshagent *a;
+    struct error e = {0};
+    ck_assert_msg(sshagent_open(sshtools_path("sock"), &a, &e) == 0, "%s", e.detail);
+    return a;
+}
+
+/* Lists, and copies the public key of one; its length. */
+static size_t list_blob(struct sshagent *a, size_t number, uint8_t blob[2048])
+{
+    struct error e = {0};
+    ck_assert_int_eq(sshagent_list(a), 0);
+    ck_assert_int_eq(drive(a, &e), 0);
+    const struct sshagent_identity *id = sshagent_identity(a, number);
+    ck_assert_ptr_nonnull(id);
+    ck_assert_int_eq(sshkey_check(id->blob, id->blob_n), 0);
+    memcpy(blob, id->blob, id->blob_n);
+    return id->blob_n;
+}
+
+/* A signature by a key that the agent has, and by one that it has not. */
+static void check_signing(struct sshagent *a, uint8_t *blob, size_t blob_n, const char *algorithm)
+{
+    struct error e = {0};
+    size_t n, inner_n;
+    char name[SSHKEY_NAME_MAX];
+    ck_assert_int_eq(sshagent_sign(a, blob, blob_n, "data", 4, sshagent_flags(algorithm)), 0);
+    ck_assert_uint_eq(sshagent_count(a), 0);
+    ck_assert_msg(drive(a, &e) == 0, "%s", e.detail);
+    const uint8_t *sig = sshagent_signature(a, &n), *inner;
+    ck_assert_int_eq(sshkey_signature_split(sig, n, name, &inner, &inner_n), 0);
+    ck_assert_str_eq(name, algorithm);
+    ck_assert_int_eq(sshkey_verify(blob, blob_n, sig, n, "data", 4), 0);
+    ck_assert_int_eq(sshkey_verify(blob, blob_n, sig, n, "Data", 4), -E_AUTH);
+    blob[blob_n - 1] ^= 1;
+    ck_assert_int_eq(sshagent_sign(a, blob, blob_n, "data", 4, 0), 0);
+    ck_assert_int_eq(drive(a, &e), -E_AUTH);
+    ck_assert_ptr_null(sshagent_signature(a, &n));
+    ck_assert_uint_eq(n, 0);
+}
+
 START_TEST(test_real_agent)
 {
     static const char *const types[] = {"ed25519", "ecdsa", "rsa"};
     static const char *const algorithms[] = {"ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-256",
                                              "rsa-sha2-512"};
-    struct sshagent *a;
     struct error e = {0};
-    char line[256];
+    char comment[16];
+    uint8_t blob[2048];
     if (agent_pid < 0)
         return;
     size_t files = sshtools_open_files();
-    ck_assert_msg(sshagent_open(sshtools_path("sock"), &a, &e) == 0, "%s", e.detail);
+    struct sshagent *a = open_real();
     ck_assert_int_eq(sshagent_step(a, &e), SSHAGENT_DONE); /* nothing was asked */
     ck_assert_int_eq(sshagent_list(a), 0);
     ck_assert_int_eq(sshagent_list(a), -E_ARGUMENT); /* one at a time */
     ck_assert_int_eq(drive(a, &e), 0);
     ck_assert_uint_eq(sshagent_count(a), 0);
     ck_assert_ptr_null(sshagent_identity(a, 0));
-    for (int i = 0; i < 3; i++) {
-        (void)snprintf(line, sizeof line,
-                       "ssh-keygen -q -t %s -N '' -C 'key %d' -f k%d && ssh-add -q k%d 2>/dev/null",
-                       types[i], i, i, i);
-        ck_assert_int_eq(sshtools_run(NULL, 0, line), 0);
-    }
+    for (int i = 0; i < 3; i++)
+        add_key(i, types[i]);
     for (int i = 0; i < 4; i++) {
-        ck_assert_int_eq(sshagent_list(a), 0);
-        ck_assert_int_eq(drive(a, &e), 0);
+        int number = i < 3 ? i : 2;
+        size_t blob_n = list_blob(a, (size_t)number, blob);
         ck_assert_uint_eq(sshagent_count(a), 3);
-        const struct sshagent_identity *id = sshagent_identity(a, i < 3 ? (size_t)i : 2);
-        ck_assert_int_eq(sshkey_fits(id->type, algorithms[i]), 1);
-        (void)snprintf(line, sizeof line, "key %d", i < 3 ? i : 2);
-        ck_assert_str_eq(id->comment, line);
-        size_t blob_n = id->blob_n, n;
-        uint8_t blob[2048];
-        memcpy(blob, id->blob, blob_n);
-        ck_assert_int_eq(sshkey_check(blob, blob_n), 0);
-        ck_assert_int_eq(sshagent_sign(a, blob, blob_n, "data", 4, sshagent_flags(algorithms[i])),
-                         0);
-        ck_assert_uint_eq(sshagent_count(a), 0);
-        ck_assert_msg(drive(a, &e) == 0, "%s", e.detail);
-        const uint8_t *sig = sshagent_signature(a, &n), *inner;
-        size_t inner_n;
-        char name[SSHKEY_NAME_MAX];
-        ck_assert_int_eq(sshkey_signature_split(sig, n, name, &inner, &inner_n), 0);
-        ck_assert_str_eq(name, algorithms[i]);
-        ck_assert_int_eq(sshkey_verify(blob, blob_n, sig, n, "data", 4), 0);
-        ck_assert_int_eq(sshkey_verify(blob, blob_n, sig, n, "Data", 4), -E_AUTH);
-        /* A key that it has not; then it is usable again. */
-        blob[blob_n - 1] ^= 1;
-        ck_assert_int_eq(sshagent_sign(a, blob, blob_n, "data", 4, 0), 0);
-        ck_assert_int_eq(drive(a, &e), -E_AUTH);
-        ck_assert_ptr_null(sshagent_signature(a, &n));
-        ck_assert_uint_eq(n, 0);
+        ck_assert_int_eq(sshkey_fits(sshagent_identity(a, (size_t)number)->type, algorithms[i]), 1);
+        (void)snprintf(comment, sizeof comment, "key %d", number);
+        ck_assert_str_eq(sshagent_identity(a, (size_t)number)->comment, comment);
+        check_signing(a, blob, blob_n, algorithms[i]);
     }
-    /* 200 KB of data, more than a socket holds at once. */
-    static uint8_t large[200000];
-    ck_assert_int_eq(sshagent_list(a), 0);
-    ck_assert_int_eq(drive(a, &e), 0);
-    uint8_t blob[256];
-    size_t blob_n = sshagent_identity(a, 0)->blob_n, n;
-    memcpy(blob, sshagent_identity(a, 0)->blob, blob_n);
+    sshagent_free(a);
+    sshagent_free(NULL);
+    ck_assert_uint_eq(sshtools_open_files(), files);
+}
+END_TEST
+
+/* 200 KB of data, more than a socket holds at once; and more than a message may hold. */
+START_TEST(test_large_data)
+{
+    static uint8_t large[200000], too_large[SSHAGENT_MESSAGE_MAX];
+    struct error e = {0};
+    uint8_t blob[2048];
+    size_t n;
+    if (agent_pid < 0)
+        return;
+    struct sshagent *a = open_real();
+    add_key(0, "ed25519");
+    size_t blob_n = list_blob(a, 0, blob);
     ck_assert_int_eq(sshagent_sign(a, blob, blob_n, large, sizeof large, 0), 0);
     ck_assert_int_eq(drive(a, &e), 0);
     const uint8_t *sig = sshagent_signature(a, &n);
     ck_assert_int_eq(sshkey_verify(blob, blob_n, sig, n, large, sizeof large), 0);
-    static uint8_t too_large[SSHAGENT_MESSAGE_MAX];
     ck_assert_int_eq(sshagent_sign(a, blob, blob_n, too_large, sizeof too_large - 60, 0),
                      -E_TOO_LARGE);
     ck_assert_int_eq(sshagent_sign(a, blob, SIZE_MAX, too_large, 2, 0), -E_TOO_LARGE);
     sshagent_free(a);
-    sshagent_free(NULL);
-    ck_assert_uint_eq(sshtools_open_files(), files);
 }
 END_TEST
 
@@ -234,7 +269,12 @@ START_TEST(test_lying_agent)
             ck_assert_uint_eq(sshagent_count(a), 0);
         sshagent_free(a);
     }
-    /* Comments with zero bytes and without any; two keys. */
+}
+END_TEST
+
+/* Comments with zero bytes and without any; two keys. */
+START_TEST(test_odd_comments)
+{
     struct sshagent *a = NULL;
     ck_assert_int_eq(answer(0,
                             TEXT("\0\0\0\44\14\0\0\0\2"
@@ -264,8 +304,10 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, start_agent, stop_agent);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, test_real_agent);
+    tcase_add_test(t, test_large_data);
     tcase_add_test(t, test_locked_agent);
     tcase_add_test(t, test_lying_agent);
+    tcase_add_test(t, test_odd_comments);
     suite_add_tcase(s, t);
     return s;
 }
