@@ -395,6 +395,19 @@ static void start_watchers(struct agent *a)
     }
 }
 
+/* libev aborts the process when it lacks the descriptors of its own pipe. */
+static int has_descriptors(void)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return 0;
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return 1;
+}
+
 static int set_up(struct agent *a)
 {
     const struct link_handler handler = {
@@ -410,6 +423,9 @@ static int set_up(struct agent *a)
     a->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (a->loop == NULL || a->link == NULL || a->blobs == NULL) {
         return -E_NOMEM;
+    }
+    if (!has_descriptors()) {
+        return -E_DESCRIPTORS;
     }
     start_watchers(a);
     a->reap = reap_new(a->loop);

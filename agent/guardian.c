@@ -47,7 +47,7 @@ int guardian_start(int *alive, int *status, struct error *e)
     pid_t agent;
 
     if (pipe2(ends, O_CLOEXEC) != 0) {
-        return errors_set_system(e, -E_SYSTEM, errno, "pipe");
+        return errors_set_system(e, errno == EMFILE ? -E_DESCRIPTORS : -E_SYSTEM, errno, "pipe");
     }
     (void)linux_subreaper(); /* elsewhere orphans escape; their process groups are ended */
     (void)setsid(); /* what a terminal's keys send is for the launcher, which passes it on */

@@ -454,6 +454,31 @@ END_TEST
 
 /* ---- command line ---- */
 
+/* Too few to begin with are told, not crashed upon.  255 is also for the line's end. */
+START_TEST(hardly_any_descriptors)
+{
+    if (harness_valgrind()) {
+        return;
+    }
+    for (int n = 4; n < 12; n++) {
+        char line[512], text[512];
+        size_t length;
+        FILE *f;
+
+        snprintf(line, sizeof line,
+                 "sh -c 'ulimit -n %d; exec %s stdio' 2>&1 >/dev/null </dev/null", n,
+                 harness_agent());
+        f = popen(line, "r");
+        ck_assert_ptr_nonnull(f);
+        length = fread(text, 1, sizeof text - 1, f);
+        text[length] = '\0';
+        ck_assert_int_eq(WEXITSTATUS(pclose(f)), 255);
+        ck_assert_msg(length == 0 || strstr(text, "file descriptors"), "%d: %s", n, text);
+        ck_assert_ptr_null(strstr(text, "libev"));
+    }
+}
+END_TEST
+
 static int run_agent(const char *arguments, char *errors, size_t size)
 {
     char line[512];
@@ -597,6 +622,7 @@ static Suite *suite(void)
     tcase_add_test(t, inherited_descriptors_are_closed);
     tcase_add_test(t, process_out_of_reach);
     tcase_add_test(t, few_descriptors);
+    tcase_add_test(t, hardly_any_descriptors);
     tcase_add_test(t, command_line);
     tcase_add_test(t, boot_deletes_itself_and_serves);
     tcase_add_test(t, boot_spares_other_directories);

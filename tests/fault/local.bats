@@ -110,8 +110,8 @@ sh_line() {
 
 @test "too few descriptors are told, not crashed upon" {
     local n
-    for n in 6 7 8 9 10 11 12 13 14 16 20; do
-        sh_line 'ulimit -n '"$n"'; exec "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- echo done'
+    for n in 4 5 6 7 8 9 10 11 12 13 14 16 20; do
+        sh_line 'exec 3>&- 4>&-; ulimit -n '"$n"'; exec "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- echo done'
         echo "$n: $status"
         if [ "$status" -eq 0 ]; then
             [ "$output" = done ]
@@ -122,6 +122,16 @@ sh_line() {
     done
     # As many as there must be are enough.
     [ "$status" -eq 0 ]
+    # Each target has its line all the same.
+    sh_line 'exec 3>&- 4>&-; ulimit -n 5; exec "$GRAPNEL_BIN" facts --json -F "$SSHD_CONFIG" t t'
+    [ "$status" -eq 255 ]
+    [ "$(grep -c '"host":"t","error":{"name":"DESCRIPTORS"' <<<"$output")" -eq 2 ]
+    [ -z "$stderr" ]
+}
+
+@test "no folder of agents: the variable that names it is named" {
+    GRAPNEL_AGENTS=$T/nowhere run --separate-stderr g run t -- true
+    fails "t: deploy: the agent binary is not there: $T/nowhere/" 'set GRAPNEL_AGENTS'
 }
 
 @test "ulimit -n 64 on the host" {
