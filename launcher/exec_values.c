@@ -17,13 +17,24 @@ static const char *known_reason(const char *name)
     return NULL;
 }
 
+/* Nothing that is counted is negative. */
+static int64_t count_of(const struct value *map, const char *key)
+{
+    int64_t n = values_as_int(values_get(map, key), 0);
+
+    return n > 0 ? n : 0;
+}
+
 void exec_read_status(struct grapnel_exec_status *to, const struct value *v)
 {
-    const struct value *status = values_get(v, "status");
+    int64_t status = values_as_int(values_get(v, "status"), -1);
     const char *signal = values_as_string(values_get(v, "signal"), NULL);
 
-    to->exited = values_type(status) == VALUE_INT;
-    to->exit_status = (int)(values_as_int(status, 0) & 0xff);
+    /* Any other number would become one of these when it is passed on, perhaps 0. */
+    to->exited = status >= 0 && status <= 255;
+    to->exit_status = to->exited ? (int)status : 0;
+    to->signal = NULL;
+    to->signal_number = 0;
     if (!to->exited) {
         to->signal = signals_known(signal);
         to->signal_number = signals_number(signal);
@@ -32,12 +43,12 @@ void exec_read_status(struct grapnel_exec_status *to, const struct value *v)
     }
     to->core = values_as_bool(values_get(v, "core"), 0);
     to->reason = known_reason(values_as_string(values_get(v, "reason"), NULL));
-    to->left = values_as_int(values_get(v, "left"), 0);
-    to->pid = values_as_int(values_get(v, "pid"), 0);
-    to->wall_us = values_as_int(values_get(v, "wall_us"), 0);
-    to->user_us = values_as_int(values_get(v, "user_us"), 0);
-    to->system_us = values_as_int(values_get(v, "system_us"), 0);
-    to->max_rss = values_as_int(values_get(v, "max_rss"), 0);
+    to->left = count_of(v, "left");
+    to->pid = count_of(v, "pid");
+    to->wall_us = count_of(v, "wall_us");
+    to->user_us = count_of(v, "user_us");
+    to->system_us = count_of(v, "system_us");
+    to->max_rss = count_of(v, "max_rss");
 }
 
 /* ---- arguments ---- */

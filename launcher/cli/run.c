@@ -155,7 +155,10 @@ static int judge(struct run *r)
                            "see who ended grapnel's agent there");
     if (s->exited)
         return s->exit_status;
-    return s->signal_number ? leave_status(s->signal_number) : SAY_FAILED;
+    if (s->signal_number)
+        return leave_status(s->signal_number);
+    return ended_badly(r, "UNKNOWN", "exec", "a signal that has no name here ended the command",
+                       "see on the host who sent it");
 }
 
 static json_t *json_status(const struct run *r, int exit_status)

@@ -109,6 +109,15 @@ for line in sys.argv[1].splitlines():
     run -1 kill -0 "$sleep_pid"
 }
 
+@test "the command's own end by a signal: 128 and its number, or a word when there is none here" {
+    run -143 --separate-stderr l 'kill -TERM $$'
+    [ -z "$stderr" ]
+    run -137 --separate-stderr l 'kill -KILL $$'
+    [ -z "$stderr" ]
+    run -255 --separate-stderr l 'kill -40 $$'
+    [[ $stderr == "grapnel: here: exec: a signal that has no name here ended the command ("*")" ]]
+}
+
 @test "a signal that was ignored at the start stays ignored" {
     (trap '' HUP && exec "$GRAPNEL" run --transport local here -- sh -c 'echo up; read -r x; echo "$x"') \
         < <(says up "$T/out" && kill -HUP "$(<"$T/pid")" && echo over) >"$T/out" 3>&- &
