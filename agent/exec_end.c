@@ -19,6 +19,15 @@ void exec_kick(struct exec *x)
     ev_feed_event(x->set->options.loop, &x->kick, EV_CUSTOM);
 }
 
+static void close_input(struct exec *x)
+{
+    if (x->in != NULL) {
+        pump_sink_free(x->in);
+        x->in = NULL;
+        reap_end_input(x->child);
+    }
+}
+
 void exec_free(struct exec *x)
 {
     struct ev_loop *loop;
@@ -38,8 +47,8 @@ void exec_free(struct exec *x)
     ev_timer_stop(loop, &x->cut);
     ev_clear_pending(loop, &x->kick);
     reap_stop(x->set->options.reap, x->ending);
+    close_input(x);
     reap_forget(x->child);
-    pump_sink_free(x->in);
     pump_source_free(x->out.source);
     pump_source_free(x->err.source);
     free(x);
@@ -59,12 +68,9 @@ void exec_cut_input(struct exec *x)
 
 static void on_cut(struct ev_loop *loop, ev_timer *w, int events)
 {
-    struct exec *x = w->data;
-
     (void)loop;
     (void)events;
-    pump_sink_free(x->in);
-    x->in = NULL;
+    close_input(w->data);
 }
 
 static void on_tree_gone(void *arg, size_t left)
@@ -203,8 +209,7 @@ static void settle_output(struct exec *x, struct output *o)
 static void settle(struct exec *x)
 {
     if (x->in_ended) {
-        pump_sink_free(x->in);
-        x->in = NULL;
+        close_input(x);
     }
     if (x->over_limit) {
         exec_begin_end(x, "output-limit");

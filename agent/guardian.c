@@ -22,7 +22,7 @@ static int keep_watch(pid_t agent, const sigset_t *set)
         (void)orphans_take(&left, &status, NULL);
     }
     /* What an agent that left in good order leaves had its grace already. */
-    orphans_end(set, WIFEXITED(status));
+    orphans_end(set, WIFEXITED(status), -1);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

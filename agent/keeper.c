@@ -5,13 +5,19 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/clock.h"
 #include "agent/linux.h"
 #include "agent/orphans.h"
 
-#define REPORT 3 /* the keeper's end of the pipe; 0 to 2 are what the command gets */
+/* The keeper's descriptors; 0 to 2 are what the command gets. */
+#define REPORT 3
+#define INPUT  4
+#define OTHERS 5
+
+#define CUT_NS 20000000 /* from TERM to the end of the input, nanoseconds */
 
 /* Whether the program runs: the first message of a keeper.  Each fits a pipe's atomic write. */
 struct started {
@@ -33,14 +39,22 @@ static void tell(const void *message, size_t n)
 
 /* The agent's descriptors are let go of: an end of the line or of another command's pipe, held
  * here, would hide its end from those who wait for it. */
-static void take_descriptors(const struct spawn_program *program, int report)
+static void take_descriptors(const struct spawn_program *program, int report, int input)
 {
+    int high_report = fcntl(report, F_DUPFD_CLOEXEC, OTHERS);
+    int high_input = fcntl(input, F_DUPFD_CLOEXEC, OTHERS);
+
+    if (high_report < 0) {
+        _exit(1);
+    }
     (void)dup2(program->in, 0);
     (void)dup2(program->out, 1);
     (void)dup2(program->err, 2);
-    (void)dup2(report, REPORT);
-    (void)fcntl(REPORT, F_SETFD, FD_CLOEXEC);
-    linux_close_from(REPORT + 1);
+    (void)dup3(high_report, REPORT, O_CLOEXEC);
+    if (dup3(high_input, INPUT, O_CLOEXEC) < 0) {
+        close(INPUT);
+    }
+    linux_close_from(OTHERS);
 }
 
 static int is_left_alone(const struct superiors *s)
@@ -50,7 +64,21 @@ static int is_left_alone(const struct superiors *s)
     return parent != s->agent && parent != s->guardian;
 }
 
-/* A signal other than CHLD tells of a superior's death; or it was meant for all and everybody. */
+/* When the agent is killed the command must not take the end of its input for that of what was to
+ * come, so that is kept open here until those who are in charge then have sent TERM. */
+static void wait_for_signal(const sigset_t *set, const struct superiors *superiors)
+{
+    const struct timespec cut = {.tv_nsec = CUT_NS};
+    int number = sigwaitinfo(set, NULL);
+
+    if (number == SIGTERM && getppid() != superiors->agent) {
+        (void)nanosleep(&cut, NULL);
+        close(INPUT);
+    } else if (number == SIGUSR1) {
+        close(INPUT);
+    }
+}
+
 static void watch(pid_t leader, const struct superiors *superiors, const sigset_t *set)
 {
     struct keeper_report r = {0};
@@ -69,16 +97,17 @@ static void watch(pid_t leader, const struct superiors *superiors, const sigset_
             return;
         }
         if (is_left_alone(superiors)) {
-            orphans_end(set, 0);
+            orphans_end(set, 0, INPUT);
             return;
         }
-        (void)sigwaitinfo(set, NULL);
+        wait_for_signal(set, superiors);
     }
 }
 
 /* All signals are blocked here, since before the fork, so that none of the agent's handlers runs.
  */
-static void keep(const struct spawn_program *program, int report, const struct superiors *superiors)
+static void keep(const struct spawn_program *program, int report, int input,
+                 const struct superiors *superiors)
 {
     struct spawn_program own = *program;
     struct started s = {0};
@@ -86,9 +115,10 @@ static void keep(const struct spawn_program *program, int report, const struct s
 
     (void)setsid(); /* a signal to the group of the agent must not end both */
     (void)linux_subreaper();
-    (void)linux_parent_death(SIGTERM);
+    (void)linux_parent_death(SIGHUP); /* only wakes it: who its parent is it can see */
     orphans_block(&set, &before);
-    take_descriptors(program, report);
+    sigaddset(&set, SIGUSR1);
+    take_descriptors(program, report, input);
     own.in = 0;
     own.out = 1;
     own.err = 2;
@@ -105,7 +135,7 @@ static void keep(const struct spawn_program *program, int report, const struct s
 
 /* ---- in the agent ---- */
 
-static pid_t start_process(const struct spawn_program *program, int report)
+static pid_t start_process(const struct spawn_program *program, int report, int input)
 {
     const struct superiors superiors = {.agent = getpid(), .guardian = getppid()};
     sigset_t all, before;
@@ -115,7 +145,7 @@ static pid_t start_process(const struct spawn_program *program, int report)
     sigprocmask(SIG_SETMASK, &all, &before);
     pid = fork();
     if (pid == 0) {
-        keep(program, report, &superiors);
+        keep(program, report, input, &superiors);
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     return pid;
@@ -133,7 +163,7 @@ static void hear_start(int report, struct started *s)
     }
 }
 
-int keeper_start(const struct spawn_program *program, struct keeper *k, struct error *e)
+int keeper_start(const struct spawn_program *program, int input, struct keeper *k, struct error *e)
 {
     struct started s = {0};
     int ends[2];
@@ -141,7 +171,7 @@ int keeper_start(const struct spawn_program *program, struct keeper *k, struct e
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return errors_set_system(e, errno == EMFILE ? -E_DESCRIPTORS : -E_SYSTEM, errno, "pipe");
     }
-    k->pid = start_process(program, ends[1]);
+    k->pid = start_process(program, ends[1], input);
     if (k->pid < 0) {
         errors_set_system(&s.error, -E_SYSTEM, errno, "a new process");
     }
@@ -172,4 +202,9 @@ int keeper_hear(int report, struct keeper_report *r)
         return 0;
     }
     return n == (ssize_t)sizeof *r ? 1 : -E_SYSTEM;
+}
+
+void keeper_end_input(const struct keeper *k)
+{
+    (void)kill(k->pid, SIGUSR1);
 }

@@ -97,7 +97,7 @@ int launch_start(const struct plan *plan, mode_t umask, const struct rlimit *fil
     } else if (plan->stderr_id != 0) {
         program.err = ends.err[WRITE];
     }
-    result = keeper_start(&program, &launch->keeper, e);
+    result = keeper_start(&program, ends.in[WRITE], &launch->keeper, e);
     if (result == 0) {
         launch->in = ends.in[WRITE];
         launch->out = ends.out[READ];

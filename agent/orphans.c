@@ -81,34 +81,57 @@ static int signal_all(struct tree *t, int number)
     return alive > 0 && alive == refused;
 }
 
-static void pause_for(const sigset_t *set, uint64_t us)
+/* Takes ends until `deadline`.  Returns true when there are no children any more. */
+static int take_until(const sigset_t *set, uint64_t deadline)
 {
-    struct timespec t = {.tv_sec = (time_t)(us / 1000000u),
-                         .tv_nsec = (long)(us % 1000000u) * 1000};
-
-    (void)sigtimedwait(set, NULL, &t);
-}
-
-void orphans_end(const sigset_t *set, int orderly)
-{
-    struct tree t = {0};
     pid_t nobody = 0;
     int status;
-    uint64_t kill_at = clock_now_us() + GRACE_US;
-    int first = 1;
 
-    while (!orphans_take(&nobody, &status, NULL)) {
+    for (;;) {
+        int childless = orphans_take(&nobody, &status, NULL);
         uint64_t now = clock_now_us();
+        uint64_t left = now < deadline ? deadline - now : 0;
+        struct timespec t = {.tv_sec = (time_t)(left / 1000000u),
+                             .tv_nsec = (long)(left % 1000000u) * 1000};
+        if (childless || left == 0) {
+            return childless;
+        }
+        (void)sigtimedwait(set, NULL, &t);
+    }
+}
+
+/* Many keepers may be at this at a time: before the KILL they look less and less often. */
+void orphans_end(const sigset_t *set, int orderly, int fd)
+{
+    struct tree t = {0};
+    uint64_t now = clock_now_us();
+    uint64_t kill_at = now + GRACE_US;
+    uint64_t pause = PAUSE_US;
+    int number = SIGTERM;
+
+    while (!take_until(set, number == SIGTERM ? now : now + pause)) {
         int refused;
+        now = clock_now_us();
         if (now >= kill_at + STUCK_US) {
             break;
         }
-        refused = signal_all(&t, now >= kill_at ? SIGKILL : first ? SIGTERM : 0);
+        if (number != SIGTERM && fd >= 0) {
+            close(fd);
+            fd = -1;
+        }
+        if (now >= kill_at) {
+            number = SIGKILL;
+            pause = PAUSE_US;
+        }
+        refused = signal_all(&t, number);
         if (refused && (orderly || now >= kill_at)) {
             break;
         }
-        first = 0;
-        pause_for(set, PAUSE_US);
+        if (now < kill_at) {
+            pause = number == SIGTERM ? PAUSE_US : pause * 2;
+            pause = pause < kill_at - now ? pause : kill_at - now;
+            number = 0;
+        }
     }
     tree_free(&t);
 }

@@ -18,7 +18,8 @@ int orphans_take(pid_t *one, int *status, struct rusage *usage);
 
 /* Ends all descendants of the caller, TERM first and KILL after a grace, and returns when they are
  * gone or cannot be ended.  `set` as of orphans_block.  `orderly`: they had their grace already, so
- * those that may not be signalled are not waited for. */
-void orphans_end(const sigset_t *set, int orderly);
+ * those that may not be signalled are not waited for.  `fd` (-1: none) is closed a moment after
+ * TERM. */
+void orphans_end(const sigset_t *set, int orderly, int fd);
 
 #endif

@@ -69,6 +69,13 @@ struct reap_child *reap_watch(struct reap *r, const struct keeper *k, reap_exite
     return c;
 }
 
+void reap_end_input(const struct reap_child *c)
+{
+    if (!c->gone) {
+        keeper_end_input(&c->keeper);
+    }
+}
+
 void reap_forget(struct reap_child *c)
 {
     if (c == NULL) {

@@ -37,6 +37,8 @@ void reap_free(struct reap *r);
  * command is killed. */
 struct reap_child *reap_watch(struct reap *r, const struct keeper *k, reap_exited *exited,
                               void *arg);
+/* keeper_end_input, if the keeper is there. */
+void reap_end_input(const struct reap_child *c);
 /* `exited` is not run any more; what lives of the command goes on.  NULL is legal. */
 void reap_forget(struct reap_child *c);
 

@@ -1,9 +1,12 @@
 /* Whose a process is: each command's descendants end with it and with nobody else, whatever they
  * do to get away, and whoever is killed. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -320,6 +323,40 @@ START_TEST(agent_and_guardian_are_killed)
 }
 END_TEST
 
+/* The agent's end is the end of the command's input: it must not go on as if that were whole. */
+START_TEST(agent_is_killed_in_the_middle_of_input)
+{
+    char path[] = "/tmp/grapnel-test-XXXXXX", line[200];
+    struct stat st;
+    int fd = mkostemp(path, O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    snprintf(line, sizeof line, "echo up; %s; echo whole >>%s",
+             _i % 2 == 0 ? "while read -r x; do :; done" : "cat", path);
+    for (int i = 0; i < 10; i++) {
+        struct run r = {.input = (const uint8_t *)"", .input_left = 1}; /* not sent */
+        struct harness *h = harness_start(NULL);
+
+        harness_run(h, &r, harness_line(line), HARNESS_NO_INPUT);
+        harness_output(&r, 3);
+        if (_i < 2) {
+            kill((pid_t)values_as_int(values_get(h->facts, "pid"), 0), SIGKILL);
+            harness_until(h, line_over, h);
+            (void)harness_wait(h);
+        } else {
+            kill_both(h);
+            take_orphans();
+        }
+        harness_free(&r);
+        harness_gone(h);
+    }
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    close(fd);
+    unlink(path);
+}
+END_TEST
+
 /* With the keepers killed as well, nobody is left to look after daemons, but the command itself
  * does not go on. */
 START_TEST(agent_guardian_and_keeper_are_killed)
@@ -353,6 +390,7 @@ static Suite *suite(void)
     tcase_add_test(t, keeper_is_killed_while_its_command_is_ended);
     tcase_add_loop_test(t, keeper_is_told_to_end, 0, 5);
     tcase_add_test(t, agent_and_guardian_are_killed);
+    tcase_add_loop_test(t, agent_is_killed_in_the_middle_of_input, 0, 4);
     tcase_add_test(t, agent_guardian_and_keeper_are_killed);
     suite_add_tcase(s, t);
     return s;
