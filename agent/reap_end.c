@@ -104,9 +104,8 @@ static void pass_ending(struct reap *r, struct reap_ending *e, int table, int ch
     /* The table is read while the tree changes: a process whose parent ends just then is missed
      * once, but not twice.  Only of strays, who have no keeper to tell it, must that be guessed. */
     e->empty_passes = count == 0 ? e->empty_passes + 1 : 0;
-    if (e->scope == SCOPE_STRAYS && e->empty_passes >= 2) {
-        e->over = 1;
-    } else if (kill_now && count > 0 && count == e->refused) {
+    if ((e->scope == SCOPE_STRAYS && e->empty_passes >= 2) ||
+        (kill_now && count > 0 && count == e->refused)) {
         e->over = 1;
     } else if (now >= e->kill_at + STUCK_US) {
         e->refused = count;

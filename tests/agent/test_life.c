@@ -356,7 +356,8 @@ static void copy_file(const char *from, const char *to, mode_t mode)
     ck_assert_int_eq(chmod(to, mode), 0);
 }
 
-/* A process of another user cannot be ended: it is counted, and not waited for beyond the grace. */
+/* A process of another user cannot be ended: it is counted, and not waited for beyond the grace;
+ * also one that got away from its parents, and with another command beside it. */
 START_TEST(process_out_of_reach)
 {
     static const char *const argv[] = {
@@ -366,6 +367,7 @@ START_TEST(process_out_of_reach)
     struct value *command;
     struct harness *h;
     struct run r = {0};
+    struct run other = {0};
     char self[256] = "";
     char errors[512];
     char path[128];
@@ -384,7 +386,9 @@ START_TEST(process_out_of_reach)
     copy_file(harness_agent(), copy, 0755);
     copy_file(self, path, 04755);
     h = harness_start(&options);
-    command = harness_argv("env", "HARNESS_OUT_OF_REACH=1", path, NULL);
+    harness_run(h, &other, harness_argv("sleep", "1000", NULL), 0);
+    command = harness_argv("env", "HARNESS_OUT_OF_REACH=1", "sh", "-c",
+                           _i == 0 ? "exec $0" : "(setsid $0 &); exec sleep 1000", path, NULL);
     values_set(command, "grace_ms", values_int(100));
     harness_run(h, &r, command, 0);
     pid = (pid_t)harness_number(&r, &from);
@@ -395,6 +399,10 @@ START_TEST(process_out_of_reach)
     ck_assert_str_eq(harness_string(&r, "reason"), "cancelled");
     ck_assert_int_eq(harness_int(&r, "left", 0), 1);
     harness_free(&r);
+    ck_assert_int_eq(other.closed, 0);
+    stream_close(other.s, 0, NULL, NULL);
+    harness_finish(&other);
+    harness_free(&other);
     harness_close(h);
     harness_wait(h);
     ck_assert_int_eq(harness_process_runs(pid), 1);
@@ -620,7 +628,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, closed_descriptors, 0, 4);
     tcase_add_test(t, closed_stderr_is_not_taken_by_others);
     tcase_add_test(t, inherited_descriptors_are_closed);
-    tcase_add_test(t, process_out_of_reach);
+    tcase_add_loop_test(t, process_out_of_reach, 0, 2);
     tcase_add_test(t, few_descriptors);
     tcase_add_test(t, hardly_any_descriptors);
     tcase_add_test(t, command_line);
