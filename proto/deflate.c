@@ -12,13 +12,8 @@
 #define MEM_LEVEL   7
 #define LEVEL       1
 
-/* A measurement of the line is worth something after so long a wait … */
-#define MEASURE_US    20000
-#define MEASURE_BYTES (256 * 1024)
-/* … or, on lines on which that many bytes take long, after this one. */
-#define MEASURE_LONG_US 100000
-/* So much going out without such a wait means that the line is not what holds things up. */
-#define FREE_BYTES (16 * 1024 * 1024)
+/* Time over which it is seen whether deflate pays: windows have to grow into what it gains. */
+#define PACE_US 500000
 /* Bytes that a judgement about the data looks at. */
 #define SAMPLE_BYTES 8192
 
@@ -148,36 +143,65 @@ int deflate_in_unpack(struct deflate_in *d, const uint8_t *in, size_t n, uint8_t
 void deflate_policy_init(struct deflate_policy *p)
 {
     memset(p, 0, sizeof(*p));
+    p->need_us = DEFLATE_LATE_US;
     p->back = DEFLATE_BACK_MIN;
 }
 
-/* Starts the next measurement of the line. */
-static void measured(struct deflate_policy *p, int slow)
+static void keep_pace(struct deflate_pace *pace, const struct deflate_mark *m)
 {
-    p->slow = slow;
-    p->blocked_bytes = 0;
-    p->blocked_us = 0;
-    p->free_bytes = 0;
+    if (pace->took_us >= PACE_US) { /* what is long ago fades */
+        pace->sent /= 2;
+        pace->data /= 2;
+        pace->took_us /= 2;
+    }
+    pace->sent += m->sent;
+    pace->data += m->data;
+    pace->took_us += m->took_us;
 }
 
-void deflate_policy_sent(struct deflate_policy *p, uint64_t bytes, uint64_t blocked_us)
+/* 1: it pays; -1: it does not; 0: it is too early to tell, or little has shrunk. */
+static int pays(const struct deflate_pace *plain, const struct deflate_pace *packed)
 {
-    if (blocked_us == 0) {
-        /* Says only how much the buffers of the pipe hold, not how fast it drains. */
-        p->free_bytes += bytes;
-        if (p->free_bytes >= FREE_BYTES) {
-            measured(p, 0);
-        }
-        return;
+    if (packed->took_us < PACE_US || packed->data < 1.5 * packed->sent) {
+        return 0;
     }
-    p->blocked_bytes += bytes;
-    p->blocked_us += blocked_us;
-    if (p->blocked_us >= MEASURE_LONG_US ||
-        (p->blocked_us >= MEASURE_US && p->blocked_bytes >= MEASURE_BYTES)) {
-        /* One byte per microsecond is one MB/s. */
-        measured(p, p->blocked_bytes / p->blocked_us < DEFLATE_SLOW);
-    } else if (p->blocked_bytes >= FREE_BYTES) {
-        measured(p, 0);
+    return packed->data * plain->took_us >= 1.25 * plain->data * packed->took_us ? 1 : -1;
+}
+
+static void judge_line(struct deflate_policy *p, const struct deflate_mark *m)
+{
+    /* One byte per microsecond is one MB/s. */
+    double due = m->sent / (p->slow ? DEFLATE_FAST : DEFLATE_SLOW);
+    double late = m->late_us - due * (m->took_us - m->idle_us) / m->took_us;
+    double blocked = m->blocked_us - due;
+    p->late_us += late > blocked ? late : blocked;
+    if (p->late_us >= (p->slow ? DEFLATE_LATE_US : p->need_us)) {
+        p->late_us = DEFLATE_LATE_US;
+        p->slow = 1;
+    } else if (p->late_us <= 0) {
+        p->late_us = 0;
+        p->slow = 0;
+    }
+}
+
+void deflate_policy_mark(struct deflate_policy *p, const struct deflate_mark *m)
+{
+    int was = p->slow;
+    if (!p->turned) {
+        keep_pace(was ? &p->packed : &p->plain, m);
+    }
+    judge_line(p, m);
+    int paid = was ? pays(&p->plain, &p->packed) : 0;
+    if (paid > 0) {
+        p->need_us = DEFLATE_LATE_US;
+    } else if (paid < 0) {
+        p->need_us = p->need_us < DEFLATE_LATE_MAX / 2 ? 2 * p->need_us : DEFLATE_LATE_MAX;
+        p->late_us = 0;
+        p->slow = 0;
+    }
+    p->turned = p->slow != was;
+    if (p->turned) {
+        p->packed = (struct deflate_pace){0};
     }
 }
 

@@ -14,7 +14,10 @@
 
 #define DEFLATE_IN_MAX   57344   /* most bytes of a body before packing: 56 KiB, see below */
 #define DEFLATE_WORTH    128     /* bodies of fewer bytes are not worth it */
-#define DEFLATE_SLOW     30      /* MB/s: a line that drains faster is not helped */
+#define DEFLATE_SLOW     30      /* MB/s: a line that is slower is helped … */
+#define DEFLATE_FAST     60      /* … until it looks faster than this */
+#define DEFLATE_LATE_US  100000  /* lateness that makes a line slow, at first … */
+#define DEFLATE_LATE_MAX 6400000 /* … and at most */
 #define DEFLATE_BACK_MIN 65536   /* bytes let by after a sample that did not shrink, at first … */
 #define DEFLATE_BACK_MAX 8388608 /* … and at most */
 
@@ -43,24 +46,53 @@ int deflate_out_pack(struct deflate_out *d, const uint8_t *in, size_t n, uint8_t
 int deflate_in_unpack(struct deflate_in *d, const uint8_t *in, size_t n, uint8_t *out, size_t room,
                       size_t *used);
 
-/* When to deflate: while the line is slow and the data shrinks.  Has no clock and does no work of
- * its own.  To be set up by deflate_policy_init; the fields are its own business. */
+/* What a mark tells: a PING that goes in line with the data, and which the peer answers at once,
+ * whatever its readers do.  (Real numbers, because no product of them can overflow.) */
+struct deflate_mark {
+    double sent;       /* bytes between the mark before and this one */
+    double data;       /* as many as they would have been without deflate */
+    double took_us;    /* in which they got through, idle time left out; more than 0 */
+    double idle_us;    /* round trip of the idle line; at most took_us */
+    double late_us;    /* how much longer this one took, for standing behind data */
+    double blocked_us; /* in which the pipe did not take what it was given */
+};
+
+struct deflate_pace {
+    double sent, data, took_us;
+};
+
+/* When to deflate: while the line is slow, the data shrinks, and it pays.  Has no clock and does no
+ * work of its own.  To be set up by deflate_policy_init; its fields are its own business, but
+ * `slow` may be read.
+ *
+ * Slow: neither what the pipe takes nor what the peer credits tells how fast a line is.  The
+ * buffers of an SSH connection swallow a whole window of credit at once, and credit waits also for
+ * the round trip and for a reader that does not read.  What a mark is late by, or what the pipe was
+ * blocked for, is the line's alone: slow readers, slow sources and small windows make nothing late.
+ * Such time is added up, and the time that the bytes account for at DEFLATE_SLOW is taken off; from
+ * DEFLATE_LATE_US on the line is slow, until nothing is left at DEFLATE_FAST.  The share of the
+ * bytes that fell into the plain round trip is left out.  The others count, although some had
+ * arrived before this mark was sent: that errs towards fast.
+ *
+ * Pays: busy processors make marks late as well, and windows that do not grow hold data up; against
+ * both deflate is in vain.  When data that shrank by a third does not get through faster by a
+ * quarter than plain data did, it is stopped, and twice the lateness is wanted next time. */
 struct deflate_policy {
-    uint64_t blocked_bytes; /* taken by the pipe after it had been blocked, in this measurement */
-    uint64_t blocked_us;
-    uint64_t free_bytes; /* taken without a wait since the last measurement */
-    uint64_t sample_in;  /* of the present sample */
+    double late_us; /* not accounted for */
+    double need_us; /* how much of it makes the line slow */
+    struct deflate_pace plain, packed;
+    uint64_t sample_in; /* of the present sample of the data */
     uint64_t sample_out;
     uint64_t let_by; /* bytes that still go by before the next sample */
     uint64_t back;   /* what let_by becomes after the next sample in vain */
-    int slow;
+    int slow;        /* bodies that shrink are packed */
+    int turned;      /* `slow` has changed since the last mark: the next one tells of both */
 };
 
 void deflate_policy_init(struct deflate_policy *p);
 
-/* The pipe took `bytes` (as sent) after it had been unable to take any for blocked_us (0: it took
- * them at once). */
-void deflate_policy_sent(struct deflate_policy *p, uint64_t bytes, uint64_t blocked_us);
+/* A mark was answered. */
+void deflate_policy_mark(struct deflate_policy *p, const struct deflate_mark *m);
 
 /* A body of `in` bytes was packed into `out`. */
 void deflate_policy_packed(struct deflate_policy *p, size_t in, size_t out);

@@ -20,6 +20,8 @@
 #define LINK_RTT_LIFE_US  5000000u    /* a round trip older than this is measured again */
 #define LINK_RTT_BULK     (16 * 1024) /* received bytes that count as bulk and cause a measurement */
 #define LINK_PINGS_MAX    8           /* unanswered PINGs after which no more are sent */
+#define LINK_MARK_BYTES   (16 * 1024) /* sent bytes that are worth a mark … */
+#define LINK_MARK_US      10000       /* … unless the last one was put only just now */
 #define LINK_EXCERPT      60          /* characters shown of a peer that is none of ours */
 #define LINK_CONTROL_COPY (16 * 1024) /* control up to this is copied, more is swapped in whole */
 
@@ -68,6 +70,20 @@ struct stream {
     uint64_t paced_since; /* ... then (µs), to see how long a whole window takes */
 };
 
+/* What link_mark.c knows. */
+struct link_marks {
+    uint64_t token;         /* of the mark under way; 0: none */
+    uint64_t put;           /* when the last one was put into `out` (µs) … */
+    uint64_t at;            /* … behind so many bytes of all that were or will be sent … */
+    int64_t saved;          /* … by when packing had saved so many */
+    uint64_t answered;      /* when the last answer came (µs) */
+    uint64_t blocked;       /* since then: µs in which the pipe did not take what it was given */
+    bool waiting;           /* it does so now … */
+    uint64_t waiting_since; /* … since then (µs), or since it last took some */
+    uint64_t least;         /* shortest round trip ever (µs); 0: unknown */
+    struct deflate_mark told;
+};
+
 enum link_in { IN_PREFACE, IN_HEADER, IN_DATA, IN_BODY };
 
 struct link {
@@ -114,8 +130,6 @@ struct link {
     size_t replies, replies_out; /* bytes of control and of out that answer the peer */
     struct stream *ring, *ring_tail;
     bool woken, in_output, goodbye_said;
-    bool waiting;           /* handed-out bytes wait for the pipe ... */
-    uint64_t waiting_since; /* ... since then (µs) or since it last took some */
     uint64_t sent;
 
     /* time */
@@ -134,6 +148,8 @@ struct link {
     struct deflate_in *unpacker;
     struct wire_buf unpacked;
     int64_t saved; /* packing may also cost a little */
+    int64_t saved_sending;
+    struct link_marks marks;
 };
 
 static inline bool link_alive(const struct link *l)
@@ -160,6 +176,16 @@ int link_peer_id(struct link *l, uint32_t id, const char *what);
 /* link_time.c */
 void link_ping(struct link *l, bool measure); /* measure: it is the one that tells the round trip */
 void link_pong(struct link *l, uint64_t token);
+
+/* link_mark.c */
+/* Puts a mark behind all that is in `out`, if it is time for one.  0 or -E_NOMEM. */
+int link_mark_put(struct link *l);
+/* A PONG came; nothing happens if it is for another PING. */
+void link_mark_answered(struct link *l, uint64_t token);
+/* Another PING took so long (µs). */
+void link_mark_round_trip(struct link *l, uint64_t us);
+/* The pipe took some or all of what it was given. */
+void link_mark_taken(struct link *l, bool all);
 
 /* link_output.c */
 /* Queues a control frame.  0 or negative (-E_TOO_LARGE, -E_NOMEM). */

@@ -166,6 +166,7 @@ static int pack(struct link *l, struct frames_header *h, uint8_t *body)
     h->flags = FRAMES_DEFLATE;
     deflate_policy_packed(&l->policy, n, packed);
     l->saved += (int64_t)n - (int64_t)packed;
+    l->saved_sending += (int64_t)n - (int64_t)packed;
     return 0;
 }
 
@@ -241,6 +242,13 @@ static int turn(struct link *l, struct stream *s, size_t most)
     return rc;
 }
 
+/* Bodies that are packed take a while to make, in which l->now stands still: no mark is put behind
+ * them before they are handed out. */
+static int mark(struct link *l, bool first)
+{
+    return may_deflate(l) && (first || !l->policy.slow) ? link_mark_put(l) : 0;
+}
+
 /* `waits`: bytes that stood in `out` before this turn. */
 static void pull(struct link *l, size_t waits)
 {
@@ -251,12 +259,17 @@ static void pull(struct link *l, size_t waits)
     }
     /* A pipe that took all is likely to take much again. */
     size_t enough = waits == 0 ? LINK_OUTPUT_MAX : LINK_BULK_LOW;
+    bool first = true;
     while (l->ring != NULL && link_alive(l) && wire_length(&l->out) < enough) {
         struct stream *s = ring_pop(l);
         if (!sendable(s)) {
             continue; /* a callback in its last turn put it in again, and the turn did the rest */
         }
-        int rc = turn(l, s, l->ring == NULL ? LINK_BULK_ALONE : LINK_BULK_SHARED);
+        int rc = mark(l, first);
+        if (rc == 0) {
+            rc = turn(l, s, l->ring == NULL ? LINK_BULK_ALONE : LINK_BULK_SHARED);
+        }
+        first = false;
         if (rc != 0) {
             link_broken(l, rc, "stream %lu could not be sent", (unsigned long)s->node.id);
         } else if (!s->in_ring && sendable(s)) {
@@ -358,13 +371,7 @@ int link_output(struct link *l, const uint8_t **bytes, size_t *n, uint64_t now_u
     *n = wire_length(&l->out);
     *bytes = wire_data(&l->out);
     l->pinned = *n < LINK_PINNED ? *n : LINK_PINNED;
-    if (*n > 0) {
-        l->out_used = true;
-        if (!l->waiting) {
-            l->waiting = true;
-            l->waiting_since = l->now;
-        }
-    }
+    l->out_used = l->out_used || *n > 0;
     link_leave(l);
     return *n > 0 ? 0 : l->error.code;
 }
@@ -374,8 +381,7 @@ void link_sent(struct link *l, size_t n, uint64_t now_us)
     if (now_us > l->now) {
         l->now = now_us;
     }
-    deflate_policy_sent(&l->policy, n, l->now - l->waiting_since);
-    l->waiting_since = l->now;
+    link_mark_taken(l, n == wire_length(&l->out));
     l->sent += n;
     l->pinned -= n < l->pinned ? n : l->pinned;
     l->control_end -= n < l->control_end ? n : l->control_end;
@@ -390,9 +396,6 @@ void link_sent(struct link *l, size_t n, uint64_t now_us)
         wire_take(&l->out, part);
         l->partial -= part;
         n -= part;
-    }
-    if (wire_length(&l->out) == 0) {
-        l->waiting = false;
     }
 }
 

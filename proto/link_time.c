@@ -15,12 +15,14 @@ void link_ping(struct link *l, bool measure)
 void link_pong(struct link *l, uint64_t token)
 {
     l->pings -= l->pings > 0;
+    link_mark_answered(l, token);
     if (token != l->rtt_token || l->rtt_token == 0) {
         return;
     }
     /* Queues on the way only ever add to a sample, so the smallest are the truest; larger ones
      * count a little, for a line that has changed. */
     uint64_t sample = l->now - l->rtt_sent + 1;
+    link_mark_round_trip(l, sample);
     if (l->rtt == 0 || sample < l->rtt) {
         l->rtt = sample;
     } else {

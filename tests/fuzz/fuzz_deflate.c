@@ -84,6 +84,16 @@ static void unpack_all(struct wire_reader *r, uint8_t *back)
     deflate_in_free(in);
 }
 
+static void mark(struct deflate_policy *policy, size_t sent, size_t data, uint8_t late)
+{
+    struct deflate_mark m = {.sent = (double)sent,
+                             .data = (double)data,
+                             .took_us = 1000.0 * late + 1000,
+                             .idle_us = 1000,
+                             .late_us = 1000.0 * late};
+    deflate_policy_mark(policy, &m);
+}
+
 static void pack_all(struct wire_reader *r, uint8_t *back)
 {
     struct deflate_out *out = deflate_out_new();
@@ -107,7 +117,7 @@ static void pack_all(struct wire_reader *r, uint8_t *back)
         MUST(deflate_in_unpack(in, packed, used, back, n, &given) == 0);
         MUST(given == n && memcmp(back, at, n) == 0);
         deflate_policy_packed(&policy, n, used);
-        deflate_policy_sent(&policy, used, at[0]);
+        mark(&policy, used, n, at[0]);
         (void)deflate_policy_wants(&policy, n);
     }
     deflate_in_free(in);

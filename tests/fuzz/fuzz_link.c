@@ -212,8 +212,15 @@ static void drain(struct link *l, size_t *partial, bool *preface, uint64_t now)
         }
         CHECK(at == n);
         link_sent(l, n, now);
-        now += 40000; /* slow enough for deflate */
+        now += 40000;
     }
+}
+
+/* As after a while on a slow line. */
+static void make_slow(struct link *l)
+{
+    l->policy.slow = 1;
+    l->policy.late_us = DEFLATE_LATE_US;
 }
 
 /* ---- one link ---- */
@@ -239,6 +246,9 @@ static void one_link(const uint8_t *bytes, size_t n)
     uint32_t cuts = bytes[2];
     side.l = link_new(&o, &link_handlers, &side, now);
     CHECK(side.l != NULL);
+    if ((bytes[0] & 8) != 0) {
+        make_slow(side.l);
+    }
     if ((bytes[0] & 4) != 0) {
         greet(side.l, now);
         if (o.opener) {
@@ -450,6 +460,9 @@ static void two_links(const uint8_t *bytes, size_t n)
         p.sides[i].ordered = true;
         p.sides[i].l = link_new(&o, &link_handlers, &p.sides[i], p.now);
         CHECK(p.sides[i].l != NULL);
+        if ((bytes[0] & (i == 0 ? 4 : 8)) != 0) {
+            make_slow(p.sides[i].l);
+        }
     }
     for (size_t i = 1; i + 1 < n && i < 4000; i += 2) {
         act(&p, bytes[i], bytes[i + 1]);
@@ -508,6 +521,7 @@ static void all_seeds(seeds_sink *sink, void *arg)
     program(&to, "p0p1a0p0l1b0p0f1p1b0d0p0e0p0p1f1p1p0", 3);
     program(&to, "p0p1g0p0l1g0g0p0i0p0h1p1p0m0p0g0p0", 1);
     program(&to, "p0p1a0c0c0p0j0p1j0c0p0p1j0c0p0k0p0", 3);
+    program(&to, "p0p1a0c0c0p0j0p1j0c0p0p1j0c0p0k0p0", 15);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

@@ -196,7 +196,8 @@ static bool line_take(struct pair *p, struct pair_line *line, struct link *from)
 {
     const uint8_t *bytes;
     size_t n;
-    if (line->busy_until > p->now || line->count == sizeof(line->chunks) / sizeof(*line->chunks)) {
+    if ((line->busy_until > p->now && !p->deep) ||
+        line->count == sizeof(line->chunks) / sizeof(*line->chunks)) {
         return false;
     }
     link_output(from, &bytes, &n, p->now);
@@ -205,11 +206,13 @@ static bool line_take(struct pair *p, struct pair_line *line, struct link *from)
     }
     if (p->rate != 0) {
         n = n < 8192 ? n : 8192;
-        line->busy_until = p->now + n * 1000000 / p->rate;
+        line->busy_until = line->busy_until > p->now ? line->busy_until : p->now;
+        line->busy_until += n * 1000000 / p->rate;
     }
+    uint64_t through = p->deep ? line->busy_until : p->now;
     ck_assert_int_eq(wire_put(&line->bytes, bytes, n), 0);
     size_t last = (line->first + line->count++) % (sizeof(line->chunks) / sizeof(*line->chunks));
-    line->chunks[last] = (struct pair_chunk){p->now + p->delay, n};
+    line->chunks[last] = (struct pair_chunk){through + p->delay, n};
     link_sent(from, n, p->now);
     return true;
 }

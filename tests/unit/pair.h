@@ -65,6 +65,7 @@ struct pair {
     uint64_t now;
     uint64_t delay; /* µs one way */
     uint64_t rate;  /* bytes per second, 0: unlimited */
+    bool deep;      /* buffers on the way take all at once, which still arrives at that rate */
     size_t cut;     /* bytes for each link_input, 0: all */
 };
 

@@ -284,69 +284,182 @@ END_TEST
 
 /* ---- policy ---- */
 
-static void drain(struct deflate_policy *p, uint64_t bytes, uint64_t us)
+#define MB 1000000.0
+
+static int wants(struct deflate_policy *p)
 {
-    for (int i = 0; i < 10; i++) {
-        deflate_policy_sent(p, bytes / 10, us / 10);
+    return deflate_policy_wants(p, 10000);
+}
+
+/* n marks over a near line (1 ms) that is busy all the time at `rate` bytes a second: each stands
+ * behind 9 ms of data, which packing has made smaller `shrunk` times. */
+static void busy(struct deflate_policy *p, double rate, double shrunk, int n)
+{
+    struct deflate_mark m = {.sent = rate / 100,
+                             .data = shrunk * rate / 100,
+                             .took_us = 10000,
+                             .idle_us = 1000,
+                             .late_us = 9000};
+    for (int i = 0; i < n; i++) {
+        deflate_policy_mark(p, &m);
     }
+}
+
+static void slow(struct deflate_policy *p)
+{
+    deflate_policy_init(p);
+    busy(p, 1 * MB, 1, 15);
+    ck_assert_int_eq(wants(p), 1);
 }
 
 START_TEST(only_slow_lines)
 {
     struct deflate_policy p;
     deflate_policy_init(&p);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0); /* nothing known yet */
-    drain(&p, 1000000, 1000000);                          /* 1 MB/s */
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
-    drain(&p, 100000000, 1000000); /* 100 MB/s */
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
-    drain(&p, 29000000, 1000000);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
-    drain(&p, 31000000, 1000000);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+    ck_assert_int_eq(wants(&p), 0); /* nothing known yet */
+    busy(&p, 1 * MB, 1, 10);
+    ck_assert_int_eq(wants(&p), 0); /* 90 ms late, of which 3 are forgiven */
+    busy(&p, 1 * MB, 1, 5);
+    ck_assert_int_eq(wants(&p), 1);
+    deflate_policy_init(&p);
+    busy(&p, 29 * MB, 1, 1000);
+    ck_assert_int_eq(wants(&p), 1);
+    deflate_policy_init(&p);
+    busy(&p, 31 * MB, 1, 1000);
+    ck_assert_int_eq(wants(&p), 0);
 }
 END_TEST
 
-START_TEST(a_short_wait_says_nothing)
+START_TEST(slow_until_it_is_much_faster)
 {
     struct deflate_policy p;
-    deflate_policy_init(&p);
-    deflate_policy_sent(&p, 1000, 19000);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
-    deflate_policy_sent(&p, 1000, 2000); /* 21 ms, but 2 kB only */
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
-    deflate_policy_sent(&p, 262144, 1000); /* now enough */
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
-    /* A modem: few bytes, but long waits. */
-    deflate_policy_init(&p);
-    deflate_policy_sent(&p, 500, 99999);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
-    deflate_policy_sent(&p, 500, 1);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
+    slow(&p);
+    busy(&p, 58 * MB, 1, 1000);
+    ck_assert_int_eq(wants(&p), 1);
+    busy(&p, 200 * MB, 1, 2);
+    ck_assert_int_eq(wants(&p), 1);
+    busy(&p, 200 * MB, 1, 10);
+    ck_assert_int_eq(wants(&p), 0);
 }
 END_TEST
 
-START_TEST(buffers_that_fill_are_not_a_fast_line)
+START_TEST(one_late_mark_among_many_says_nothing)
 {
+    /* Somebody was busy for 80 ms, again and again. */
+    struct deflate_mark late = {
+        .sent = 1 * MB, .took_us = 90000, .idle_us = 1000, .late_us = 80000};
     struct deflate_policy p;
     deflate_policy_init(&p);
-    deflate_policy_sent(&p, 4000000, 0);
-    drain(&p, 300000, 300000);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
-    /* Nor do pauses between make a slow line fast … */
-    deflate_policy_sent(&p, 10000000, 0);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 1);
-    /* … until so much went out without a wait that the line cannot be what is slow. */
-    deflate_policy_sent(&p, 10000000, 0);
-    ck_assert_int_eq(deflate_policy_wants(&p, 10000), 0);
+    for (int i = 0; i < 100; i++) {
+        deflate_policy_mark(&p, &late);
+        busy(&p, 100 * MB, 1, 5);
+        ck_assert_int_eq(wants(&p), 0);
+    }
+}
+END_TEST
+
+START_TEST(far_lines_are_slow_when_they_are)
+{
+    /* 100 ms there and back.  One MB a round trip without a queue: a window that has not grown, or
+     * a source or a reader with no more to do. */
+    struct deflate_mark m = {.sent = 1 * MB, .took_us = 102000, .idle_us = 100000, .late_us = 300};
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    for (int i = 0; i < 1000; i++) {
+        deflate_policy_mark(&p, &m);
+        ck_assert_int_eq(wants(&p), 0);
+    }
+    /* The same with a queue: 8 MB/s. */
+    m = (struct deflate_mark){
+        .sent = 1 * MB, .took_us = 125000, .idle_us = 100000, .late_us = 25000};
+    for (int i = 0; i < 8; i++) {
+        deflate_policy_mark(&p, &m);
+    }
+    ck_assert_int_eq(wants(&p), 1);
+}
+END_TEST
+
+START_TEST(a_blocked_pipe_is_a_slow_line)
+{
+    /* As when the window of an SSH channel is closed: little waits before the marks, but always. */
+    struct deflate_mark m = {
+        .sent = 2 * MB, .took_us = 100000, .idle_us = 99000, .late_us = 1000, .blocked_us = 98000};
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    for (int i = 0; i < 4; i++) {
+        deflate_policy_mark(&p, &m);
+    }
+    ck_assert_int_eq(wants(&p), 1);
+    deflate_policy_init(&p);
+    m.sent = 4 * MB;
+    for (int i = 0; i < 100; i++) {
+        deflate_policy_mark(&p, &m);
+        ck_assert_int_eq(wants(&p), 0);
+    }
+}
+END_TEST
+
+START_TEST(slow_readers_and_sources_are_no_slow_line)
+{
+    /* One MB/s, and marks that are late by what happens on any machine. */
+    struct deflate_mark m = {.sent = 16384, .took_us = 10500, .idle_us = 200, .late_us = 500};
+    struct deflate_policy p;
+    deflate_policy_init(&p);
+    for (int i = 0; i < 10000; i++) {
+        deflate_policy_mark(&p, &m);
+        ck_assert_int_eq(wants(&p), 0);
+    }
+}
+END_TEST
+
+START_TEST(stopped_where_it_does_not_pay)
+{
+    struct deflate_policy p;
+    int n;
+    deflate_policy_init(&p);
+    busy(&p, 10 * MB, 1, 100);
+    ck_assert_int_eq(wants(&p), 1);
+    /* A third of the bytes, and just as much data: something else was the matter. */
+    busy(&p, 10 * MB / 3, 3, 60);
+    ck_assert_int_eq(wants(&p), 0);
+    double before = 0;
+    for (int i = 0; i < 8; i++) {
+        for (n = 0; !wants(&p); n++) {
+            busy(&p, 10 * MB, 1, 1);
+        }
+        ck_assert(n > before * 3 / 2 || i >= 6);
+        before = n;
+        busy(&p, 10 * MB / 3, 3, 60);
+        ck_assert_int_eq(wants(&p), 0);
+    }
+    ck_assert_double_lt(before, 2 * DEFLATE_LATE_MAX / 9000);
+    /* Where it pays once, all is forgiven. */
+    busy(&p, 10 * MB, 1, 2 * DEFLATE_LATE_MAX / 9000);
+    ck_assert_int_eq(wants(&p), 1);
+    busy(&p, 10 * MB, 3, 100);
+    ck_assert_int_eq(wants(&p), 1);
+    busy(&p, 200 * MB, 3, 20);
+    ck_assert_int_eq(wants(&p), 0);
+    busy(&p, 10 * MB, 1, 20);
+    ck_assert_int_eq(wants(&p), 1);
+}
+END_TEST
+
+START_TEST(not_judged_by_what_does_not_shrink)
+{
+    struct deflate_policy p;
+    slow(&p);
+    busy(&p, 1 * MB, 1, 1000);
+    ck_assert_int_eq(wants(&p), 1);
+    busy(&p, 1 * MB, 1.3, 1000);
+    ck_assert_int_eq(wants(&p), 1);
 }
 END_TEST
 
 START_TEST(small_bodies_go_as_they_are)
 {
     struct deflate_policy p;
-    deflate_policy_init(&p);
-    drain(&p, 1000000, 1000000);
+    slow(&p);
     ck_assert_int_eq(deflate_policy_wants(&p, DEFLATE_WORTH - 1), 0);
     ck_assert_int_eq(deflate_policy_wants(&p, DEFLATE_WORTH), 1);
 }
@@ -368,8 +481,7 @@ static uint64_t let_by_after(struct deflate_policy *p, size_t percent)
 START_TEST(backs_off_from_what_does_not_shrink)
 {
     struct deflate_policy p;
-    deflate_policy_init(&p);
-    drain(&p, 1000000, 1000000);
+    slow(&p);
     ck_assert_uint_eq(let_by_after(&p, 50), 0);
     ck_assert_uint_eq(let_by_after(&p, 89), 0);
     for (uint64_t back = DEFLATE_BACK_MIN; back <= DEFLATE_BACK_MAX; back *= 2) {
@@ -385,8 +497,7 @@ END_TEST
 START_TEST(one_small_body_is_no_sample)
 {
     struct deflate_policy p;
-    deflate_policy_init(&p);
-    drain(&p, 1000000, 1000000);
+    slow(&p);
     deflate_policy_packed(&p, 200, 205);
     ck_assert_int_eq(deflate_policy_wants(&p, 200), 1);
     deflate_policy_packed(&p, 20000, 5000); /* together they shrink */
@@ -419,8 +530,13 @@ static Suite *deflate_suite(void)
     suite_add_tcase(s, t);
     t = tcase_create("policy");
     tcase_add_test(t, only_slow_lines);
-    tcase_add_test(t, a_short_wait_says_nothing);
-    tcase_add_test(t, buffers_that_fill_are_not_a_fast_line);
+    tcase_add_test(t, slow_until_it_is_much_faster);
+    tcase_add_test(t, one_late_mark_among_many_says_nothing);
+    tcase_add_test(t, far_lines_are_slow_when_they_are);
+    tcase_add_test(t, a_blocked_pipe_is_a_slow_line);
+    tcase_add_test(t, slow_readers_and_sources_are_no_slow_line);
+    tcase_add_test(t, stopped_where_it_does_not_pay);
+    tcase_add_test(t, not_judged_by_what_does_not_shrink);
     tcase_add_test(t, small_bodies_go_as_they_are);
     tcase_add_test(t, backs_off_from_what_does_not_shrink);
     tcase_add_test(t, one_small_body_is_no_sample);

@@ -882,41 +882,136 @@ END_TEST
 
 /* ---- deflate ---- */
 
-static void deflated(bool random, bool offered, uint64_t rate, uint64_t *saved, uint64_t *sent)
+#define DEFLATED 6000000
+
+struct line {
+    uint64_t rate, delay; /* bytes per second; µs one way */
+    bool deep, random, unwanted;
+    bool up; /* the accepter sends */
+};
+
+/* Sends DEFLATED bytes over such a line. */
+static struct link_counters deflated(const struct line *line)
 {
-    struct link_options o = {.features = LINK_FEATURE_DEFLATE};
-    struct link_options q = {.features = offered ? LINK_FEATURE_DEFLATE : 0};
+    struct link_options o = {.lease_ms = 30000, .features = LINK_FEATURE_DEFLATE};
+    struct link_options q = o;
+    q.features = line->unwanted ? 0 : o.features;
     struct pair *p = pair_new(&o, &q);
-    struct pair_flow f = {.to_send = 3000000, .eof_after = true, .random = random};
-    p->rate = rate;
-    p->delay = 5000;
-    p->cut = 5000;
-    p->b.model.random = random;
-    p->b.model.close_on_eof = true;
+    struct pair_flow f = {.random = line->random};
+    p->rate = line->rate;
+    p->delay = line->delay;
+    p->deep = line->deep;
+    p->b.model = f;
+    struct pair_flow *from = line->up ? &p->b.model : &f;
+    from->to_send = DEFLATED;
+    from->eof_after = true;
+    link_tick(p->a.link, p->now);
+    link_tick(p->b.link, p->now);
+    pair_run(p);
     pair_open(&p->a, &f);
     pair_run(p);
     check_live(p);
-    ck_assert_int_eq(f.result, 3000000);
-    ck_assert(!p->b.flows[0].wrong);
-    *saved = link_counters(p->a.link).saved;
-    *sent = link_counters(p->a.link).sent;
+    const struct pair_flow *to = line->up ? &f : &p->b.flows[0];
+    ck_assert_uint_eq(to->received, DEFLATED);
+    ck_assert(!to->wrong);
+    ck_assert_int_eq(to->eofs, 1);
+    struct link_counters c = link_counters(line->up ? p->b.link : p->a.link);
     pair_free(p);
+    return c;
 }
 
 START_TEST(deflate_pays_on_a_slow_line)
 {
-    uint64_t saved, sent;
-    deflated(false, true, 1000000, &saved, &sent);
-    ck_assert_uint_gt(saved, 2000000);
-    ck_assert_uint_lt(sent, 1000000);
-    ck_assert_uint_ge(sent + saved, 3000000);
-    deflated(true, true, 1000000, &saved, &sent);
-    ck_assert_uint_lt(saved, 100000);
-    ck_assert_uint_lt(sent, 3050000);
-    deflated(false, true, 0, &saved, &sent);
-    ck_assert_uint_eq(saved, 0);
-    deflated(false, false, 1000000, &saved, &sent);
-    ck_assert_uint_eq(saved, 0);
+    static const struct line lines[] = {
+        {.rate = 1000000, .delay = 5000},  {.rate = 100000, .delay = 5000},
+        {.rate = 10000000, .delay = 500},  {.rate = 300000, .delay = 200000},
+        {.rate = 3000000, .delay = 50000},
+    };
+    for (size_t i = 0; i < 4 * sizeof(lines) / sizeof(*lines); i++) {
+        struct line line = lines[i / 4];
+        line.deep = i % 4 / 2 != 0;
+        line.up = i % 2 != 0;
+        struct link_counters c = deflated(&line);
+        ck_assert_msg(c.saved > DEFLATED / 3, "line %zu: %llu bytes saved", i,
+                      (unsigned long long)c.saved);
+        ck_assert_uint_ge(c.sent + c.saved, DEFLATED);
+    }
+}
+END_TEST
+
+START_TEST(deflate_leaves_alone_what_does_not_shrink)
+{
+    struct line line = {.rate = 1000000, .delay = 5000, .random = true};
+    for (int i = 0; i < 2; i++) {
+        line.deep = i != 0;
+        ck_assert_uint_lt(deflated(&line).sent, DEFLATED + DEFLATED / 100);
+    }
+}
+END_TEST
+
+START_TEST(deflate_is_for_slow_lines_only)
+{
+    static const struct line lines[] = {
+        {.rate = 0, .delay = 0},
+        {.rate = 0, .delay = 50000}, /* waits for credit, whose windows are still small */
+        {.rate = 0, .delay = 500000},
+        {.rate = 600000000, .delay = 50},
+        {.rate = 100000000, .delay = 500},
+        {.rate = 100000000, .delay = 50000},
+        {.rate = 1000000, .delay = 5000, .unwanted = true},
+    };
+    for (size_t i = 0; i < 4 * sizeof(lines) / sizeof(*lines); i++) {
+        struct line line = lines[i / 4];
+        line.deep = i % 4 / 2 != 0;
+        line.up = i % 2 != 0;
+        ck_assert_msg(deflated(&line).saved == 0, "line %zu", i);
+    }
+}
+END_TEST
+
+START_TEST(deflate_is_not_for_slow_readers)
+{
+    struct link_options o = {.features = LINK_FEATURE_DEFLATE};
+    struct pair *p = pair_new(&o, &o);
+    struct pair_flow f = {.to_send = 10000000};
+    p->rate = 100000000;
+    p->delay = 1000;
+    p->deep = true;
+    p->b.model.keep = true;
+    pair_open(&p->a, &f);
+    /* Ten seconds, in which it reads 1 MB/s. */
+    for (int i = 0; i < 1000; i++) {
+        pair_run_for(p, 10000);
+        struct pair_flow *r = &p->b.flows[0];
+        size_t n = r->held < 10000 ? (size_t)r->held : 10000;
+        r->held -= n;
+        stream_consumed(r->s, n);
+    }
+    check_live(p);
+    ck_assert_uint_gt(f.sent, 9000000);
+    ck_assert_uint_eq(link_counters(p->a.link).saved, 0);
+    pair_free(p);
+}
+END_TEST
+
+START_TEST(marks_are_few)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct link_options o = {.features = i != 0 ? LINK_FEATURE_DEFLATE : 0};
+        struct pair *p = pair_new(&o, &o);
+        struct pair_flow f = {.to_send = 400000000, .blind = true};
+        p->b.model.blind = true;
+        p->rate = 200000000;
+        p->delay = 50;
+        p->deep = true;
+        pair_open(&p->a, &f);
+        pair_run_for(p, 1000000);
+        check_live(p);
+        ck_assert_uint_gt(f.sent, 100000000);
+        ck_assert_uint_le(p->a.link->ping_token, i * 1000000 / LINK_MARK_US);
+        ck_assert_uint_ge(p->a.link->ping_token, i * 50);
+        pair_free(p);
+    }
 }
 END_TEST
 
@@ -1022,6 +1117,10 @@ static Suite *stream_suite(void)
     tcase_add_test(t, found_by_id);
     tcase_add_test(t, a_link_over_a_stream);
     tcase_add_test(t, deflate_pays_on_a_slow_line);
+    tcase_add_test(t, deflate_leaves_alone_what_does_not_shrink);
+    tcase_add_test(t, deflate_is_for_slow_lines_only);
+    tcase_add_test(t, deflate_is_not_for_slow_readers);
+    tcase_add_test(t, marks_are_few);
     tcase_add_test(t, deflated_input_is_bounded);
     tcase_add_test(t, deflate_context_outlives_streams);
     suite_add_tcase(s, t);
