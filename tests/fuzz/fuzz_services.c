@@ -1,0 +1,596 @@
+/* The agent's services and calls, asked by a launcher that says anything.  Two links are connected
+ * in memory, and the input is a program for both ends: what the launcher opens, calls and sends,
+ * and what the commands do.  The commands are make-believe: no process is ever started or
+ * signalled.
+ *
+ * Whatever is asked, each call is answered once, each stream is closed once, the launcher finds no
+ * fault with the agent, and no memory and no descriptor is left. */
+#include <ev.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium/crypto_generichash.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/deliver.h"
+#include "agent/exec.h"
+#include "agent/reap.h"
+#include "agent/services.h"
+#include "proto/signals.h"
+#include "tests/fuzz/seeds.h"
+
+int LLVMFuzzerInitialize(const int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MUST(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+#define FLOWS    8
+#define COMMANDS 6
+#define CALLS    64
+#define WRITTEN  65536 /* bytes that wait to be sent on one stream, at most */
+
+/* ---- the make-believe: commands that do what the input says ---- */
+
+struct reap_child {
+    int used, ended;
+    int in, out, err; /* the command's own ends */
+    reap_exited *exited;
+    void *arg;
+    struct reap_ending *ending;
+};
+
+struct reap_ending {
+    struct reap_child *child;
+    reap_ended *ended;
+    void *arg;
+};
+
+struct reap {
+    struct reap_child commands[COMMANDS];
+};
+
+struct agent {
+    struct ev_loop *loop;
+    struct exec_set *execs;
+    struct deliver_set *blobs;
+    struct reap reap;
+};
+
+struct exec_set *agent_execs(struct agent *a)
+{
+    return a->execs;
+}
+
+struct deliver_set *agent_blobs(struct agent *a)
+{
+    return a->blobs;
+}
+
+struct reap *agent_reap(struct agent *a)
+{
+    return &a->reap;
+}
+
+static int copy_of(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    MUST(copy >= 0);
+    (void)fcntl(copy, F_SETFL, O_NONBLOCK);
+    return copy;
+}
+
+/* The keeper is nothing but the command's ends of its pipes, told by numbers. */
+int keeper_start(const struct spawn_program *program, int input, struct keeper *k, struct error *e)
+{
+    MUST(program->argv[0] != NULL && program->envp != NULL);
+    MUST(program->in >= 0 && program->out >= 0 && program->err >= 0);
+    if (program->argv[0][0] == '\0') {
+        return errors_set(e, -E_NO_COMMAND, "the name is empty");
+    }
+    k->pid = copy_of(program->out);
+    k->leader = copy_of(program->err);
+    k->report = input >= 0 ? copy_of(program->in) : -1;
+    return 0;
+}
+
+static void close_end(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+struct reap_child *reap_watch(struct reap *r, const struct keeper *k, reap_exited *exited,
+                              void *arg)
+{
+    struct reap_child command = {1, 0, k->report, k->pid, k->leader, exited, arg, NULL};
+
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (!r->commands[i].used) {
+            r->commands[i] = command;
+            return &r->commands[i];
+        }
+    }
+    close_end(&command.in);
+    close_end(&command.out);
+    close_end(&command.err);
+    return NULL;
+}
+
+void reap_end_input(const struct reap_child *c)
+{
+    MUST(c->used);
+}
+
+void reap_forget(struct reap_child *c)
+{
+    if (c != NULL) {
+        MUST(c->used && c->ending == NULL);
+        close_end(&c->in);
+        close_end(&c->out);
+        close_end(&c->err);
+        c->used = 0;
+    }
+}
+
+struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsigned grace_ms,
+                                     reap_ended *ended, void *arg)
+{
+    struct reap_ending *e = malloc(sizeof *e);
+
+    (void)r;
+    (void)grace_ms;
+    MUST(c->used && c->ending == NULL);
+    if (e != NULL) {
+        *e = (struct reap_ending){c, ended, arg};
+        c->ending = e;
+    }
+    return e;
+}
+
+void reap_stop(struct reap *r, struct reap_ending *e)
+{
+    (void)r;
+    if (e != NULL) {
+        e->child->ending = NULL;
+        free(e);
+    }
+}
+
+void reap_signal_group(struct reap *r, const struct reap_child *c, int number)
+{
+    (void)r;
+    MUST(c->used && number > 0 && number < 32);
+}
+
+size_t reap_count(struct reap *r)
+{
+    (void)r;
+    return 0;
+}
+
+/* What a command does. */
+enum deed { DEED_WRITE, DEED_WRITE_ERR, DEED_READ, DEED_CLOSE, DEED_EXIT, DEED_GONE };
+
+static void act(struct reap_child *c, enum deed deed, const uint8_t *bytes, size_t n)
+{
+    static uint8_t room[65536];
+    struct keeper_report end = {.at = 1};
+
+    if (!c->used) {
+        return;
+    }
+    if (deed == DEED_WRITE && c->out >= 0) {
+        (void)!write(c->out, bytes, n);
+    } else if (deed == DEED_WRITE_ERR && c->err >= 0) {
+        (void)!write(c->err, room, n * 100 < sizeof room ? n * 100 : sizeof room);
+    } else if (deed == DEED_READ && c->in >= 0) {
+        (void)!read(c->in, room, sizeof room);
+    } else if (deed == DEED_CLOSE) {
+        close_end(n % 3 == 0 ? &c->in : n % 3 == 1 ? &c->out : &c->err);
+    } else if (deed == DEED_EXIT && !c->ended) {
+        c->ended = 1;
+        end.status = n > 0 ? bytes[0] << (n % 2 * 8) : 0;
+        c->exited(c->arg, &end);
+    } else if (deed == DEED_GONE && c->ending != NULL) {
+        struct reap_ending e = *c->ending;
+        free(c->ending);
+        c->ending = NULL;
+        e.ended(e.arg, n % 3);
+    }
+}
+
+/* ---- the launcher ---- */
+
+struct flow {
+    struct stream *s; /* NULL: free, or closed */
+    int hold;
+    size_t held;
+};
+
+struct scene {
+    struct agent agent;
+    struct link *launcher, *served;
+    struct flow flows[FLOWS];
+    size_t asked, answered;
+    uint64_t now;
+};
+
+static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t n)
+{
+    struct flow *f = arg;
+
+    (void)bytes;
+    MUST(f->s == s && n > 0);
+    f->held += f->hold ? n : 0;
+    return f->hold ? 0 : n;
+}
+
+/* An orderly CLOSE has a map, another one says why. */
+static void on_closed(void *arg, struct stream *s, int code, const struct value *result,
+                      const char *text)
+{
+    struct flow *f = arg;
+
+    MUST(f->s == s && code <= 0);
+    MUST(values_type(result) == VALUE_MAP || values_type(result) == VALUE_NIL ||
+         (code < 0 && text[0] != '\0'));
+    f->s = NULL;
+}
+
+static void on_answer(void *arg, int code, const struct value *result, const char *text)
+{
+    struct scene *c = arg;
+
+    (void)result;
+    MUST(code <= 0 && (code == 0 || text[0] != '\0'));
+    c->answered++;
+}
+
+static const struct stream_handler handler = {.data = on_data, .closed = on_closed};
+
+static void open_stream(struct scene *c, size_t at, const char *service, struct value *args)
+{
+    struct flow *f = &c->flows[at % FLOWS];
+    struct error e = {0};
+
+    if (f->s != NULL) {
+        values_free(args);
+        return;
+    }
+    *f = (struct flow){.hold = at / FLOWS % 4 == 3};
+    f->s = stream_open(c->launcher, service, args, &handler, f, &e);
+    MUST(f->s != NULL);
+}
+
+static void call(struct scene *c, const char *name, struct value *args)
+{
+    if (c->asked >= CALLS) {
+        values_free(args);
+        return;
+    }
+    MUST(link_call(c->launcher, name, args, on_answer, c, NULL) == 0);
+    c->asked++;
+}
+
+/* The arguments that are meant: for inputs that would not hit upon them. */
+static struct value *stream_and(const struct scene *c, size_t at, const char *name)
+{
+    const struct flow *f = &c->flows[at % FLOWS];
+    struct value *args = values_array();
+
+    values_append(args, values_int(f->s != NULL ? stream_id(f->s) : 1));
+    if (name != NULL) {
+        values_append(args, values_text(name));
+    }
+    return args;
+}
+
+static struct value *command(const struct scene *c, size_t at)
+{
+    const struct flow *err = &c->flows[(at + 1) % FLOWS];
+    struct value *args = values_map();
+
+    values_set(args, "line", values_text("true"));
+    values_set(args, "stdin", values_bool(at & 8));
+    values_set(args, "output_limit", values_int(at & 16 ? 1000 : 0));
+    if ((at & 32) != 0 && err->s != NULL) {
+        values_set(args, "stderr", values_int(stream_id(err->s)));
+    }
+    return args;
+}
+
+/* A blob with the right hash, or a spoilt one. */
+static void deliver(struct scene *c, size_t at, const uint8_t *bytes, size_t n)
+{
+    uint8_t hash[DELIVER_HASH];
+    struct flow *f = &c->flows[at % FLOWS];
+    struct value *args = values_map();
+
+    crypto_generichash(hash, sizeof hash, bytes, n, NULL, 0);
+    hash[0] ^= (at & 64) != 0;
+    values_set(args, "hash", values_bytes(hash, sizeof hash));
+    values_set(args, "size", values_int((int64_t)(n + (at & 128 ? 1 : 0))));
+    if (f->s == NULL) {
+        open_stream(c, at, "deliver", args);
+        (void)stream_write(f->s, bytes, n);
+        stream_eof(f->s);
+    } else {
+        values_free(args);
+    }
+}
+
+static void tend_stream(struct flow *f, unsigned what, const uint8_t *bytes, size_t n)
+{
+    if (f->s == NULL) {
+        return;
+    }
+    switch (what % 5) {
+    case 0:
+        if (stream_queued(f->s) < WRITTEN) {
+            (void)stream_write(f->s, bytes, n);
+        }
+        break;
+    case 1:
+        stream_eof(f->s);
+        break;
+    case 2:
+        stream_close(f->s, n % 2 ? -E_CANCELLED : 0, NULL, NULL);
+        break;
+    case 3:
+        f->hold = !f->hold;
+        break;
+    default:
+        stream_consumed(f->s, f->held);
+        f->held = 0;
+    }
+}
+
+/* ---- both ---- */
+
+static int move(struct link *from, struct link *to, uint64_t now)
+{
+    const uint8_t *bytes;
+    uint8_t *copy;
+    size_t n;
+
+    MUST(link_output(from, &bytes, &n, now) == 0);
+    if (n == 0) {
+        return 0;
+    }
+    copy = malloc(n);
+    MUST(copy != NULL);
+    memcpy(copy, bytes, n);
+    link_sent(from, n, now);
+    MUST(link_input(to, copy, n, now) == 0);
+    free(copy);
+    return 1;
+}
+
+static void settle(struct scene *c)
+{
+    int moved;
+
+    do {
+        c->now += 1000;
+        moved = move(c->launcher, c->served, c->now);
+        ev_run(c->agent.loop, EVRUN_NOWAIT);
+        moved |= move(c->served, c->launcher, c->now);
+    } while (moved);
+}
+
+/* One step of the program: what, where, and n bytes for it. */
+static void step(struct scene *c, unsigned what, size_t at, const uint8_t *bytes, size_t n)
+{
+    static const char *const services[] = {"exec", "pipe", "deliver", "nothing"};
+    static const char *const calls[] = {"signal", "cancel", "facts", "usage", "nothing"};
+    struct value *args = NULL;
+    char name[32] = "";
+
+    switch (what % 10) {
+    case 0:
+        (void)values_decode(bytes, n, &args);
+        open_stream(c, at, services[what / 10 % 4], args);
+        break;
+    case 1:
+        (void)values_decode(bytes, n, &args);
+        call(c, calls[what / 10 % 5], args);
+        break;
+    case 2:
+        open_stream(c, at, "exec", command(c, at));
+        break;
+    case 3:
+        memcpy(name, bytes, n < sizeof name - 1 ? n : sizeof name - 1);
+        call(c, "signal", stream_and(c, at, what / 10 % 2 ? "USR1" : name));
+        break;
+    case 4:
+        call(c, "cancel", stream_and(c, at, NULL));
+        break;
+    case 5:
+        deliver(c, at, bytes, n);
+        break;
+    case 6:
+        tend_stream(&c->flows[at % FLOWS], what / 10, bytes, n);
+        break;
+    case 7:
+    case 8:
+        act(&c->agent.reap.commands[at % COMMANDS], (enum deed)(what / 10 % (DEED_GONE + 1)), bytes,
+            n);
+        break;
+    default:
+        settle(c);
+    }
+}
+
+static void run_program(struct scene *c, const uint8_t *data, size_t size)
+{
+    while (size >= 3) {
+        size_t n = data[2];
+        n = n < size - 3 ? n : size - 3;
+        step(c, data[0], data[1], data + 3, n);
+        data += 3 + n;
+        size -= 3 + n;
+    }
+}
+
+static void begin(struct scene *c)
+{
+    static char *const environment[] = {"PATH=/bin", "HOME=/", NULL};
+    const struct link_handler serve = {.open = services_open, .call = services_call};
+    const struct link_handler none = {0};
+    struct link_options options = {.opener = 1};
+    struct exec_options exec = {.environment = environment};
+
+    c->now = 1000;
+    c->agent.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    exec.loop = c->agent.loop;
+    exec.reap = &c->agent.reap;
+    c->agent.execs = exec_set_new(&exec);
+    c->agent.blobs = deliver_set_new();
+    c->launcher = link_new(&options, &none, c, c->now);
+    options.opener = 0;
+    c->served = link_new(&options, &serve, &c->agent, c->now);
+    MUST(c->agent.loop != NULL && c->agent.execs != NULL && c->agent.blobs != NULL);
+    MUST(c->launcher != NULL && c->served != NULL);
+    settle(c);
+}
+
+/* Every call has its answer by now; streams may still live. */
+static void end(struct scene *c)
+{
+    settle(c);
+    MUST(c->asked == c->answered);
+    link_free(c->launcher);
+    link_free(c->served);
+    exec_set_free(c->agent.execs);
+    deliver_set_free(c->agent.blobs);
+    ev_loop_destroy(c->agent.loop);
+    for (size_t i = 0; i < FLOWS; i++) {
+        MUST(c->flows[i].s == NULL);
+    }
+    for (size_t i = 0; i < COMMANDS; i++) {
+        MUST(!c->agent.reap.commands[i].used);
+    }
+}
+
+static int lowest_free(void)
+{
+    int fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+
+    close(fd);
+    return fd;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct scene c = {0};
+    int before = lowest_free();
+
+    begin(&c);
+    run_program(&c, data, size);
+    end(&c);
+    MUST(lowest_free() == before);
+    return 0;
+}
+
+/* ---- seeds ---- */
+
+struct program {
+    uint8_t bytes[2048];
+    size_t n;
+};
+
+static void add(struct program *p, unsigned what, unsigned at, const void *bytes, size_t n)
+{
+    p->bytes[p->n] = (uint8_t)what;
+    p->bytes[p->n + 1] = (uint8_t)at;
+    p->bytes[p->n + 2] = (uint8_t)n;
+    memcpy(p->bytes + p->n + 3, bytes, n);
+    p->n += 3 + n;
+}
+
+static void add_value(struct program *p, unsigned what, unsigned at, struct value *v)
+{
+    struct wire_buf bytes = {0};
+
+    MUST(values_encode(v, &bytes) == 0);
+    add(p, what, at, wire_data(&bytes), wire_length(&bytes));
+    wire_free(&bytes);
+    values_free(v);
+}
+
+static void seeds(seeds_sink *sink, void *arg)
+{
+    struct program p = {.n = 0};
+    struct value *v = values_array();
+
+    /* A command with stdin and stderr: it writes, reads, is signalled, exits. */
+    add(&p, 10, 1, "", 0);
+    add(&p, 9, 0, "", 0);
+    add(&p, 2, 8 | 32, "", 0);
+    add(&p, 6, 0, "input", 5);
+    add(&p, 16, 0, "", 0);
+    add(&p, 9, 0, "", 0);
+    add(&p, 7, 0, "output", 6);
+    add(&p, 17, 0, "err", 3);
+    add(&p, 27, 0, "", 0);
+    add(&p, 3, 0, "TERM", 4);
+    add(&p, 13, 0, "", 0);
+    add(&p, 47, 0, "\x07", 1);
+    add(&p, 37, 0, "1", 1);
+    add(&p, 37, 0, "22", 2);
+    sink(arg, p.bytes, p.n);
+    /* One that is cancelled, and one over its output limit. */
+    p.n = 0;
+    add(&p, 2, 16, "", 0);
+    add(&p, 2, 1, "", 0);
+    add(&p, 9, 0, "", 0);
+    for (int i = 0; i < 12; i++) {
+        add(&p, 7, 0, "0123456789012345678901234567890123456789", 40);
+    }
+    add(&p, 4, 1, "", 0);
+    add(&p, 9, 0, "", 0);
+    add(&p, 57, 0, "", 0);
+    add(&p, 57, 1, "1", 1);
+    sink(arg, p.bytes, p.n);
+    /* Blobs: good, the same again, spoilt. */
+    p.n = 0;
+    add(&p, 5, 0, "blob", 4);
+    add(&p, 9, 0, "", 0);
+    add(&p, 5, 1, "blob", 4);
+    add(&p, 5, 2 | 64, "blob", 4);
+    add(&p, 5, 3 | 128, "blob", 4);
+    sink(arg, p.bytes, p.n);
+    /* Arguments of all kinds. */
+    p.n = 0;
+    values_append(v, values_int(1));
+    values_append(v, values_text("INT"));
+    add_value(&p, 1, 0, v);
+    add_value(&p, 11, 0, values_int(1));
+    add_value(&p, 21, 0, values_nil());
+    add_value(&p, 31, 0, values_nil());
+    v = values_map();
+    values_set(v, "hash", values_bytes("01234567890123456789012345678901", 32));
+    values_set(v, "size", values_int(5));
+    add_value(&p, 20, 0, v);
+    v = values_map();
+    values_set(v, "line", values_text("x"));
+    values_set(v, "timeout_ms", values_int(1));
+    add_value(&p, 0, 1, v);
+    sink(arg, p.bytes, p.n);
+}
+
+int LLVMFuzzerInitialize(const int *argc, char ***argv)
+{
+    (void)signal(SIGPIPE, SIG_IGN); /* as the agent does */
+    return seeds_install(*argc, *argv, seeds);
+}
