@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "launcher/grapnel.h"
+#include "tests/agent/harness.h"
 #include "tests/unit/unit.h"
 
 static struct grapnel *g;
@@ -44,31 +45,6 @@ static void run_line(struct grapnel_server *s, const char *line, struct grapnel_
     struct grapnel_error e = {0};
 
     ck_assert_msg(grapnel_run(s, &o, r, &e) == 0, "%s: %s", e.text, e.detail);
-}
-
-/* True when process `pid` is there and no zombie. */
-static int lives(long pid)
-{
-    char path[40], text[200] = "";
-    FILE *f;
-
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    f = fopen(path, "re");
-    if (!f)
-        return 0;
-    if (!fgets(text, sizeof text, f))
-        *text = '\0';
-    fclose(f);
-    return *text && !strstr(text, ") Z ");
-}
-
-/* Waits for the end of a process that is none of our children: pidfd_open would do, but a zombie
- * of somebody else's counts as gone too. */
-static void wait_gone(long pid)
-{
-    for (int i = 0; i < 1000 && lives(pid); i++)
-        poll(NULL, 0, 10);
-    ck_assert_msg(!lives(pid), "process %ld lives on", pid);
 }
 
 START_TEST(gathers_output_status_and_usage)
@@ -279,7 +255,7 @@ static struct grapnel_exec *stubborn(struct grapnel_server *s, struct record *r,
     }
     close(ends[0]);
     *pid = strtol(text, NULL, 10);
-    ck_assert(lives(*pid));
+    ck_assert(harness_process_runs((pid_t)*pid));
     return x;
 }
 
@@ -292,7 +268,7 @@ START_TEST(cancel_is_confirmed_and_the_work_has_stopped)
 
     grapnel_exec_cancel(x);
     ck_assert_int_eq(grapnel_exec_wait(x, 10000, NULL, NULL), 0);
-    ck_assert(!lives(pid));
+    ck_assert(!harness_process_runs((pid_t)pid));
     ck_assert_int_eq(r.done, 1);
     ck_assert_str_eq(r.status.reason, "cancelled");
     grapnel_exec_free(x);
@@ -431,7 +407,7 @@ START_TEST(closing_stops_what_runs_and_waits_for_that)
     struct grapnel_exec *x = stubborn(s, &r, &pid);
 
     ck_assert_msg(grapnel_close(s, 5000, &e) == 0, "%s: %s", e.text, e.detail);
-    ck_assert(!lives(pid));
+    ck_assert(!harness_process_runs((pid_t)pid));
     ck_assert_int_eq(grapnel_exec_wait(x, 1000, NULL, NULL), 0);
     ck_assert_int_eq(grapnel_exec_wait(y, 1000, NULL, NULL), 0);
     ck_assert_int_eq(r.done, 1);
@@ -488,7 +464,7 @@ START_TEST(freeing_everything_in_the_wrong_order_is_safe)
     ck_assert_int_eq(r.done, 1);
     ck_assert_int_lt(r.failed, 0);
     grapnel_exec_free(x);
-    wait_gone(pid);
+    harness_wait_process((pid_t)pid);
 }
 END_TEST
 
@@ -500,7 +476,7 @@ START_TEST(freeing_a_running_command_stops_it)
     struct grapnel_exec *x = stubborn(s, &r, &pid);
 
     grapnel_exec_free(x);
-    wait_gone(pid);
+    harness_wait_process((pid_t)pid);
     ck_assert_int_eq(r.done, 0);
     grapnel_server_free(s);
 }
@@ -675,7 +651,7 @@ START_TEST(abandoning_ends_all_waiting_and_all_that_runs)
     grapnel_exec_free(x);
     grapnel_exec_free(y);
     grapnel_server_free(s);
-    wait_gone(pid);
+    harness_wait_process((pid_t)pid);
 }
 END_TEST
 
