@@ -215,8 +215,8 @@ $(GRAPNEL): $(CLI_OBJ) $(LIB_A)
 
 # ---- tests -------------------------------------------------------------------------------------
 
-TEST_SRC   := $(wildcard tests/unit/test_*.c tests/agent/test_*.c tests/launcher/test_*.c)
-TEST_HELP  := $(filter-out $(TEST_SRC),$(wildcard tests/unit/*.c tests/agent/*.c tests/launcher/*.c))
+TEST_SRC   := $(wildcard tests/unit/test_*.c tests/agent/test_*.c)
+TEST_HELP  := $(filter-out $(TEST_SRC),$(wildcard tests/unit/*.c tests/agent/*.c))
 TEST_BIN   := $(TEST_SRC:%.c=$(BUILD)/%)
 TOOL_SRC   := $(wildcard tests/tools/*.c)
 TOOL_BIN   := $(TOOL_SRC:%.c=$(BUILD)/%)
@@ -344,6 +344,7 @@ LINT_SRC   = $(filter %.c,$(C_FILES))
 SHELL_SRC  = $(wildcard scripts/*.sh .ci/run tests/*.sh tests/*/*.sh tests/*/*.bash tests/*/*.bats)
 
 format: ## run clang-format over all C files
+	@scripts/install-deps.sh format
 	clang-format -i $(C_FILES)
 
 # POSIX: NULL is a pointer, also as an argument of a variadic function.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to the packages that grapnel is built and tested with.
 #
-#   install-deps.sh [--list] GROUP...      groups: build demo test valgrind lint bench
+#   install-deps.sh [--list] GROUP...      groups: build demo test valgrind format lint bench
 #
 # Everything there: says nothing, asks nobody, exits 0. Otherwise installs what is missing, when
 # run by root on a system with apt; elsewhere names the packages and exits 1. --list only names.
@@ -44,6 +44,7 @@ test  sudo              command sudo
 test  clang             command clang
 test  libclang-rt-dev   file /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a
 valgrind valgrind       command valgrind
+format clang-format     command clang-format
 lint  clang             command clang
 lint  clang-tidy        command clang-tidy
 lint  clang-format      command clang-format
