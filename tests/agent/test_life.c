@@ -471,6 +471,7 @@ START_TEST(hardly_any_descriptors)
     for (int n = 4; n < 12; n++) {
         char line[512], text[512];
         size_t length;
+        int status;
         FILE *f;
 
         snprintf(line, sizeof line,
@@ -480,7 +481,11 @@ START_TEST(hardly_any_descriptors)
         ck_assert_ptr_nonnull(f);
         length = fread(text, 1, sizeof text - 1, f);
         text[length] = '\0';
-        ck_assert_int_eq(WEXITSTATUS(pclose(f)), 255);
+        status = pclose(f);
+        if (strstr(text, "shared libraries")) {
+            continue; /* an agent for the sanitizers, which did not even start */
+        }
+        ck_assert_int_eq(WEXITSTATUS(status), 255);
         ck_assert_msg(length == 0 || strstr(text, "file descriptors"), "%d: %s", n, text);
         ck_assert_ptr_null(strstr(text, "libev"));
     }
