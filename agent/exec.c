@@ -126,6 +126,7 @@ void exec_signal(struct agent *a, struct link *l, uint32_t id, const struct valu
     } else if (number == 0) {
         link_fail(l, id, -E_ARGUMENT, "no such signal");
     } else {
+        sigaddset(&x->passed_on, number);
         reap_signal_group(set->options.reap, x->child, number);
         link_answer(l, id, NULL);
     }

@@ -176,6 +176,19 @@ static void check_drained(struct output *o)
     }
 }
 
+static int is_starved(const struct output *o)
+{
+    return !o->ended && o->s != NULL && stream_credit(o->s) == 0;
+}
+
+/* It died of a signal that the launcher had passed on, and nobody takes what it left. */
+static int was_killed_unread(const struct exec *x)
+{
+    return x->reaped && WIFSIGNALED(x->status) &&
+           sigismember(&x->passed_on, WTERMSIG(x->status)) == 1 &&
+           (is_starved(&x->out) || is_starved(&x->err));
+}
+
 /* What the launcher gives no credit for must not hold up the confirmation that a command was
  * stopped. */
 static void check_stalled(struct exec *x)
@@ -219,12 +232,14 @@ static void settle(struct exec *x)
     if (x->tree_gone) {
         check_drained(&x->out);
         check_drained(&x->err);
+    }
+    if (x->tree_gone || was_killed_unread(x)) {
         check_stalled(x);
     }
     settle_output(x, &x->out);
     settle_output(x, &x->err);
     if (x->ending != NULL || !x->out.ended || !x->err.ended) {
-        if (x->tree_gone && !ev_is_active(&x->drain)) {
+        if ((x->tree_gone || was_killed_unread(x)) && !ev_is_active(&x->drain)) {
             ev_timer_set(&x->drain, DRAIN_SECONDS, 0.0);
             ev_timer_start(x->set->options.loop, &x->drain);
         }
@@ -262,6 +277,7 @@ void exec_exited(void *arg, const struct keeper_report *end)
 
 void exec_init(struct exec *x, uint64_t timeout_ms)
 {
+    sigemptyset(&x->passed_on);
     ev_init(&x->kick, on_kick);
     ev_init(&x->drain, on_kick);
     ev_timer_init(&x->cut, on_cut, CUT_SECONDS, 0.0);

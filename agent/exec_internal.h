@@ -3,6 +3,8 @@
 #ifndef GRAPNEL_AGENT_EXEC_INTERNAL_H
 #define GRAPNEL_AGENT_EXEC_INTERNAL_H
 
+#include <signal.h>
+
 #include "agent/exec.h"
 #include "agent/launch.h"
 #include "proto/pump.h"
@@ -44,6 +46,7 @@ struct exec {
     struct rusage usage;
     const char *reason; /* why it is being ended; NULL: it is not */
     int in_ended, in_cut, over_limit, tree_gone;
+    sigset_t passed_on; /* signals of the launcher's */
     size_t left;
     uint64_t moved, moved_at; /* bytes of output when it last grew, and when */
 };

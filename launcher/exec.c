@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "launcher/exec_impl.h"
+#include "proto/signals.h"
 
 #define STALL_MS 500 /* for a reader to take more of the output of what was stopped */
 
@@ -109,6 +110,8 @@ void exec_hurry_readers(struct grapnel_exec *x)
 /* Up to its limit of output all of it was asked for. */
 static int was_stopped(const struct grapnel_exec *x)
 {
+    if (x->status.signal && sigismember(&x->passed_on, signals_number(x->status.signal)) == 1)
+        return 1;
     return x->cancelled || (x->status.reason && strcmp(x->status.reason, "output-limit") != 0);
 }
 
@@ -338,6 +341,7 @@ struct grapnel_exec *grapnel_exec_start(struct grapnel_server *s,
     x->g = g;
     x->server = s;
     x->in_start = 1;
+    sigemptyset(&x->passed_on);
     if (handler)
         x->handler = *handler;
     x->arg = arg;

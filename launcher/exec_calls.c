@@ -83,6 +83,8 @@ int grapnel_exec_signal(struct grapnel_exec *x, const char *name, struct grapnel
         errors_set(&e, -E_ARGUMENT, "\"%.40s\" is no signal that is passed on", name ? name : "");
     else if ((e.code = call_about(x, "signal", name)) < 0)
         errors_set(&e, e.code, "%s", name);
+    else
+        sigaddset(&x->passed_on, signals_number(name));
     context_unlock(x->g);
     return e.code ? context_error(error, x->target, &e) : 0;
 }

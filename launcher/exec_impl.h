@@ -4,6 +4,8 @@
 #ifndef GRAPNEL_LAUNCHER_EXEC_IMPL_H
 #define GRAPNEL_LAUNCHER_EXEC_IMPL_H
 
+#include <signal.h>
+
 #include "launcher/connection.h"
 #include "proto/pump.h"
 #include "proto/stream.h"
@@ -30,7 +32,8 @@ struct grapnel_exec {
     int input_tty;   /* in is a terminal */
     int result_came; /* status or error is filled, the sinks may still be writing */
     int done, freed, cancelled;
-    int in_start; /* grapnel_exec_start is not over */
+    sigset_t passed_on; /* by grapnel_exec_signal */
+    int in_start;       /* grapnel_exec_start is not over */
     ev_timer stall;
     size_t stalled; /* bytes that waited for a reader when it was started */
     struct grapnel_exec_status status;

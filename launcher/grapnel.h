@@ -217,7 +217,8 @@ GRAPNEL_API int grapnel_exec_eof(struct grapnel_exec *x);
 /* which: 1 stdout, 2 stderr. */
 GRAPNEL_API void grapnel_exec_consumed(struct grapnel_exec *x, int which, size_t n);
 /* "INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH", "KILL", "CONT", "STOP"; ARGUMENT for
- * others.  Does not wait. */
+ * others.  Of a command that dies of it, output that nobody takes for half a second is dropped.
+ * Does not wait. */
 GRAPNEL_API int grapnel_exec_signal(struct grapnel_exec *x, const char *name,
                                     struct grapnel_error *error);
 /* Stops it with all its descendants, wherever they have gone (TERM, then KILL), and nothing else;

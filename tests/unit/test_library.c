@@ -325,6 +325,52 @@ START_TEST(what_was_stopped_ends_without_its_reader)
 }
 END_TEST
 
+/* As at a terminal: INT ends what nobody reads, too. */
+START_TEST(what_dies_of_a_signal_ends_without_its_reader)
+{
+    static const struct grapnel_exec_handler keeper = {.out = keep_all};
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.argv = (const char *const[]){"yes", NULL}};
+    struct grapnel_exec_status status;
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    o.out = ends[1];
+    o.in = o.err = -1;
+    for (int i = 0; i < 2; i++) {
+        struct grapnel_exec *x;
+        o.use_fds = i;
+        x = grapnel_exec_start(s, &o, &keeper, NULL, NULL);
+        ck_assert_ptr_nonnull(x);
+        ck_assert_int_eq(grapnel_exec_wait(x, 200, NULL, NULL), -6);
+        ck_assert_int_eq(grapnel_exec_signal(x, "INT", NULL), 0);
+        ck_assert_int_eq(grapnel_exec_wait(x, 5000, &status, NULL), 0);
+        ck_assert_str_eq(status.signal, "INT");
+        ck_assert_ptr_null(status.reason);
+        grapnel_exec_free(x);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    grapnel_server_free(s);
+}
+END_TEST
+
+/* A command that is given up with its output unread leaves nothing that a close would wait for. */
+START_TEST(closes_after_an_unread_command_was_freed)
+{
+    static const struct grapnel_exec_handler keeper = {.out = keep_all};
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.argv = (const char *const[]){"yes", NULL}};
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &keeper, NULL, NULL);
+
+    ck_assert_ptr_nonnull(x);
+    ck_assert_int_eq(grapnel_exec_wait(x, 200, NULL, NULL), -6);
+    grapnel_exec_free(x);
+    ck_assert_int_eq(grapnel_close(s, 4000, NULL), 0);
+    grapnel_server_free(s);
+}
+END_TEST
+
 static void *read_slowly(void *arg)
 {
     size_t *total = arg;
@@ -688,6 +734,8 @@ static Suite *library_suite(void)
     tcase_add_test(t, commands_started_before_the_agent_runs_go_along);
     tcase_add_test(t, cancel_is_confirmed_and_the_work_has_stopped);
     tcase_add_test(t, what_was_stopped_ends_without_its_reader);
+    tcase_add_test(t, what_dies_of_a_signal_ends_without_its_reader);
+    tcase_add_test(t, closes_after_an_unread_command_was_freed);
     tcase_add_test(t, a_slow_reader_gets_all_up_to_the_output_limit);
     tcase_add_test(t, signals_that_cannot_be_passed_on_are_refused);
     tcase_add_test(t, closing_stops_what_runs_and_waits_for_that);
