@@ -18,32 +18,48 @@ teardown_file() {
 setup() {
     lib_setup
     need_world
+    manners=
 }
 
 teardown() {
     lib_teardown
 }
 
-# A family that does not want to go, on the host, in four kinds. Says ready when it is complete.
-ZOO='trap "" TERM HUP INT
-sleep 90001 &
-setsid sh -c "trap \"\" TERM; sleep 90002; :" &
-((setsid sh -c "sleep 90003; :" </dev/null >/dev/null 2>&1 &) &)
-(setsid nohup sh -c "while :; do sleep 90004; done" </dev/null >/dev/null 2>&1 &)
-until [ "$(ps -eo args | grep -c "^sleep 9000[1-4]")" -ge 4 ]; do :; done
+# A family that does not want to go, in all kinds; $1 is a number that is its own, below 10 of which its
+# members sleep. With something as $2 they hold none of the pipes, and the head obeys signals (quiet)
+# or leaves (gone). Says ready when all are what they are meant to be.
+read -r -d '' ZOO <<'END' || true
+export deaf="trap '' TERM HUP INT"
+members() {
+    sh -c "$deaf; sleep ${1}1; :" "kin-$1" &                                             # ignores TERM
+    setsid sh -c "$deaf; sleep ${1}2; :" "kin-$1" &                                      # and has its own session
+    (sh -c "$deaf; sleep ${1}3; :" "kin-$1" &)                                           # or has left its parents
+    (setsid sh -c "$deaf; sleep ${1}4; :" "kin-$1" <&- >&- 2>&- &)                       # both, and no pipe
+    (setsid nohup sh -c "$deaf; while :; do sleep ${1}5; done" "kin-$1" >/dev/null 2>&1 &) # begets children
+    # leaves an heir when it is told to end
+    setsid sh -c 'trap "setsid sh -c \"$deaf; sleep ${1}7; :\" kin-$1 & exit" TERM; sleep ${1}6 & wait' "kin-$1" "$1" &
+    setsid sh -c 'kill -STOP $$; sleep ${1}8; :' "stopped-kin-$1" "$1" &                 # is stopped
+}
+if [ "$2" ]; then members "$1" >/dev/null 2>&1; else members "$1"; fi
+until [ "$(ps -eo args | grep -c "^sleep ${1}[1-6]$")" -eq 6 ] &&
+    ps -eo stat,args | grep -q "^T.*stopped-kin-$1"; do :; done
 echo ready
-while :; do sleep 90005; done'
+[ "$2" != gone ] || exit 5
+[ "$2" ] || trap '' TERM HUP INT
+while :; do sleep ${1}0 >/dev/null 2>&1; done
+END
+KIN=9000
 
 # start_zoo OPTION...: runs it through grapnel in the background ($job).
 start_zoo() {
-    start run "$@" t -- sh -c "$ZOO"
+    start run "$@" t -- sh -c "$ZOO" "kin-$KIN" "$KIN" "$manners"
     within 10 says ready "$T/out"
-    [ "$(family)" -ge 5 ]
+    [ "$(family)" -ge 12 ]
 }
 
 # How many of the family live, and of the agents.
 family() {
-    sshd_inside ps -eo args= | grep -cE '^sleep 9000|agent boot' || true
+    sshd_inside ps -eo args= | grep -cE "^sleep ${KIN}[0-9]\$|kin-$KIN |kin-$KIN\$|agent boot" || true
 }
 
 no_family() {
@@ -84,8 +100,8 @@ ended_by_host() {
 # ---- the launcher ----
 
 @test "launcher: INT ends a command that obeys, and all that it started" {
-    start run t -- sh -c '(setsid sleep 90001 & sleep 90002 &) >/dev/null 2>&1; echo ready; exec sleep 90003'
-    within 10 says ready "$T/out"
+    manners=quiet
+    start_zoo
     kill -INT "$job"
     finish "$job"
     [ "$status" -eq 130 ]
@@ -110,8 +126,8 @@ ended_by_host() {
 }
 
 @test "launcher: HUP" {
-    start run t -- sh -c '(trap "" HUP; exec setsid sleep 90001 >/dev/null 2>&1) & sleep 90002 & echo ready; wait'
-    within 10 says ready "$T/out"
+    manners=quiet
+    start_zoo
     kill -HUP "$job"
     finish "$job"
     [ "$status" -eq 129 ]
@@ -164,15 +180,14 @@ ended_by_host() {
 }
 
 @test "launcher: on this machine, KILL" {
-    # Numbers that no other run on this machine has.
-    local one=77$$ two=78$$
-    "$GRAPNEL_BIN" run --transport local h -- sh -c "trap '' TERM HUP; sleep $one & setsid sleep $two & echo ready; wait" \
-        "$GRAPNEL_TEST" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    KIN=77$$ # which no other run on this machine has
+    "$GRAPNEL_BIN" run --transport local h -- sh -c "$ZOO" "kin-$KIN" "$KIN" "" "$GRAPNEL_TEST" \
+        >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
     job=$!
     within 10 says ready "$T/out"
     kill -KILL "$job"
     finish "$job"
-    within 6 eval "! pgrep -f '^sleep ($one|$two)'"
+    within 6 eval '! ps -eo args= | grep -E "^sleep ${KIN}[0-9]\$|kin-$KIN |kin-$KIN\$" | grep -v grep'
 }
 
 # ---- the line ----
@@ -263,6 +278,22 @@ ended_by_host() {
     lost
 }
 
+@test "host: agent and guardian are killed in the same moment" {
+    start_zoo
+    sshd_inside kill -STOP "$(agent_at 0)"
+    sshd_inside kill -KILL "$(agent_at 1)" "$(agent_at 0)"
+    lost
+    within 6 no_family
+}
+
+@test "host: a command's keeper is killed: the command ends by KILL, and all of its family" {
+    start_zoo
+    sshd_inside kill -KILL "$(agent_at 2)"
+    finish "$job"
+    [ "$status" -eq 137 ]
+    within 5 no_family
+}
+
 @test "host: the agent is told to end" {
     start_zoo
     sshd_inside kill -TERM "$(agent_at 1)"
@@ -293,14 +324,15 @@ ended_by_host() {
     within 6 no_family
 }
 
-@test "host: the command's own parent shell dies: its children end all the same" {
-    run --separate-stderr g run t -- sh -c '(setsid sleep 90001 </dev/null >/dev/null 2>&1 &); kill -KILL $$'
+@test "host: the command is killed, or leaves: its family does not outlive the line" {
+    manners=quiet
+    start_zoo
+    sshd_inside kill -KILL "$(sshd_inside ps -eo pid=,ppid=,args= | awk -v p="$(agent_at 2)" '$2 == p && / quiet$/ { print $1 }')"
+    finish "$job"
     [ "$status" -eq 137 ]
     within 5 no_family
-}
-
-@test "host: a daemon that a command leaves does not outlive the line" {
-    run -0 --separate-stderr g run t -- sh -c '((setsid nohup sh -c "trap \"\" TERM; sleep 90001; :" </dev/null >/dev/null 2>&1 &) &); echo ok'
+    run -5 --separate-stderr g run t -- sh -c "$ZOO" "kin-$KIN" "$KIN" gone
+    [ "$output" = ready ]
     within 5 no_family
 }
 
@@ -312,24 +344,25 @@ ended_by_host() {
     within 10 no_family
 }
 
-@test "host: a stopped process ends, too" {
-    start run t -- sh -c 'setsid sh -c "kill -STOP \$\$; sleep 90001" & sleep 90002 & echo ready; wait'
-    within 10 says ready "$T/out"
-    kill -KILL "$job"
-    finish "$job"
-    within 6 no_family
-}
-
 # ---- repetition ----
 
 @test "many starts and ends of all kinds leave nothing" {
-    local i
-    for i in $(seq 1 25); do
-        "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- sh -c 'setsid sleep 90001 & echo x; sleep 90002' >"$T/o$((i % 2))" 2>&1 </dev/null 3>&- 4>&- &
+    local i all=()
+    for i in $(seq 0 20); do
+        env --default-signal "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- sh -c "$ZOO" "kin-$KIN$i" "$KIN$i" >"$T/o$i" 2>&1 </dev/null 3>&- 4>&- &
         job=$!
-        [ $((i % 3)) -ne 0 ] || within 5 test -s "$T/o$((i % 2))"
-        kill -KILL "$job"
-        finish "$job"
+        [ $((i % 7)) -eq 0 ] || within 5 says ready "$T/o$i"
+        case $((i % 7)) in
+        0 | 1) kill -KILL "$job" ;;
+        2) kill -TERM "$job" ;;
+        3) kill -INT "$job" && sleep 0.1 && kill -INT "$job" ;;
+        4) sshd_inside kill -KILL "$(agent_at 0 | sort -n | tail -n 1)" ;;
+        5) sshd_inside kill -KILL "$(agent_at 1 | sort -n | tail -n 1)" ;;
+        6) sshd_inside kill -KILL "$(agent_at 2 | sort -n | tail -n 1)" ;;
+        esac
+        all+=("$job")
     done
+    for job in "${all[@]}"; do finish "$job"; done
+    KIN="${KIN}[0-9]*"
     within 15 no_family
 }

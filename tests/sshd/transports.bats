@@ -121,12 +121,13 @@ over() {
 }
 
 @test "a command line that waits for ever ends with the launcher" {
-    start run --transport "sleep 98769" t -- true
+    local line="sleep $((92000000 + $$))" # which nobody else on this machine runs
+    start run --transport "$line" t -- true
     within 5 pgrep -P "$job" -x sleep
     kill -TERM "$job"
     finish "$job"
     [ "$status" -eq 143 ]
-    within 5 eval '! pgrep -f "^sleep 98769"'
+    run -1 pgrep -fx "$line"
 }
 
 @test "the OpenSSH client gets no descriptors of ours but 0 to 2" {
