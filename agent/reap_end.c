@@ -108,7 +108,7 @@ static void pass_ending(struct reap *r, struct reap_ending *e, int table, int ch
         (kill_now && count > 0 && count == e->refused)) {
         e->over = 1;
     } else if (now >= e->kill_at + STUCK_US) {
-        e->refused = count;
+        e->refused = count > 0 ? count : 1; /* a keeper stays for one that the table hides */
         e->over = 1;
     }
 }

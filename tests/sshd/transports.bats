@@ -127,7 +127,7 @@ over() {
     kill -TERM "$job"
     finish "$job"
     [ "$status" -eq 143 ]
-    run -1 pgrep -fx "$line"
+    within 5 eval '! pgrep -fx "$line"'
 }
 
 @test "the OpenSSH client gets no descriptors of ours but 0 to 2" {
