@@ -71,7 +71,8 @@ static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
     warned_keep(&e->warned, &r->tree);
 }
 
-/* Where the process table cannot be read the process groups are what can be reached. */
+/* Where the process table cannot be read the process groups are what can be reached, but the
+ * keepers still tell whether that was all. */
 static void pass_blindly(const struct reap *r, struct reap_ending *e, int kill_now)
 {
     for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
@@ -79,9 +80,7 @@ static void pass_blindly(const struct reap *r, struct reap_ending *e, int kill_n
             (void)kill(-c->keeper.leader, kill_now ? SIGKILL : SIGTERM);
         }
     }
-    if (e->scope != SCOPE_ALL) {
-        e->over = e->child == NULL || e->child->keeper.report < 0;
-    }
+    e->over = e->scope == SCOPE_STRAYS; /* nobody knows who they are */
 }
 
 static void pass_ending(struct reap *r, struct reap_ending *e, int table, int childless,
