@@ -46,23 +46,34 @@ static void judge(struct grapnel_server *s, enum bootstrap_result result, const 
     s->started = result == BOOTSTRAP_STARTED;
 }
 
+/* What comes before the agent speaks; *used of the bytes are not the link's. */
+static void start_input(struct grapnel_server *s, const uint8_t *bytes, size_t n, size_t *used)
+{
+    struct error e = {0};
+    int ran = bootstrap_shell_runs(s->boot);
+    enum bootstrap_result result = bootstrap_input(s->boot, bytes, n, used, &e);
+    int runs = !ran && bootstrap_shell_runs(s->boot);
+
+    /* Its bytes may be on their way for long, but what fails until now is the shell's fault. */
+    if (runs)
+        connection_tell_phase(s, errors_phase_name(PHASE_DEPLOY), s->boot_options.agent->name);
+    judge(s, result, &e);
+    if (!runs)
+        return;
+    connection_mark_dirty(s);
+    if (!ev_is_active(&s->deadline) && !s->error.code)
+        set_deadline(s); /* nobody is asked anything any more */
+}
+
 static void on_input(void *arg, const uint8_t *bytes, size_t n)
 {
     struct grapnel_server *s = arg;
-    struct error e = {0};
     size_t used = 0;
 
     if (s->error.code || s->again)
         return;
-    if (!s->started) {
-        int ran = bootstrap_shell_runs(s->boot);
-        judge(s, bootstrap_input(s->boot, bytes, n, &used, &e), &e);
-        if (!ran && bootstrap_shell_runs(s->boot)) {
-            connection_mark_dirty(s);
-            if (!ev_is_active(&s->deadline) && !s->error.code)
-                set_deadline(s); /* nobody is asked anything any more */
-        }
-    }
+    if (!s->started)
+        start_input(s, bytes, n, &used);
     if (!s->started)
         return;
     if (link_input(s->link, bytes + used, n - used, context_now()) < 0) {

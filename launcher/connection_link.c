@@ -116,8 +116,6 @@ static int flush_payload(struct grapnel_server *s)
         return 1;
     if (!bootstrap_shell_runs(s->boot) && route_waits_for_shell(s->route))
         return 0;
-    if (s->payload_sent == 0)
-        connection_tell_phase(s, "deploy", s->boot_options.agent->name);
     do {
         const uint8_t *piece = bootstrap_payload(s->boot, s->payload_sent, &n);
         if (n == 0)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # grapnel doctor and facts over a real sshd.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2016,SC2154
 
 load ../lib
 
@@ -50,6 +50,28 @@ phases() {
     echo "$output"
     [ "$(phases)" = "resolve connect kex host key auth " ]
     grep -Eq '^auth  *failed' <<<"$output"
+}
+
+@test "doctor and the error agree: a login shell that is silent, and an agent that does not start" {
+    need_world
+    run -255 --separate-stderr g doctor --connect-timeout 1s -l silent t
+    echo "$output"
+    [ "$(phases)" = "resolve connect kex host key auth shell " ]
+    grep -Eq '^shell  *failed' <<<"$output"
+    [[ $stderr == "grapnel: t: shell: the login shell did not start in time"* ]]
+    run -255 --separate-stderr g doctor --connect-timeout 1s --transport "ssh -F '$SSHD_CONFIG' -T -l silent t" t
+    echo "$output"
+    [ "$(phases)" = "connect shell " ]
+    grep -Eq '^shell  *failed' <<<"$output"
+    mkdir "$SSHD_TEMP/home/.fake"
+    printf '#!/bin/sh\n/bin/gzip "$@"; printf x\n' >"$SSHD_TEMP/home/.fake/gzip"
+    chmod 755 "$SSHD_TEMP/home/.fake/gzip"
+    scene <<<'export PATH=/home/.fake:$PATH'
+    run -255 --separate-stderr g doctor -l scene t
+    echo "$output" "$stderr"
+    [ "$(phases)" = "resolve connect kex host key auth shell deploy " ]
+    grep -Eq '^deploy  *failed' <<<"$output"
+    [[ $stderr == "grapnel: t: deploy: the agent binary is not the one that was built"* ]]
 }
 
 @test "facts of several targets at the same time, one of which is out of reach" {
