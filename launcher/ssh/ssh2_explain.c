@@ -90,5 +90,5 @@ int ssh2_explain_timeout(const struct ssh2_session *s, double seconds, struct er
     excerpt(s, text, sizeof text);
     if (*text)
         return errors_set(e, -E_NOT_SSH, "it began with: %s", text);
-    return errors_set(e, -E_KEX_TIMEOUT, "it said nothing within %.1f s", seconds);
+    return errors_set(e, -E_MUTE, "it was silent for %.1f s", seconds);
 }

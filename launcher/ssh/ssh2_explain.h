@@ -15,7 +15,7 @@ int ssh2_explain_greeting(const struct ssh2_session *s, struct error *e);
 int ssh2_explain_failure(struct ssh2_session *s, const struct ssh2_algorithms *a,
                          const struct sshconfig *config, int rc, struct error *e);
 
-/* It took too long.  -E_NOT_SSH or -E_KEX_TIMEOUT. */
+/* It took too long.  -E_NOT_SSH, -E_MUTE or -E_KEX_TIMEOUT. */
 int ssh2_explain_timeout(const struct ssh2_session *s, double seconds, struct error *e);
 
 #endif

@@ -21,7 +21,7 @@ static const struct {
     {"Connection refused", E_REFUSED, NULL},
     {"No route to host", E_UNREACHABLE, NULL},
     {"Network is unreachable", E_UNREACHABLE, NULL},
-    {"timed out during banner exchange", E_KEX_TIMEOUT, NULL},
+    {"timed out during banner exchange", E_MUTE, NULL},
     {"timed out", E_CONNECT_TIMEOUT, NULL},
     {"Permission denied (", E_AUTH, NULL}, /* with its methods; without, a file may be meant */
     {"Too many authentication failures", E_AUTH, NULL},
@@ -30,6 +30,7 @@ static const struct {
     {"Bad owner or permissions on", E_CONFIG, NULL},
     {"kex_exchange_identification: Connection closed", E_DISCONNECTED, NULL},
     {"kex_exchange_identification: read: Connection reset", E_DISCONNECTED, NULL},
+    {"kex_exchange_identification: write: Broken pipe", E_DISCONNECTED, NULL},
     {"kex_exchange_identification", E_NOT_SSH, NULL},
     {"banner exchange:", E_NOT_SSH, NULL},
     {"stdio forwarding failed", E_DISCONNECTED, NULL},
@@ -60,18 +61,29 @@ static int by_words(const char *said, struct error *e)
     return 0;
 }
 
+/* It ended before any SSH server had named itself. */
+static int before_greeting(const struct sshwords *about)
+{
+    return strstr(about->said, "kex_exchange_identification") ||
+           strstr(about->said, "stdio forwarding failed");
+}
+
 /* Whose end it was may be the proxy's fault, and a person has to know by which way it went. */
 static void add_way(const struct sshwords *about, struct error *e)
 {
     size_t used = strlen(e->detail), room = sizeof e->detail - used;
+    int is_early = e->code == -E_DISCONNECTED && before_greeting(about);
 
     if (about->proxy_jump)
         snprintf(e->detail + used, room, "; by way of %.150s (ProxyJump)", about->proxy_jump);
     else if (about->proxy_command)
         snprintf(e->detail + used, room, "; by ProxyCommand %.250s", about->proxy_command);
-    else if (e->code == -E_DISCONNECTED && strstr(about->said, "kex_exchange_identification"))
+    else if (is_early)
         snprintf(e->detail + used, room,
                  "; before it had named itself: MaxStartups, access rules, or no SSH server?");
+    /* ssh has no words of its own when the proxy ends before it has written anything. */
+    if ((about->proxy_jump || about->proxy_command) && (is_early || e->code == -E_TRANSPORT))
+        e->code = -E_PROXY;
 }
 
 void sshwords_explain(const struct sshwords *about, struct error *e)

@@ -111,6 +111,12 @@ SCENE
     "$GRAPNEL" doctor -F "$SSHD_CONFIG" -l scene t >/dev/null 2>&1 || true
 }
 
+@test "a limit of file sizes that the agent does not fit in: the way out names it" {
+    scene <<<'ulimit -f 10'
+    s
+    fails 't: no-space: no space for the agent in any temporary directory' 'ulimit -f'
+}
+
 @test "a disk without free inodes: another directory is taken" {
     scene <<<'mount -t tmpfs -o nr_inodes=1,mode=1777 tmpfs /tmp'
     works

@@ -161,11 +161,13 @@ relay='exec 3<>/dev/tcp/127.0.0.1/%p; cat <&3 & cat >&3; kill %%1'
 
 @test "ProxyCommand that fails: it is named, with what it said" {
     run --separate-stderr g run -o 'ProxyCommand=sh -c "echo no way there >&2; exit 1"' t -- true
-    fails 't: connect: the connection was closed: no way there' '; by ProxyCommand sh -c '
+    fails 't: connect: the connection through the proxy failed: ' 'no way there' '; by ProxyCommand sh -c ' 'see whether the proxy'
     run --separate-stderr g run -o 'ProxyCommand=/nonexistent/proxy %h' t -- true
-    fails 't: connect: the connection was closed' '/nonexistent/proxy: ' 'by ProxyCommand /nonexistent/proxy %h'
+    fails 't: connect: the connection through the proxy failed' '/nonexistent/proxy: ' 'by ProxyCommand /nonexistent/proxy %h'
+    run --separate-stderr g run -o ProxyCommand=false t -- true
+    fails 't: connect: the connection through the proxy failed: ' 'by ProxyCommand false'
     run --separate-stderr g run --connect-timeout 1s -o 'ProxyCommand=sleep 20' t -- true
-    fails 't: kex: the SSH server stopped answering during key exchange' 'by ProxyCommand sleep 20'
+    fails 't: kex: connected, but nothing was said by an SSH server' 'by ProxyCommand sleep 20'
 }
 
 @test "ProxyJump that fails: the jump host is named" {

@@ -805,7 +805,7 @@ START_TEST(half_ssh)
     expect_of_fake("SSH-1.5-old\r\n", 1, -E_KEX, "SSH-1.5-old");
     expect_of_fake("SSH-2.0-quiet\r\n", 1, -E_KEX_TIMEOUT, NULL);
     expect_of_fake("SSH-2.0-quiet\r\n", 0, -E_DISCONNECTED, NULL);
-    expect_of_fake("", 1, -E_KEX_TIMEOUT, "said nothing");
+    expect_of_fake("", 1, -E_MUTE, "silent for 0.7 s");
     expect_of_fake("", 0, -E_DISCONNECTED, "MaxStartups");
     expect_of_fake("Exceeded MaxStartups\r\n", 0, -E_DISCONNECTED, "Exceeded MaxStartups");
     expect_of_fake("SSH-2.0-garbage\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 1, -E_KEX, NULL);
