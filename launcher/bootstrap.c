@@ -13,6 +13,8 @@
 #define EXCERPT       BOOTSTRAP_TEXT
 #define LAST          400 /* bytes of it that a message shows */
 
+#define FEW_DESCRIPTORS "; too few file descriptors there (ulimit -n)?"
+
 /* The script of /bin/sh.  It stands in single quotes of the login shell's language, whichever that
  * is (sh, csh, fish …), so it holds no single quote, no backslash, no exclamation mark and no
  * newline.  The marker is split so that a shell that echoes the command does not imitate it.
@@ -289,7 +291,10 @@ static enum bootstrap_result judge_failure(struct bootstrap *b, struct error *e)
     b->state = ENDED;
     if (strcmp(why, "arch") == 0 || strcmp(why, "gzip") == 0 || strncmp(why, "space ", 6) == 0)
         return BOOTSTRAP_AGAIN;
-    if (strncmp(why, "tool ", 5) == 0)
+    /* It has just told the system: what failed is the redirection of the question. */
+    if (strcmp(why, "tool uname") == 0 && strcmp(b->uname, "unknown") != 0)
+        errors_set(e, -E_AGENT_START, "the shell could not redirect output%s", FEW_DESCRIPTORS);
+    else if (strncmp(why, "tool ", 5) == 0)
         errors_set(e, -E_NO_TOOL, "%s", why + 5);
     else if (strcmp(why, "noexec") == 0)
         errors_set(e, -E_NO_EXEC,
@@ -357,6 +362,12 @@ static int mentions(const char *text, const char *word)
     return strcasestr(text, word) != NULL;
 }
 
+/* Shells put aside what they redirect at number 10 and above: EINVAL if that is over the limit. */
+static int lacks_descriptors(const char *said)
+{
+    return mentions(said, "Invalid argument") || mentions(said, "Too many open files");
+}
+
 static int judge_sudo(const char *said, const char *last, struct error *e)
 {
     if (mentions(said, "password") || mentions(said, "askpass") || mentions(said, "terminal"))
@@ -377,7 +388,8 @@ enum bootstrap_result bootstrap_ended(struct bootstrap *b, int status, struct er
     if (b->state == WAITING && status == 87)
         errors_set(e, -E_AGENT_TAMPERED, "the host's copy differs from ours");
     else if (bootstrap_shell_runs(b))
-        errors_set(e, -E_AGENT_START, "%s%s%s", ending, *last ? ": " : "", last);
+        errors_set(e, -E_AGENT_START, "%s%s%s%s", ending, *last ? ": " : "", last,
+                   lacks_descriptors(said) ? FEW_DESCRIPTORS : "");
     else if (b->options.sudo_user && (mentions(said, "sudo") || mentions(said, "password")))
         judge_sudo(said, last, e);
     else if (mentions(said, "not available") || mentions(said, "nologin"))

@@ -209,6 +209,15 @@ with_tools_but() {
     done
 }
 
+@test "too few file descriptors for a shell: the limit is named" {
+    local limit
+    for limit in 10 11; do
+        scene <<<"SHELL_BEFORE='prlimit --nofile=$limit'"
+        s
+        fails 't: deploy: the agent did not start: ' 'too few file descriptors there (ulimit -n)?'
+    done
+}
+
 @test "without any tool at all" {
     scene <<<'export PATH=/nowhere'
     s
