@@ -153,8 +153,10 @@ $(GEN)/config.h: FORCE
 	    'LIBEXECDIR "$(libexecdir)/grapnel"' >$@.new
 	$(call keep,$@)
 
-# One line for each agent found: name, bytes raw and gzipped, BLAKE2b-256 of both.
-$(GEN)/agents_manifest.stamp: $(AGENT) $(AGENT).gz scripts/agents-manifest.sh
+# One line for each agent found, also those that were built elsewhere and put there: name, bytes raw
+# and gzipped, BLAKE2b-256 of both.  The folder itself changes when one is taken away.
+$(GEN)/agents_manifest.stamp: $(AGENT) $(AGENT).gz scripts/agents-manifest.sh \
+    $(wildcard $(BUILD)/agents $(BUILD)/agents/*)
 	@mkdir -p $(@D)
 	$(call say,GEN,$(@:.stamp=.h))
 	@scripts/agents-manifest.sh $(BUILD)/agents >$(@:.stamp=.h.new)
@@ -379,8 +381,8 @@ install: all ## install to prefix (DESTDIR is honoured)
 	$(INSTALL) -m 755 $(LIB_SO) '$(DESTDIR)$(libdir)/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(libdir)/libgrapnel.so'
 	$(INSTALL) -m 644 launcher/grapnel.h '$(DESTDIR)$(includedir)/'
-	$(INSTALL) -m 755 $(AGENT) '$(DESTDIR)$(libexecdir)/grapnel/'
-	$(INSTALL) -m 644 $(AGENT).gz '$(DESTDIR)$(libexecdir)/grapnel/'
+	$(INSTALL) -m 755 $(filter-out %.gz,$(wildcard $(BUILD)/agents/*)) '$(DESTDIR)$(libexecdir)/grapnel/'
+	$(INSTALL) -m 644 $(wildcard $(BUILD)/agents/*.gz) '$(DESTDIR)$(libexecdir)/grapnel/'
 	printf '%s\n' 'Name: grapnel' 'Description: SSH-bootstrapped agents' 'Version: $(VERSION)' \
 	    'Cflags: -I$(includedir)' 'Libs: -L$(libdir) -lgrapnel' 'Libs.private: $(HOST_LIBS)' \
 	    >'$(DESTDIR)$(libdir)/pkgconfig/grapnel.pc'

@@ -135,7 +135,7 @@ int reach_last(const struct reach *d)
     return i;
 }
 
-static json_t *list(const struct reach *d, int remarks)
+json_t *reach_json(const struct reach *d)
 {
     json_t *array = json_array();
 
@@ -143,25 +143,14 @@ static json_t *list(const struct reach *d, int remarks)
         const struct reach_phase *p = &d->phases[i];
         json_t *item;
 
-        if ((p->name == NULL) != remarks)
-            continue;
-        item = remarks ? say_json_text(p->note)
-                       : json_pack("{s:s, s:o, s:I}", "phase", p->name, "note",
-                                   say_json_text(p->note), "at_us", (json_int_t)p->at_us);
+        if (!p->name)
+            continue; /* a remark */
+        item = json_pack("{s:s, s:o, s:I}", "phase", p->name, "note", say_json_text(p->note),
+                         "at_us", (json_int_t)p->at_us);
         if (json_array_append_new(array, item) < 0) {
             json_decref(array);
             return NULL;
         }
     }
     return array;
-}
-
-json_t *reach_json(const struct reach *d)
-{
-    return list(d, 0);
-}
-
-json_t *reach_json_remarks(const struct reach *d)
-{
-    return list(d, 1);
 }

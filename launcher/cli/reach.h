@@ -46,7 +46,5 @@ int reach_last(const struct reach *d);
 
 /* [{"phase", "note", "at_us"}]; NULL: memory is out. */
 json_t *reach_json(const struct reach *d);
-/* The remarks: [text]; NULL: memory is out. */
-json_t *reach_json_remarks(const struct reach *d);
 
 #endif

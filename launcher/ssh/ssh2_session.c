@@ -271,11 +271,6 @@ void ssh2_session_readable(struct ssh2_session *s)
     s->may_read = 1;
 }
 
-int ssh2_session_unread(const struct ssh2_session *s)
-{
-    return (s->may_read || wire_length(&s->early)) && !s->eof && !s->errnum;
-}
-
 void ssh2_session_begin(struct ssh2_session *s, size_t budget)
 {
     s->starved = s->fed = 0;

@@ -45,8 +45,6 @@ void *ssh2_session_user(void *abstract);
 
 /* The socket has become readable: reading from it is allowed until it is empty. */
 void ssh2_session_readable(struct ssh2_session *s);
-/* True while bytes may be waiting that have not been looked at. */
-int ssh2_session_unread(const struct ssh2_session *s);
 
 /* Before and after a call of libssh2, see above.  budget: bytes that this call may take from the
  * socket at most.  retry is true when rc is LIBSSH2_ERROR_EAGAIN and calling again will get on. */
