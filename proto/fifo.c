@@ -65,6 +65,7 @@ int fifo_put(struct fifo *f, const void *bytes, size_t n)
     }
     while (n > 0) {
         struct fifo_piece *p = more;
+        assert(p != NULL);
         more = p->next;
         p->next = NULL;
         *(f->last != NULL ? &f->last->next : &f->first) = p;
@@ -88,6 +89,7 @@ void fifo_take(struct fifo *f, size_t n)
     f->length -= n;
     while (n > 0) {
         struct fifo_piece *p = f->first;
+        assert(p != NULL);
         size_t part = p->end - p->start;
         if (n < part) {
             p->start += n;
