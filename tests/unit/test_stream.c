@@ -568,6 +568,36 @@ START_TEST(after_our_close_data_is_discarded)
 }
 END_TEST
 
+/* What is consumed after our CLOSE, be it held until then or discarded, gives no credit back. */
+START_TEST(after_our_close_no_credit)
+{
+    struct pair_side *side = pair_lone(0);
+    struct frame sent;
+    side->model.keep = true;
+    /* So much is worth a CREDIT as long as the stream is open. */
+    ck_assert_int_eq(pair_feed(side, 1, FRAME_OPEN, 0, OPEN1), 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(feed_bytes(side, 1, LINK_CREDIT_INITIAL), 0);
+        stream_consumed(side->flows[0].s, LINK_CREDIT_INITIAL);
+        ck_assert_int_eq(pair_sent(side, FRAME_CREDIT, &sent), 0);
+    }
+    /* Held when we close, consumed afterwards. */
+    ck_assert_int_eq(feed_bytes(side, 1, LINK_CREDIT_INITIAL), 0);
+    stream_close(side->flows[0].s, 0, NULL, NULL);
+    ck_assert_int_eq(pair_sent(side, FRAME_CLOSE, &sent), 0);
+    stream_consumed(side->flows[0].s, LINK_CREDIT_INITIAL);
+    ck_assert(!link_has_output(side->link));
+    /* Crossed our CLOSE. */
+    ck_assert_int_eq(pair_feed(side, 3, FRAME_OPEN, 0, OPEN1), 0);
+    stream_close(side->flows[1].s, 0, NULL, NULL);
+    ck_assert_int_eq(pair_sent(side, FRAME_CLOSE, &sent), 0);
+    ck_assert_int_eq(feed_bytes(side, 3, LINK_CREDIT_INITIAL), 0);
+    ck_assert(!link_has_output(side->link));
+    ck_assert_uint_eq(side->flows[1].received, 0);
+    pair_lone_free(side);
+}
+END_TEST
+
 START_TEST(results_that_are_too_large)
 {
     struct pair *p = pair_new(NULL, NULL);
@@ -1109,6 +1139,7 @@ static Suite *stream_suite(void)
     tcase_add_test(t, orderly_close_sends_what_is_queued);
     tcase_add_test(t, a_failure_drops_what_is_queued);
     tcase_add_test(t, after_our_close_data_is_discarded);
+    tcase_add_test(t, after_our_close_no_credit);
     tcase_add_test(t, results_that_are_too_large);
     tcase_add_test(t, refused_streams);
     tcase_add_test(t, number_of_streams_is_limited);
