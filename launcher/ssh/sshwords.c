@@ -39,11 +39,31 @@ static const struct {
     {"Received disconnect", E_DISCONNECTED, NULL},
 };
 
+static int is_within_character(char c)
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
 static const char *last_of(const char *said)
 {
     size_t length = strlen(said);
 
-    return said + (length > SHOWN ? length - SHOWN : 0);
+    if (length <= SHOWN)
+        return said;
+    said += length - SHOWN;
+    while (is_within_character(*said))
+        said++;
+    return said;
+}
+
+/* Bytes of the text that are shown, from its beginning. */
+static int first_of(const char *text)
+{
+    int length = (int)strnlen(text, SHOWN);
+
+    while (length > 0 && is_within_character(text[length]))
+        length--;
+    return length;
 }
 
 /* True when ssh's words were understood. */
@@ -55,7 +75,9 @@ static int by_words(const char *said, struct error *e)
         if (!strstr(said, table[i].words))
             continue;
         from = table[i].from ? strstr(said, table[i].from) : NULL;
-        errors_set(e, -(int)table[i].code, "%.*s", SHOWN, from ? from : last_of(said));
+        if (!from)
+            from = last_of(said);
+        errors_set(e, -(int)table[i].code, "%.*s", first_of(from), from);
         return 1;
     }
     return 0;

@@ -146,6 +146,26 @@ START_TEST(long_texts_are_cut)
 }
 END_TEST
 
+/* Between characters, at either end. */
+START_TEST(characters_stay_whole)
+{
+    char text[1000] = "Connection refused";
+    struct sshwords about = {.status = 255, .said = text};
+    struct error e = {0};
+
+    for (size_t n = strlen(text); n + 3 < sizeof text; n += 3)
+        memcpy(text + n, "\xe2\x82\xac", 4);
+    sshwords_explain(&about, &e);
+    ck_assert_uint_eq(strlen(e.detail), 498);
+    ck_assert_mem_eq(e.detail, "\xe2\x82\xac", 3);
+    memcpy(text, "REVOKED HOST KEY The ", 21);
+    sshwords_explain(&about, &e);
+    ck_assert_int_eq(e.code, -E_HOSTKEY_REVOKED);
+    ck_assert_uint_eq(strlen(e.detail), 499);
+    ck_assert_mem_eq(e.detail + 496, "\xe2\x82\xac", 3);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("sshwords");
@@ -153,6 +173,7 @@ static Suite *suite(void)
 
     tcase_add_loop_test(t, words_are_told_apart, 0, (int)(sizeof cases / sizeof cases[0]));
     tcase_add_test(t, long_texts_are_cut);
+    tcase_add_test(t, characters_stay_whole);
     suite_add_tcase(s, t);
     return s;
 }
