@@ -144,6 +144,7 @@ void deflate_policy_init(struct deflate_policy *p)
 {
     memset(p, 0, sizeof(*p));
     p->need_us = DEFLATE_LATE_US;
+    p->hold_us = DEFLATE_HOLD_US;
     p->back = DEFLATE_BACK_MIN;
 }
 
@@ -181,27 +182,45 @@ static void judge_line(struct deflate_policy *p, const struct deflate_mark *m)
     } else if (p->late_us <= 0) {
         p->late_us = 0;
         p->slow = 0;
+        p->hold_us = DEFLATE_HOLD_US;
     }
+}
+
+static double twice(double x, double most)
+{
+    return 2 * x < most ? 2 * x : most;
+}
+
+/* Whether what was slow, and is, should be so any longer. */
+static void judge_slow(struct deflate_policy *p, const struct deflate_mark *m)
+{
+    int paid = pays(&p->plain, &p->packed);
+    p->slow_us += m->took_us;
+    if (paid > 0) {
+        p->need_us = DEFLATE_LATE_US;
+    }
+    if (paid < 0) {
+        p->need_us = twice(p->need_us, DEFLATE_LATE_MAX);
+    } else if (p->slow_us >= p->hold_us) {
+        p->hold_us = twice(p->hold_us, DEFLATE_HOLD_MAX);
+    } else {
+        return;
+    }
+    p->late_us = 0;
+    p->slow = 0;
 }
 
 void deflate_policy_mark(struct deflate_policy *p, const struct deflate_mark *m)
 {
     int was = p->slow;
-    if (!p->turned) {
-        keep_pace(was ? &p->packed : &p->plain, m);
-    }
+    keep_pace(was ? &p->packed : &p->plain, m);
     judge_line(p, m);
-    int paid = was ? pays(&p->plain, &p->packed) : 0;
-    if (paid > 0) {
-        p->need_us = DEFLATE_LATE_US;
-    } else if (paid < 0) {
-        p->need_us = p->need_us < DEFLATE_LATE_MAX / 2 ? 2 * p->need_us : DEFLATE_LATE_MAX;
-        p->late_us = 0;
-        p->slow = 0;
+    if (was && p->slow) {
+        judge_slow(p, m);
     }
-    p->turned = p->slow != was;
-    if (p->turned) {
+    if (p->slow != was) {
         p->packed = (struct deflate_pace){0};
+        p->slow_us = 0;
     }
 }
 

@@ -18,6 +18,10 @@
 #define DEFLATE_FAST     60      /* … until it looks faster than this */
 #define DEFLATE_LATE_US  100000  /* lateness that makes a line slow, at first … */
 #define DEFLATE_LATE_MAX 6400000 /* … and at most */
+#define DEFLATE_HOLD_US                                                                            \
+    5000000 /* of packing, after which the line is looked at anew, at first …                    \
+             */
+#define DEFLATE_HOLD_MAX 80000000 /* … and at most */
 #define DEFLATE_BACK_MIN 65536   /* bytes let by after a sample that did not shrink, at first … */
 #define DEFLATE_BACK_MAX 8388608 /* … and at most */
 
@@ -76,17 +80,20 @@ struct deflate_pace {
  *
  * Pays: busy processors make marks late as well, and windows that do not grow hold data up; against
  * both deflate is in vain.  When data that shrank by a third does not get through faster by a
- * quarter than plain data did, it is stopped, and twice the lateness is wanted next time. */
+ * quarter than plain data did, it is stopped, and twice the lateness is wanted next time.  And
+ * since packed data cannot tell what plain data would do, plain data is tried again after a while;
+ * on a line that is still slow that is noticed at once, and not done again for twice as long. */
 struct deflate_policy {
     double late_us; /* not accounted for */
     double need_us; /* how much of it makes the line slow */
+    double slow_us; /* for how long it is … */
+    double hold_us; /* … and may be before plain data is tried */
     struct deflate_pace plain, packed;
     uint64_t sample_in; /* of the present sample of the data */
     uint64_t sample_out;
     uint64_t let_by; /* bytes that still go by before the next sample */
     uint64_t back;   /* what let_by becomes after the next sample in vain */
     int slow;        /* bodies that shrink are packed */
-    int turned;      /* `slow` has changed since the last mark: the next one tells of both */
 };
 
 void deflate_policy_init(struct deflate_policy *p);

@@ -23,46 +23,70 @@ teardown() {
     lib_teardown
 }
 
-# Four MiB that shrink to about a quarter, and two that do not.
-TEXT='seq 1000000 1524287'
-NOISE='head -c 2097152 /dev/urandom'
+# Four MiB that shrink to about a quarter.
+text() {
+    seq 1000000 1524287
+}
 
-# What the proxy passed on, by the time that the connection is over: $up and $down.
+# On the host, through the proxy.
+over() {
+    g run "${line[@]}" t -- "$@"
+}
+
+# What the proxy has passed on when the connection is over: $up and $down.
 count() {
     within 10 says '^passed' "$T/proxy.out"
     read -r _ up down < <(grep '^passed' "$T/proxy.out")
     echo "up $up down $down"
 }
 
+# A sum of cksum: that of so many bytes, and equal to another.
 same() {
     [ "$1" = "$2" ] && [ "${1#* }" -eq "$3" ]
 }
 
 @test "stdout that shrinks crosses in fewer bytes" {
-    run -0 --separate-stderr bash -c 'set -o pipefail; "$GRAPNEL" run -F "$SSHD_CONFIG" '"${line[*]@Q} t -- $TEXT | cksum"
-    same "$output" "$($TEXT | cksum)" 4194304
+    out_of() {
+        set -o pipefail
+        over seq 1000000 1524287 | cksum
+    }
+    run -0 --separate-stderr out_of
+    same "$output" "$(text | cksum)" 4194304
     count
     [ "$down" -lt 2700000 ]
 }
 
 @test "stdin that shrinks crosses in fewer bytes" {
-    run -0 --separate-stderr bash -c 'set -o pipefail; '"$TEXT"' | "$GRAPNEL" run -F "$SSHD_CONFIG" '"${line[*]@Q} t -- cksum"
-    same "$output" "$($TEXT | cksum)" 4194304
+    into() {
+        set -o pipefail
+        text | over cksum
+    }
+    run -0 --separate-stderr into
+    same "$output" "$(text | cksum)" 4194304
     count
     [ "$up" -lt 2700000 ]
 }
 
 @test "both at once, and through the OpenSSH client" {
-    run -0 --separate-stderr bash -c 'set -o pipefail; '"$TEXT"' | "$GRAPNEL" run -F "$SSHD_CONFIG" --transport openssh '"${line[*]@Q} t -- cat | cksum"
-    same "$output" "$($TEXT | cksum)" 4194304
+    line+=(--transport openssh)
+    both() {
+        set -o pipefail
+        text | over cat | cksum
+    }
+    run -0 --separate-stderr both
+    same "$output" "$(text | cksum)" 4194304
     count
     [ "$up" -lt 2700000 ]
     [ "$down" -lt 2700000 ]
 }
 
 @test "what does not shrink crosses as it is" {
-    $NOISE >"$T/noise"
-    run -0 --separate-stderr bash -c 'set -o pipefail; "$GRAPNEL" run -F "$SSHD_CONFIG" '"${line[*]@Q}"' t -- cat <"$T/noise" | cksum'
+    head -c 2097152 /dev/urandom >"$T/noise"
+    noise() {
+        set -o pipefail
+        over cat <"$T/noise" | cksum
+    }
+    run -0 --separate-stderr noise
     same "$output" "$(cksum <"$T/noise")" 2097152
     count
     # The agent crosses as well, and SSH adds something to each packet.

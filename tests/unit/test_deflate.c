@@ -322,7 +322,7 @@ START_TEST(only_slow_lines)
     busy(&p, 1 * MB, 1, 5);
     ck_assert_int_eq(wants(&p), 1);
     deflate_policy_init(&p);
-    busy(&p, 29 * MB, 1, 1000);
+    busy(&p, 29 * MB, 1, 400);
     ck_assert_int_eq(wants(&p), 1);
     deflate_policy_init(&p);
     busy(&p, 31 * MB, 1, 1000);
@@ -334,7 +334,7 @@ START_TEST(slow_until_it_is_much_faster)
 {
     struct deflate_policy p;
     slow(&p);
-    busy(&p, 58 * MB, 1, 1000);
+    busy(&p, 58 * MB, 1, 400);
     ck_assert_int_eq(wants(&p), 1);
     busy(&p, 200 * MB, 1, 2);
     ck_assert_int_eq(wants(&p), 1);
@@ -432,7 +432,7 @@ START_TEST(stopped_where_it_does_not_pay)
         busy(&p, 10 * MB / 3, 3, 60);
         ck_assert_int_eq(wants(&p), 0);
     }
-    ck_assert_double_lt(before, 2 * DEFLATE_LATE_MAX / 9000);
+    ck_assert_double_lt(before, 2.0 * DEFLATE_LATE_MAX / 9000);
     /* Where it pays once, all is forgiven. */
     busy(&p, 10 * MB, 1, 2 * DEFLATE_LATE_MAX / 9000);
     ck_assert_int_eq(wants(&p), 1);
@@ -445,13 +445,47 @@ START_TEST(stopped_where_it_does_not_pay)
 }
 END_TEST
 
+START_TEST(plain_data_is_tried_again)
+{
+    struct deflate_policy p;
+    int plain = 0, times = 0;
+    slow(&p);
+    /* Two minutes on a line that is slow. */
+    for (int i = 0, last = 1; i < 12000; i++) {
+        int now = wants(&p);
+        busy(&p, 1 * MB, now ? 3 : 1, 1);
+        plain += !now;
+        times += last && !now;
+        last = now;
+    }
+    ck_assert_int_eq(times, 4); /* after 5, 15, 35 and 75 seconds */
+    ck_assert_int_lt(plain, 12000 / 100);
+    /* One that was slow at first only, while packed data is late all the same. */
+    deflate_policy_init(&p);
+    busy(&p, 10 * MB, 1, 100);
+    for (int i = 0; i < 1000; i++) {
+        busy(&p, wants(&p) ? 20 * MB : 200 * MB, wants(&p) ? 5 : 1, 1);
+    }
+    ck_assert_int_eq(wants(&p), 0);
+    for (int i = 0; i < 1000; i++) {
+        busy(&p, 200 * MB, 1, 1);
+        ck_assert_int_eq(wants(&p), 0);
+    }
+    /* And then one that is slow again is not believed for longer than at first. */
+    busy(&p, 1 * MB, 1, 15);
+    ck_assert_int_eq(wants(&p), 1);
+    busy(&p, 1 * MB, 3, 505);
+    ck_assert_int_eq(wants(&p), 0);
+}
+END_TEST
+
 START_TEST(not_judged_by_what_does_not_shrink)
 {
     struct deflate_policy p;
     slow(&p);
-    busy(&p, 1 * MB, 1, 1000);
+    busy(&p, 1 * MB, 1, 200);
     ck_assert_int_eq(wants(&p), 1);
-    busy(&p, 1 * MB, 1.3, 1000);
+    busy(&p, 1 * MB, 1.3, 200);
     ck_assert_int_eq(wants(&p), 1);
 }
 END_TEST
@@ -536,6 +570,7 @@ static Suite *deflate_suite(void)
     tcase_add_test(t, a_blocked_pipe_is_a_slow_line);
     tcase_add_test(t, slow_readers_and_sources_are_no_slow_line);
     tcase_add_test(t, stopped_where_it_does_not_pay);
+    tcase_add_test(t, plain_data_is_tried_again);
     tcase_add_test(t, not_judged_by_what_does_not_shrink);
     tcase_add_test(t, small_bodies_go_as_they_are);
     tcase_add_test(t, backs_off_from_what_does_not_shrink);
