@@ -99,7 +99,7 @@ int sshconfig_read_settings(struct sshconfig_set *set, const char *const *settin
 enum sshconfig_where { WHERE_GIVEN, WHERE_USER, WHERE_SYSTEM };
 int sshconfig_read_file(struct sshconfig_set *set, const char *path, enum sshconfig_where where,
                         struct error *e);
-/* Enters what `ssh -G` printed: one value a line, no quoting. */
+/* Enters what `ssh -G` printed: one value a line, no quoting; Host, Match, Include are ignored. */
 int sshconfig_read_dump(struct sshconfig_set *set, char *text, struct error *e);
 
 /* sshconfig_expand.c */

@@ -21,7 +21,7 @@ struct place {
     enum sshconfig_where where;
     int depth;
     int given; /* a -o setting: no Host, Match, Include */
-    int dump;  /* the output of `ssh -G`: no quoting */
+    int dump;  /* the output of `ssh -G`: no quoting, no blocks, no files */
 };
 
 static int read_into(struct sshconfig_set *set, const char *path, const struct place *parent,
@@ -240,6 +240,8 @@ static int read_line(struct sshconfig_set *set, const struct place *at, char *li
     const struct sshconfig_keyword *keyword = sshconfig_keyword_find(word);
     if (keyword == NULL || keyword->kind == KIND_PASSED)
         return read_passed(set, at, keyword == NULL ? KEY_UNKNOWN : KEY_PASSED, word, rest, e);
+    if (at->dump && keyword->kind >= KIND_HOST) /* "host": the name that was asked for */
+        return 0;
     if (at->given && keyword->kind >= KIND_HOST)
         return bad(at, keyword->name, "not possible on the command line", e);
     struct sshconfig_directive d = {.key = keyword->key, .file = at->name, .line = at->line};

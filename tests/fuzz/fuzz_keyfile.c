@@ -1,11 +1,13 @@
-/* Private key files.  The first byte says how the rest is taken: as a text; as the bytes inside an
- * OpenSSH key, so that mutations reach its structure; or as a sealed part with one round of the
- * key derivation, which the file's own number would make too slow here. */
+/* Key files.  The first byte says how the rest is taken: as a text; as the bytes inside an OpenSSH
+ * key, so that mutations reach its structure; as a sealed part with one round of the key
+ * derivation, which the file's own number would make too slow here; or as a public key's file. */
 #include <openssl/evp.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "launcher/ssh/keyfile_impl.h"
 #include "tests/fuzz/seeds.h"
@@ -69,6 +71,8 @@ static void seeds(seeds_sink *sink, void *arg)
         uint8_t text[512] = {0};
         size_t n = strlen(all[i] + (i == 0));
         memcpy(text + 1, all[i] + (i == 0), n);
+        sink(arg, text, n + 1);
+        text[0] = 3;
         sink(arg, text, n + 1);
     }
     key_seed(sink, arg, "none", "none");
@@ -151,17 +155,44 @@ static void as_sealed(const uint8_t *data, size_t size)
     free(copy);
 }
 
+/* Only the first line counts, and nothing makes the result sign. */
+static void as_public_file(const uint8_t *data, size_t size)
+{
+    char path[64];
+    struct keyfile *k;
+    struct error e = {0};
+    int fd = memfd_create("key", MFD_CLOEXEC);
+    MUST(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int rc = keyfile_load_public(path, &k, &e);
+    close(fd);
+    if (rc != 0) {
+        MUST(k == NULL && e.code == rc && strstr(e.detail, path) == e.detail);
+        MUST(rc == -E_MALFORMED || rc == -E_UNSUPPORTED || rc == -E_AUTH_NEEDS_OPENSSH);
+        return;
+    }
+    const char *type = keyfile_type(k);
+    MUST(type[0] != '\0' && size > strlen(type) && memcmp(data, type, strlen(type)) == 0);
+    MUST(strpbrk(keyfile_comment(k), "\r\n") == NULL && strcmp(keyfile_path(k), path) == 0);
+    MUST(keyfile_public_only(k) && keyfile_locked(k) && !keyfile_encrypted(k));
+    MUST(keyfile_unlock(k, "p", 1, NULL) == -E_UNSUPPORTED);
+    check_key(k);
+    keyfile_free(k);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) {
         return 0;
     }
-    if (data[0] % 3 == 0) {
+    if (data[0] % 4 == 0) {
         as_text(data + 1, size - 1, NULL);
-    } else if (data[0] % 3 == 1) {
+    } else if (data[0] % 4 == 1) {
         as_inside(data + 1, size - 1);
-    } else {
+    } else if (data[0] % 4 == 2) {
         as_sealed(data + 1, size - 1);
+    } else {
+        as_public_file(data + 1, size - 1);
     }
     return 0;
 }

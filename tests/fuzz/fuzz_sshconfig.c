@@ -1,4 +1,5 @@
-/* A configuration file of any contents, looked up for several hosts; and what users type.
+/* A configuration file of any contents, looked up for several hosts; the same as if `ssh -G` had
+ * printed it; and what users type.
  * Include is left out: it would read this machine's files. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,13 @@ static void seeds(seeds_sink *sink, void *arg)
 #undef ALIAS
 #undef PASSED
         "IgnoreUnknown a,b*\nBee 1\nA=\"\nTag x\n",
+        /* As `ssh -G` prints it. */
+        "host x\nuser joe\nhostname 10.0.0.1\nport 22\naddressfamily any\nbatchmode no\n"
+        "canonicalizehostname false\ncompression no\npubkeyauthentication true\n"
+        "stricthostkeychecking ask\nserveraliveinterval 0\nciphers aes128-ctr,aes256-ctr\n",
+        "loglevel INFO\nidentityfile ~/.ssh/id_rsa\nidentityfile a b \"c\ncanonicaldomains none\n"
+        "globalknownhostsfile /etc/a /etc/b\nuserknownhostsfile none\nconnecttimeout none\n"
+        "setenv A=b c\nsendenv LC_*\nproxyjump u@h:22,[::1]:3\nproxycommand nc %h \"#\n",
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         sink(arg, (const uint8_t *)all[i], strlen(all[i]));
@@ -69,6 +77,43 @@ static void check_config(const struct sshconfig *c)
     }
 }
 
+/* Enters what sshconfig_load makes of the output of `ssh -G`. */
+static void check_dump(const char *printed)
+{
+    struct sshconfig_picked p = {.typed = "x", .all = 1};
+    struct sshconfig_set *set = calloc(1, sizeof(*set));
+    struct sshconfig *c = NULL;
+    struct error e = {0};
+    char *text = strdup(printed);
+    MUST(set != NULL && text != NULL);
+    set->home = strdup("/home/x");
+    set->local_user = strdup("x");
+    int rc = sshconfig_read_dump(set, text, &e);
+    for (size_t i = 0; i < set->count; i++) { /* copies, which outlive the text */
+        const struct sshconfig_directive *d = &set->at[i];
+        MUST(d->key == KEY_BEGIN || d->key == KEY_END || (d->argc > 0 && d->line > 0));
+        for (size_t j = 0; j < d->argc; j++) {
+            MUST(memchr(d->argv[j], '\n', strlen(d->argv[j])) == NULL);
+        }
+    }
+    free(text);
+    if (rc == 0) {
+        rc = sshconfig_eval(set, &p, &e);
+    }
+    if (rc == 0) {
+        rc = sshconfig_finish(set, &p, &c, &e);
+    }
+    MUST(rc == 0 ? c != NULL
+                 : c == NULL && rc == e.code && errors_known(rc) && e.detail[0] != '\0');
+    if (c != NULL) {
+        check_config(c);
+    }
+    sshconfig_free(c);
+    free(p.lists);
+    free(p.replaced);
+    sshconfig_close(set);
+}
+
 static void check_typed(const char *text)
 {
     char user[SSHCONFIG_HOST_MAX];
@@ -87,11 +132,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = strndup((const char *)data, size);
     MUST(text != NULL);
     check_typed(text);
-    int fd = may_include(text) ? -1 : memfd_create("config", MFD_CLOEXEC);
-    free(text);
-    if (fd < 0) {
+    if (may_include(text)) {
+        free(text);
         return 0;
     }
+    check_dump(text);
+    free(text);
+    int fd = memfd_create("config", MFD_CLOEXEC);
+    MUST(fd >= 0);
     MUST(write(fd, data, size) == (ssize_t)size);
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     struct sshconfig_options options = {.file = path, .home = "/home/x", .local_user = "x"};

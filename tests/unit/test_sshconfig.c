@@ -774,6 +774,33 @@ START_TEST(test_ssh_g_trouble)
 }
 END_TEST
 
+/* What `ssh -G` prints are values: a line that names a block or a file is none. */
+START_TEST(test_ssh_g_values_only)
+{
+    const char *program = sshtools_path("program");
+    struct sshconfig_options options = defaults();
+    static const char *const settings[] = {"CanonicalizeHostname=yes"};
+    struct sshconfig_set *set;
+    struct sshconfig *c;
+    struct error e = {0};
+    char script[512];
+    sshtools_write(sshtools_path("more"), "Port 9\n");
+    (void)snprintf(script, sizeof script,
+                   "#!/bin/sh\nprintf 'host h\\nmatch host\\ninclude %s\\nport 7\\n'",
+                   sshtools_path("more"));
+    sshtools_write_n(program, script, strlen(script), 0700);
+    options.file = "none";
+    options.ssh_program = program;
+    options.settings = settings;
+    options.settings_count = 1;
+    ck_assert_int_eq(sshconfig_open(&options, &set, &e), 0);
+    ck_assert_msg(sshconfig_load(set, "h", NULL, 0, 0, &c, &e) == 0, "%s", e.detail);
+    ck_assert_uint_eq(c->port, 7);
+    sshconfig_free(c);
+    sshconfig_close(set);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("sshconfig");
@@ -798,6 +825,7 @@ static Suite *suite(void)
     tcase_add_test(t, test_bad_names);
     tcase_add_test(t, test_ssh_g);
     tcase_add_test(t, test_ssh_g_trouble);
+    tcase_add_test(t, test_ssh_g_values_only);
     suite_add_tcase(s, t);
     return s;
 }
