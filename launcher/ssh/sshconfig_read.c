@@ -345,7 +345,7 @@ static int read_into(struct sshconfig_set *set, const char *path, const struct p
     if (at.depth > SSHCONFIG_DEPTH_MAX)
         return bad(parent, "include", "nested too deeply", e);
     if (set->names_count >= NAMES_MAX)
-        return bad(parent, "include", "too many files", e);
+        return errors_set(e, -E_LIMIT, "%s: more than %u files of configuration", path, NAMES_MAX);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         if (parent == NULL ? where != WHERE_GIVEN : errno == ENOENT)

@@ -774,6 +774,26 @@ START_TEST(test_ssh_g_trouble)
 }
 END_TEST
 
+/* The one file too many may be included by nobody. */
+START_TEST(test_too_many_files)
+{
+    enum { INCLUDES = 65534 }; /* with the -o settings and the user's file: as many as may be */
+    static char text[INCLUDES * 10 + 1];
+    struct sshconfig_options options = defaults();
+    struct sshconfig_set *set;
+    struct error e = {0};
+    ck_assert_int_eq(mkdir(sshtools_path(".ssh"), 0700), 0);
+    sshtools_write(sshtools_path(".ssh/e"), "");
+    for (size_t i = 0; i < INCLUDES; i++)
+        memcpy(text + i * 10, "Include e\n", 10);
+    sshtools_write_n(sshtools_path(".ssh/config"), text, sizeof text - 1, 0600);
+    options.system_file = sshtools_path("system");
+    sshtools_write(options.system_file, "Port 2\n");
+    ck_assert_int_eq(sshconfig_open(&options, &set, &e), -E_LIMIT);
+    ck_assert_ptr_nonnull(strstr(e.detail, options.system_file));
+}
+END_TEST
+
 /* What `ssh -G` prints are values: a line that names a block or a file is none. */
 START_TEST(test_ssh_g_values_only)
 {
@@ -826,6 +846,7 @@ static Suite *suite(void)
     tcase_add_test(t, test_ssh_g);
     tcase_add_test(t, test_ssh_g_trouble);
     tcase_add_test(t, test_ssh_g_values_only);
+    tcase_add_test(t, test_too_many_files);
     suite_add_tcase(s, t);
     return s;
 }
