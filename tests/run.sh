@@ -31,7 +31,8 @@ under_valgrind() {
     status=0
     valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
         --errors-for-leak-kinds=definite --trace-children=yes --child-silent-after-fork=no \
-        --trace-children-skip='/bin/*,/usr/*,/sbin/*' --log-file="$logs/%p" "$test" || status=$?
+        --suppressions=tests/valgrind.supp --trace-children-skip='/bin/*,/usr/*,/sbin/*' \
+        --log-file="$logs/%p" "$test" || status=$?
     if cat "$logs"/* | grep -vE '^--[0-9]+-- |^==[0-9]+== *($|Warning)' >"$logs.all"; then
         sed 's/^/# /' "$logs.all"
         status=99
