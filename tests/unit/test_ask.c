@@ -362,6 +362,7 @@ START_TEST(test_askpass)
             ck_assert_str_eq(out, all[i].out);
     }
     ck_assert_int_eq(setenv("SSH_ASKPASS", "/nonexistent/askpass", 1), 0);
+    options.timeout_ms = 20000;
     ck_assert_int_eq(ask(options, out, sizeof out), -E_SYSTEM);
 }
 END_TEST
