@@ -221,6 +221,8 @@ static void settle_output(struct exec *x, struct output *o)
 
 static void settle(struct exec *x)
 {
+    int stopped;
+
     if (x->in_ended) {
         close_input(x);
     }
@@ -229,17 +231,18 @@ static void settle(struct exec *x)
         exec_end_output(&x->out);
         exec_end_output(&x->err);
     }
+    stopped = x->tree_gone || was_killed_unread(x);
     if (x->tree_gone) {
         check_drained(&x->out);
         check_drained(&x->err);
     }
-    if (x->tree_gone || was_killed_unread(x)) {
+    if (stopped) {
         check_stalled(x);
     }
     settle_output(x, &x->out);
     settle_output(x, &x->err);
     if (x->ending != NULL || !x->out.ended || !x->err.ended) {
-        if ((x->tree_gone || was_killed_unread(x)) && !ev_is_active(&x->drain)) {
+        if (stopped && !ev_is_active(&x->drain)) {
             ev_timer_set(&x->drain, DRAIN_SECONDS, 0.0);
             ev_timer_start(x->set->options.loop, &x->drain);
         }

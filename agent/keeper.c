@@ -151,14 +151,19 @@ static pid_t start_process(const struct spawn_program *program, int report, int 
     return pid;
 }
 
-static void hear_start(int report, struct started *s)
+static ssize_t hear(int report, void *message, size_t size)
 {
     ssize_t n;
 
     do {
-        n = read(report, s, sizeof *s);
+        n = read(report, message, size);
     } while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)sizeof *s) {
+    return n;
+}
+
+static void hear_start(int report, struct started *s)
+{
+    if (hear(report, s, sizeof *s) != (ssize_t)sizeof *s) {
         errors_set(&s->error, -E_SYSTEM, "its keeper was killed");
     }
 }
@@ -193,11 +198,8 @@ int keeper_start(const struct spawn_program *program, int input, struct keeper *
 
 int keeper_hear(int report, struct keeper_report *r)
 {
-    ssize_t n;
+    ssize_t n = hear(report, r, sizeof *r);
 
-    do {
-        n = read(report, r, sizeof *r);
-    } while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return 0;
     }

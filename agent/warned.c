@@ -2,23 +2,21 @@
 
 #include <stdlib.h>
 
+static int by_pid(const void *a, const void *b)
+{
+    const struct warned_process *x = a;
+    const struct warned_process *y = b;
+
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
 int warned_has(const struct warned *w, const struct tree_process *p)
 {
-    size_t low = 0;
-    size_t high = w->count;
+    const struct warned_process key = {.pid = p->pid};
+    const struct warned_process *found =
+        w->count > 0 ? bsearch(&key, w->list, w->count, sizeof key, by_pid) : NULL;
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (w->list[middle].pid == p->pid) {
-            return w->list[middle].started == p->started;
-        }
-        if (w->list[middle].pid < p->pid) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return 0;
+    return found != NULL && found->started == p->started;
 }
 
 void warned_keep(struct warned *w, const struct tree *t)

@@ -21,6 +21,13 @@ void exec_destroy(struct grapnel_exec *x)
     free(x);
 }
 
+void exec_drop_sinks(struct grapnel_exec *x)
+{
+    pump_sink_free(x->out.sink);
+    pump_sink_free(x->err.sink);
+    x->out.sink = x->err.sink = NULL;
+}
+
 /* All is over when the streams are closed and what they delivered is written. */
 void exec_conclude(struct grapnel_exec *x)
 {
@@ -90,9 +97,7 @@ static void on_stall(struct ev_loop *loop, ev_timer *w, int revents)
         exec_hurry_readers(x);
         return;
     }
-    pump_sink_free(x->out.sink);
-    pump_sink_free(x->err.sink);
-    x->out.sink = x->err.sink = NULL;
+    exec_drop_sinks(x);
     exec_conclude(x);
 }
 
@@ -315,9 +320,7 @@ static void give_up(struct grapnel_exec *x)
         stream_close(x->err.stream, -E_CANCELLED, NULL, NULL);
     if (x->out.stream)
         stream_close(x->out.stream, -E_CANCELLED, NULL, NULL);
-    pump_sink_free(x->out.sink);
-    pump_sink_free(x->err.sink);
-    x->out.sink = x->err.sink = NULL;
+    exec_drop_sinks(x);
     x->in_start = 0;
     exec_conclude(x);
 }

@@ -153,10 +153,8 @@ void grapnel_exec_free(struct grapnel_exec *x)
     } else {
         grapnel_exec_cancel(x);
         pump_source_free(x->in);
-        pump_sink_free(x->out.sink);
-        pump_sink_free(x->err.sink);
         x->in = NULL;
-        x->out.sink = x->err.sink = NULL;
+        exec_drop_sinks(x);
         exec_conclude(x);
     }
     context_unlock(g);

@@ -44,6 +44,8 @@ struct grapnel_exec {
 void exec_conclude(struct grapnel_exec *x);
 /* It was stopped, or is not waited for any more: readers who take nothing get no more. */
 void exec_hurry_readers(struct grapnel_exec *x);
+/* What the readers have not taken is dropped. */
+void exec_drop_sinks(struct grapnel_exec *x);
 /* Frees one that is done. */
 void exec_destroy(struct grapnel_exec *x);
 

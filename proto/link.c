@@ -320,6 +320,7 @@ size_t link_unclosed_count(const struct link *l)
 
 struct link_counters link_counters(const struct link *l)
 {
-    uint64_t saved = l->saved > 0 ? (uint64_t)l->saved : 0;
+    int64_t both = l->saved_sending + l->saved_receiving;
+    uint64_t saved = both > 0 ? (uint64_t)both : 0;
     return (struct link_counters){.sent = l->sent, .received = l->received, .saved = saved};
 }

@@ -158,7 +158,7 @@ static int in_deflated(struct link *l, const uint8_t *payload)
     if (rc != 0) {
         return link_broken(l, rc, "DATA could not be unpacked");
     }
-    l->saved += (int64_t)n - l->in.length;
+    l->saved_receiving += (int64_t)n - l->in.length;
     return stream_in_unpacked(l, l->in.id, at, n);
 }
 

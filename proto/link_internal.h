@@ -147,8 +147,7 @@ struct link {
     struct deflate_out *packer; /* contexts: made at first use */
     struct deflate_in *unpacker;
     struct wire_buf unpacked;
-    int64_t saved; /* packing may also cost a little */
-    int64_t saved_sending;
+    int64_t saved_sending, saved_receiving; /* packing may also cost a little */
     struct link_marks marks;
 };
 

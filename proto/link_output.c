@@ -165,7 +165,6 @@ static int pack(struct link *l, struct frames_header *h, uint8_t *body)
     h->length = (uint16_t)packed;
     h->flags = FRAMES_DEFLATE;
     deflate_policy_packed(&l->policy, n, packed);
-    l->saved += (int64_t)n - (int64_t)packed;
     l->saved_sending += (int64_t)n - (int64_t)packed;
     return 0;
 }
