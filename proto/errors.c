@@ -150,6 +150,8 @@ const char *errors_phase_name(enum errors_phase phase)
         return "protocol";
     case PHASE_EXEC:
         return "exec";
+    case PHASE_REMOTE:
+        return "remote code";
     }
     return "unknown";
 }

@@ -27,6 +27,7 @@ enum errors_phase {
     PHASE_DEPLOY,
     PHASE_PROTOCOL,
     PHASE_EXEC,
+    PHASE_REMOTE,
 };
 
 /* One failure with its particulars.  Lives wherever its owner puts it; holds no memory. */

@@ -22,17 +22,20 @@
 #define LINK_MAJOR          1
 #define LINK_MINOR          0
 #define LINK_STREAMS_MAX    1024
-#define LINK_CALLS_MAX      4096
-#define LINK_CREDIT_INITIAL (64 * 1024)        /* opener's first credit on a stream, unasked */
-#define LINK_WINDOW_FIRST   (256 * 1024)       /* credit that OPEN gives the accepter */
-#define LINK_WINDOW_MAX     (6u * 1024 * 1024) /* most that one stream's window grows to */
-#define LINK_MEMORY         (6u * 1024 * 1024) /* default bound of all windows' growth together */
-#define LINK_OUTPUT_MAX     (256 * 1024)       /* bulk bytes that wait for the pipe */
-#define LINK_CONTROL_MAX    (2u * 1024 * 1024) /* over it the owner must stop reading */
-#define LINK_PINNED         (32 * 1024)        /* output that does not change once handed out */
+#define LINK_CALLS_MAX      4096                /* default of calls_max … */
+#define LINK_CALLS_MOST     65536               /* … and the most that it may be */
+#define LINK_CALLS_BYTES    (64u * 1024 * 1024) /* bodies of one end's unanswered calls together */
+#define LINK_CREDIT_INITIAL (64 * 1024)         /* opener's first credit on a stream, unasked */
+#define LINK_WINDOW_FIRST   (256 * 1024)        /* credit that OPEN gives the accepter */
+#define LINK_WINDOW_MAX     (6u * 1024 * 1024)  /* most that one stream's window grows to */
+#define LINK_MEMORY         (6u * 1024 * 1024)  /* default bound of all windows' growth together */
+#define LINK_OUTPUT_MAX     (256 * 1024)        /* bulk bytes that wait for the pipe */
+#define LINK_CONTROL_MAX    (2u * 1024 * 1024)  /* over it the owner must stop reading */
+#define LINK_PINNED         (32 * 1024)         /* output that does not change once handed out */
 
 /* Feature bits of HELLO. */
 #define LINK_FEATURE_DEFLATE 0x1u
+#define LINK_FEATURE_REFS    0x2u /* RELEASE, and refs in values */
 
 struct link;
 struct stream;
@@ -59,6 +62,15 @@ struct link_handler {
     /* The peer said GOODBYE: it opens nothing more, and when its streams have ended calls nothing
      * more.  code is 0 or negative. */
     void (*goodbye)(void *arg, struct link *l, int code, const char *text);
+    /* As `call`, with the body of CALL as it came ([name, args] if the peer is honest; nobody has
+     * looked), alive during the callback only.  When set, it is used instead of `call`.  For what
+     * breaks the protocol in it: link_end with E_MALFORMED or E_PROTOCOL. */
+    void (*call_raw)(void *arg, struct link *l, uint32_t id, const uint8_t *body, size_t n);
+    /* The peer no longer holds `count` (1 or more) of the references it got to our object `id`;
+     * refs_release does what is to be done.  Negative: it never had them, and the link ends with
+     * that code.  NULL: nothing was ever issued.  Runs only with LINK_FEATURE_REFS in force, and in
+     * order with the peer's calls. */
+    int (*release)(void *arg, struct link *l, int64_t id, int64_t count);
 };
 
 struct link_options {
@@ -66,6 +78,8 @@ struct link_options {
     uint32_t lease_ms;   /* announced in HELLO: silence after which we may give the peer up */
     size_t memory;       /* bound of all receive windows' growth, bytes; 0: LINK_MEMORY */
     uint32_t features;   /* offered */
+    uint32_t calls_max;  /* calls of each end that may be unanswered; 0: LINK_CALLS_MAX.  Both ends
+                          * must have agreed on it, if only by being made for each other */
     struct value *facts; /* body of HELLO; taken over; NULL: an empty map */
 };
 
@@ -142,7 +156,8 @@ struct link_counters link_counters(const struct link *l);
 typedef void link_answered(void *arg, int code, const struct value *result, const char *text);
 
 /* Sends CALL [name, args] (args taken over, NULL: nil) and later runs `answered`.  Returns 0 and
- * the id, or negative: then `answered` does not run. */
+ * the id, or negative: then `answered` does not run.  -E_LIMIT: calls_max or LINK_CALLS_BYTES is
+ * reached; it can be done when some have been answered. */
 int link_call(struct link *l, const char *name, struct value *args, link_answered *answered,
               void *arg, uint32_t *id);
 /* Sends CANCEL; `answered` still runs when the answer comes or the link ends. */
@@ -150,5 +165,30 @@ void link_cancel(struct link *l, uint32_t id);
 /* Answers a call of the peer's.  result is taken over (NULL: nil).  An unknown id is ignored. */
 int link_answer(struct link *l, uint32_t id, struct value *result);
 int link_fail(struct link *l, uint32_t id, int code, const char *text);
+
+/* Raw: bodies as they stand on the wire, for those who have an encoder of their own.  The link does
+ * not look into them.  (Over 1 MiB: -E_TOO_LARGE.)  `code` 0 with the body of RETURN (alive during
+ * the callback), or negative with a text.  Runs once. */
+typedef void link_answered_raw(void *arg, int code, const uint8_t *body, size_t n,
+                               const char *text);
+/* As link_call; body: [name, args], n bytes, copied. */
+int link_call_raw(struct link *l, const uint8_t *body, size_t n, link_answered_raw *answered,
+                  void *arg, uint32_t *id);
+/* As link_answer; body: one value, n bytes, copied. */
+int link_answer_raw(struct link *l, uint32_t id, const uint8_t *body, size_t n);
+
+/* Bytes that wait to be sent, bulk included.  While they are more than LINK_CONTROL_MAX the link
+ * holds the peer's calls back; who works on calls that it got before should wait, too, or the
+ * answers to a peer that does not read fill the memory.  Never wait with reading for that: a peer
+ * that does the same would wait forever. */
+size_t link_backlog(const struct link *l);
+
+/* ---- references ---- */
+
+/* Tells the peer that of each of `pairs`' n objects of its so many references are no longer held:
+ * id, count, id, count, … (2 * n numbers, each 1 or more).  0; -E_UNSUPPORTED when the feature is
+ * not in force (before the peer's HELLO, too: nothing can have been got by then), -E_ARGUMENT,
+ * -E_NOMEM or -E_CLOSED. */
+int link_release(struct link *l, const int64_t *pairs, size_t n);
 
 #endif

@@ -135,6 +135,7 @@ static int dispatch(struct link *l, const struct frame *f)
         return link_in_answer(l, f);
     case FRAME_CANCEL:
         return link_in_cancel(l, f);
+    case FRAME_RELEASE:
     case FRAME_DATA:
         break;
     }

@@ -310,6 +310,7 @@ int values_impl_compare(const struct value *a, const struct value *b)
     case VALUE_NIL:
     case VALUE_ARRAY:
     case VALUE_MAP:
+    case VALUE_REF:
         break;
     }
     return 0;

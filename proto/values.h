@@ -6,6 +6,7 @@
 
 #define VALUES_DEPTH_MAX 64    /* nesting of arrays and maps */
 #define VALUES_ITEMS_MAX 65536 /* items in one decoded value, all levels together */
+#define VALUES_KIND_MAX  32    /* bytes of a ref's kind */
 
 enum values_type {
     VALUE_NIL,
@@ -16,6 +17,7 @@ enum values_type {
     VALUE_TEXT, /* UTF-8, checked; may hold zero bytes */
     VALUE_ARRAY,
     VALUE_MAP, /* pairs in order of arrival; keys are scalars (not arrays or maps) */
+    VALUE_REF, /* an object of one of the ends, or a channel: see values_ref */
 };
 
 struct value;
@@ -31,6 +33,14 @@ struct value *values_text(const char *s); /* terminated; must be valid UTF-8, el
 struct value *values_text_n(const char *s, size_t n);
 struct value *values_array(void);
 struct value *values_map(void);
+
+/* A ref, to be sent only over a link on which LINK_FEATURE_REFS is in force.  With a kind: an
+ * object of the sender's ("table", "function", "userdata", "thread", "file"), with a name for
+ * people to see (NULL: none); or "channel": the stream of that id on this link.  Without one (kind
+ * NULL): an object of the receiver's that comes home.  Nothing is counted here: see refs.h.
+ * NULL also when id < 1, or kind is not 1 to VALUES_KIND_MAX bytes of UTF-8, or name not UTF-8, or
+ * there is a name without a kind. */
+struct value *values_ref(int64_t id, const char *kind, const char *name);
 void values_free(struct value *v);
 
 /* Puts `item` (owned by the container afterwards, and freed even on failure; NULL is taken as
@@ -53,6 +63,11 @@ int values_as_bool(const struct value *v, int fallback);
 const char *values_as_string(const struct value *v, size_t *n);
 /* True when the n bytes are UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 int values_is_utf8(const void *bytes, size_t n);
+/* What a ref is made of: the id (0: v is no ref), kind (NULL: comes home, or no ref), name (NULL:
+ * none; for people, so that what stands behind a zero byte may be lost).  Valid while v lives. */
+int64_t values_ref_id(const struct value *v);
+const char *values_ref_kind(const struct value *v);
+const char *values_ref_name(const struct value *v);
 size_t values_count(const struct value *v); /* items of an array, pairs of a map, else 0 */
 const struct value *values_at(const struct value *array, size_t i);
 const struct value *values_get(const struct value *map, const char *key);
@@ -72,11 +87,17 @@ int values_encode(const struct value *v, struct wire_buf *out);
  * a length of 2^32 and more); -E_NOMEM. */
 int values_decode(const void *bytes, size_t n, struct value **v);
 
-/* Structural equality; floats by bit pattern except that NaN equals NaN; map order ignored. */
+/* The same, but refs are allowed too: tag 39 around an int (comes home) or an array of id, kind
+ * and perhaps name.  (That array is a level, and it and what is in it are items, like others.) */
+int values_decode_refs(const void *bytes, size_t n, struct value **v);
+
+/* Structural equality; floats by bit pattern except that NaN equals NaN; map order ignored; refs
+ * by id and kind. */
 int values_equal(const struct value *a, const struct value *b);
 
 /* One JSON text (RFC 8259) of v in a new terminated string for the caller to free, or NULL when
- * memory is out: bytes become {"base64": "…"} unless they are UTF-8, NaN and infinities strings. */
+ * memory is out: bytes become {"base64": "…"} unless they are UTF-8, NaN and infinities strings,
+ * refs {"ref": "kind"} ("home" for one that comes home). */
 char *values_json(const struct value *v);
 
 #endif

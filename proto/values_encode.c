@@ -74,6 +74,8 @@ static size_t encode_head(const struct value *v, uint8_t *at)
         return cbor_encode_array_start(v->count, at, ITEM_HEAD);
     case VALUE_MAP:
         return cbor_encode_map_start(v->count, at, ITEM_HEAD);
+    case VALUE_REF:
+        break;
     }
     return 0;
 }

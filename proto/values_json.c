@@ -126,6 +126,7 @@ static int put_scalar(struct wire_buf *out, const struct value *v)
     case VALUE_NIL:
     case VALUE_ARRAY:
     case VALUE_MAP:
+    case VALUE_REF:
         break;
     }
     return put(out, "null");

@@ -156,8 +156,12 @@ static void on_goodbye(void *arg, struct link *l, int code, const char *text)
     side->goodbye_code = code;
 }
 
-const struct link_handler pair_link_handler = {on_hello,  on_open, on_call,
-                                               on_cancel, on_wake, on_goodbye};
+const struct link_handler pair_link_handler = {.hello = on_hello,
+                                               .open = on_open,
+                                               .call = on_call,
+                                               .cancel = on_cancel,
+                                               .wake = on_wake,
+                                               .goodbye = on_goodbye};
 
 static void make(struct pair_side *side, const struct link_options *options, int opener)
 {

@@ -446,6 +446,7 @@ static const struct {
      "\0\0\0\x07\x0c\0\0\x04\0\x46no",
      12},
     {{.id = 7, .type = FRAME_CANCEL}, "", "\0\0\0\x07\x0d\0\0\0", 8},
+    {{.id = 0, .type = FRAME_RELEASE}, "\x82\x05\x01", "\0\0\0\0\x0e\0\0\x03\x82\x05\x01", 11},
 };
 
 START_TEST(bytes_on_the_wire)
