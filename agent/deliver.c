@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/gunzip.h"
 #include "agent/linux.h"
 #include "agent/pipes.h"
 
@@ -29,6 +30,7 @@ struct delivery {
     struct blob *blob;
     uint64_t size; /* as announced */
     uint64_t got;
+    struct error error; /* why it is given up */
     crypto_generichash_state state;
 };
 
@@ -91,22 +93,16 @@ static void say_held(struct stream *s, const struct blob *b, int have)
     stream_close(s, 0, map, NULL);
 }
 
-static void refuse(struct delivery *d, int code, const char *text)
-{
-    stream_set_handler(d->s, pipes_nobody(), NULL);
-    stream_close(d->s, code, NULL, text);
-    delivery_free(d);
-}
+/* ---- the bytes of a delivery ---- */
 
-static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t n)
+/* gunzip_sink */
+static int put(void *arg, const uint8_t *bytes, size_t n)
 {
     struct delivery *d = arg;
     size_t done = 0;
 
-    (void)s;
     if (n > d->size - d->got) {
-        refuse(d, -E_HASH, "more bytes than were announced");
-        return n;
+        return errors_set(&d->error, -E_HASH, "more bytes than were announced");
     }
     while (done < n) {
         ssize_t written = write(d->blob->fd, bytes + done, n - done);
@@ -114,42 +110,75 @@ static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t 
             continue;
         }
         if (written < 0) {
-            refuse(d, errno == ENOMEM ? -E_NOMEM : -E_SYSTEM, strerror(errno));
-            return n;
+            return errors_set(&d->error, errno == ENOMEM ? -E_NOMEM : -E_SYSTEM, "%s",
+                              strerror(errno));
         }
         done += (size_t)written;
     }
     crypto_generichash_update(&d->state, bytes, n);
     d->got += n;
-    return n;
+    return 0;
 }
 
-static void on_eof(void *arg, struct stream *s)
+/* All bytes have come: the blob is kept if it is what was announced.  NULL with d->error filled. */
+static const struct blob *keep(struct delivery *d)
 {
-    struct delivery *d = arg;
     struct deliver_set *set = d->set;
     uint8_t hash[DELIVER_HASH];
     const struct blob *held;
 
     crypto_generichash_final(&d->state, hash, sizeof hash);
     if (d->got != d->size) {
-        refuse(d, -E_HASH, "fewer bytes than were announced");
-        return;
+        errors_set(&d->error, -E_HASH, "fewer bytes than were announced");
+        return NULL;
     }
     if (memcmp(hash, d->blob->hash, sizeof hash) != 0) {
-        refuse(d, -E_HASH, "the bytes are not those of the hash");
-        return;
+        errors_set(&d->error, -E_HASH, "the bytes are not those of the hash");
+        return NULL;
     }
     held = find(set, hash); /* the same may have been delivered twice at a time */
-    if (held == NULL && linux_seal(&d->blob->fd) != 0) {
-        refuse(d, -E_SYSTEM, strerror(errno));
-        return;
+    if (held != NULL) {
+        return held;
     }
+    if (linux_seal(&d->blob->fd) != 0) {
+        errors_set(&d->error, -E_SYSTEM, "%s", strerror(errno));
+        return NULL;
+    }
+    held = d->blob;
+    d->blob->next = set->first;
+    set->first = d->blob;
+    d->blob = NULL;
+    return held;
+}
+
+/* ---- as the stream's data ---- */
+
+static void refuse(struct delivery *d)
+{
+    stream_set_handler(d->s, pipes_nobody(), NULL);
+    stream_close(d->s, d->error.code, NULL, d->error.detail);
+    delivery_free(d);
+}
+
+static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t n)
+{
+    struct delivery *d = arg;
+
+    (void)s;
+    if (put(d, bytes, n) != 0) {
+        refuse(d);
+    }
+    return n;
+}
+
+static void on_eof(void *arg, struct stream *s)
+{
+    struct delivery *d = arg;
+    const struct blob *held = keep(d);
+
     if (held == NULL) {
-        held = d->blob;
-        d->blob->next = set->first;
-        set->first = d->blob;
-        d->blob = NULL;
+        refuse(d);
+        return;
     }
     stream_set_handler(s, pipes_nobody(), NULL);
     say_held(s, held, 0);
@@ -191,6 +220,64 @@ static struct delivery *delivery_new(struct deliver_set *set, struct stream *s, 
     return d;
 }
 
+/* ---- the service ---- */
+
+/* The blob came whole, within the arguments: so it is there before anything that is asked for next.
+ */
+static int take_whole(struct delivery *d, const struct value *args, struct error *e)
+{
+    const struct value *encoding = values_get(args, "encoding");
+    const char *how = values_as_string(encoding, NULL);
+    size_t n = 0;
+    const uint8_t *data = (const uint8_t *)values_as_string(values_get(args, "data"), &n);
+    const struct blob *held = NULL;
+    int result;
+
+    if (values_type(values_get(args, "data")) != VALUE_BYTES) {
+        return errors_set(e, -E_ARGUMENT, "data is not bytes");
+    }
+    if (values_type(encoding) != VALUE_NIL && (how == NULL || strcmp(how, "gzip") != 0)) {
+        return errors_set(e, -E_ARGUMENT, "encoding is not gzip");
+    }
+    result = how != NULL ? gunzip_run(data, n, put, d, &d->error) : put(d, data, n);
+    if (result == 0) {
+        held = keep(d);
+    }
+    if (held == NULL) {
+        return errors_set(e, d->error.code, "%s", d->error.detail);
+    }
+    stream_accept(d->s, pipes_nobody(), NULL);
+    say_held(d->s, held, 0);
+    return 0;
+}
+
+/* A blob that is not held begins. */
+static int begin(struct deliver_set *set, struct stream *s, const uint8_t *hash, uint64_t size,
+                 const struct value *args, struct error *e)
+{
+    struct delivery *d;
+    int result = 0;
+
+    if (size > DELIVER_MOST - set->used) {
+        return errors_set(e, -E_TOO_LARGE, "%llu bytes; of %u are %llu taken",
+                          (unsigned long long)size, DELIVER_MOST, (unsigned long long)set->used);
+    }
+    d = delivery_new(set, s, hash, size);
+    if (d == NULL) {
+        return errors_set(e, -E_NOMEM, "a blob of %llu bytes", (unsigned long long)size);
+    }
+    if (d->blob->fd < 0) {
+        result = errors_set_system(e, -E_SYSTEM, errno, "a place for a blob");
+    } else if (values_type(values_get(args, "data")) != VALUE_NIL) {
+        result = take_whole(d, args, e);
+    } else {
+        stream_accept(s, &handler, d);
+        return 0;
+    }
+    delivery_free(d);
+    return result;
+}
+
 int deliver_open(struct agent *a, struct stream *s, const struct value *args, struct error *e)
 {
     struct deliver_set *set = agent_blobs(a);
@@ -199,31 +286,23 @@ int deliver_open(struct agent *a, struct stream *s, const struct value *args, st
     size_t n = 0;
     const uint8_t *bytes = (const uint8_t *)values_as_string(hash, &n);
     const struct blob *held;
-    struct delivery *d;
 
     if (values_type(hash) != VALUE_BYTES || n != DELIVER_HASH || size < 0) {
         return errors_set(e, -E_ARGUMENT, "deliver needs a hash of %d bytes and a size",
                           DELIVER_HASH);
     }
     held = find(set, bytes);
-    if (held != NULL) {
-        stream_accept(s, pipes_nobody(), NULL);
-        say_held(s, held, 1);
-        return 0;
+    if (held == NULL) {
+        return begin(set, s, bytes, (uint64_t)size, args, e);
     }
-    if ((uint64_t)size > DELIVER_MOST - set->used) {
-        return errors_set(e, -E_TOO_LARGE, "%lld bytes; of %u are %llu taken", (long long)size,
-                          DELIVER_MOST, (unsigned long long)set->used);
-    }
-    d = delivery_new(set, s, bytes, (uint64_t)size);
-    if (d == NULL) {
-        return errors_set(e, -E_NOMEM, "a blob of %lld bytes", (long long)size);
-    }
-    if (d->blob->fd < 0) {
-        errors_set_system(e, -E_SYSTEM, errno, "a place for a blob");
-        delivery_free(d);
-        return e->code;
-    }
-    stream_accept(s, &handler, d);
+    stream_accept(s, pipes_nobody(), NULL);
+    say_held(s, held, 1);
     return 0;
+}
+
+int deliver_file(const struct deliver_set *set, const uint8_t *hash)
+{
+    const struct blob *held = find(set, hash);
+
+    return held != NULL ? held->fd : -1;
 }

@@ -17,7 +17,11 @@ struct deliver_set;
 struct deliver_set *deliver_set_new(void);
 void deliver_set_free(struct deliver_set *set);
 
-/* Service: takes a blob, args {hash, size}.  0 (accepted) or negative with *e filled. */
+/* Service: takes a blob, args {hash, size} and perhaps {data, encoding}: then it is held, or
+ * refused, when this returns.  0 (accepted) or negative with *e filled. */
 int deliver_open(struct agent *a, struct stream *s, const struct value *args, struct error *e);
+
+/* The file of the blob of that hash (DELIVER_HASH bytes), which stays the set's; -1: not held. */
+int deliver_file(const struct deliver_set *set, const uint8_t *hash);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "agent/agent.h"
 #include "agent/clock.h"
+#include "agent/deliver.h"
 #include "agent/exec_internal.h"
 #include "agent/pipes.h"
 #include "proto/signals.h"
@@ -26,13 +27,14 @@ static struct exec *make(struct exec_set *set, struct stream *s, const struct pl
     return x;
 }
 
-static int start(struct exec *x, const struct plan *plan, struct launch *launch, struct error *e)
+static int start(struct exec *x, const struct plan *plan, int image, struct launch *launch,
+                 struct error *e)
 {
     const struct exec_options *options = &x->set->options;
     int result;
 
     x->began = clock_now_us();
-    result = launch_start(plan, options->umask, options->files, launch, e);
+    result = launch_start(plan, image, options->umask, options->files, launch, e);
     if (result != 0) {
         return result;
     }
@@ -44,7 +46,7 @@ static int start(struct exec *x, const struct plan *plan, struct launch *launch,
     return 0;
 }
 
-static int open_planned(struct exec_set *set, struct stream *s, const struct plan *plan,
+static int open_planned(struct exec_set *set, struct stream *s, const struct plan *plan, int image,
                         struct stream *err, struct error *e)
 {
     struct launch launch = {.in = -1, .out = -1, .err = -1};
@@ -54,7 +56,7 @@ static int open_planned(struct exec_set *set, struct stream *s, const struct pla
     if (x == NULL) {
         return errors_set(e, -E_NOMEM, "%s", plan->argv[0]);
     }
-    result = start(x, plan, &launch, e);
+    result = start(x, plan, image, &launch, e);
     if (result != 0) {
         launch_close(&launch);
         exec_free(x);
@@ -74,6 +76,7 @@ int exec_open(struct agent *a, struct stream *s, const struct value *args, struc
     struct exec_set *set = agent_execs(a);
     struct stream *err = NULL;
     struct plan plan;
+    int image = -1;
     int result = plan_read(args, set->options.environment, &plan, e);
 
     if (result != 0) {
@@ -83,6 +86,13 @@ int exec_open(struct agent *a, struct stream *s, const struct value *args, struc
         result = errors_set(e, -E_CLOSED, "the agent is leaving");
         goto out;
     }
+    if (plan.has_blob) {
+        image = deliver_file(agent_blobs(a), plan.blob);
+        if (image < 0) {
+            result = errors_set(e, -E_HASH, "%s: no blob of this hash is held", plan.argv[0]);
+            goto out;
+        }
+    }
     if (plan.stderr_id != 0) {
         err = pipes_claim(stream_link(s), plan.stderr_id);
         if (err == NULL) {
@@ -91,7 +101,7 @@ int exec_open(struct agent *a, struct stream *s, const struct value *args, struc
             goto out;
         }
     }
-    result = open_planned(set, s, &plan, err, e);
+    result = open_planned(set, s, &plan, image, err, e);
     if (result != 0 && err != NULL) {
         pipes_close(err);
     }

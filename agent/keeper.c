@@ -15,7 +15,8 @@
 /* The keeper's descriptors; 0 to 2 are what the command gets. */
 #define REPORT 3
 #define INPUT  4
-#define OTHERS 5
+#define IMAGE  5
+#define OTHERS 6
 
 #define CUT_NS 20000000 /* from TERM to the end of the input, nanoseconds */
 
@@ -43,6 +44,7 @@ static void take_descriptors(const struct spawn_program *program, int report, in
 {
     int high_report = fcntl(report, F_DUPFD_CLOEXEC, OTHERS);
     int high_input = fcntl(input, F_DUPFD_CLOEXEC, OTHERS);
+    int high_image = fcntl(program->image, F_DUPFD_CLOEXEC, OTHERS);
 
     if (high_report < 0) {
         _exit(1);
@@ -53,6 +55,9 @@ static void take_descriptors(const struct spawn_program *program, int report, in
     (void)dup3(high_report, REPORT, O_CLOEXEC);
     if (dup3(high_input, INPUT, O_CLOEXEC) < 0) {
         close(INPUT);
+    }
+    if (dup3(high_image, IMAGE, O_CLOEXEC) < 0) {
+        close(IMAGE);
     }
     linux_close_from(OTHERS);
 }
@@ -119,6 +124,7 @@ static void keep(const struct spawn_program *program, int report, int input,
     orphans_block(&set, &before);
     sigaddset(&set, SIGUSR1);
     take_descriptors(program, report, input);
+    own.image = program->image >= 0 ? IMAGE : -1;
     own.in = 0;
     own.out = 1;
     own.err = 2;
@@ -127,6 +133,7 @@ static void keep(const struct spawn_program *program, int report, int input,
     close(0);
     close(1);
     close(2);
+    close(IMAGE);
     if (s.error.code == 0) {
         watch(s.leader, superiors, &set);
     }

@@ -78,11 +78,15 @@ failed:
     return result;
 }
 
-int launch_start(const struct plan *plan, mode_t umask, const struct rlimit *files,
+int launch_start(const struct plan *plan, int image, mode_t umask, const struct rlimit *files,
                  struct launch *launch, struct error *e)
 {
-    struct spawn_program program = {
-        .argv = plan->argv, .envp = plan->envp, .cwd = plan->cwd, .umask = umask, .files = files};
+    struct spawn_program program = {.argv = plan->argv,
+                                    .envp = plan->envp,
+                                    .cwd = plan->cwd,
+                                    .image = image,
+                                    .umask = umask,
+                                    .files = files};
     struct ends ends;
     int result = open_ends(plan, &ends, e);
 

@@ -14,9 +14,10 @@ struct launch {
     int in, out, err;
 };
 
-/* Starts what `plan` says, with that umask and limit of descriptors (NULL: the agent's own).
+/* Starts what `plan` says, or else the program in the file `image` (-1: none; it stays the
+ * caller's) with the plan's argv, with that umask and limit of descriptors (NULL: the agent's own).
  * 0 with *launch; or negative as of keeper_start, with *e filled and nothing left open. */
-int launch_start(const struct plan *plan, mode_t umask, const struct rlimit *files,
+int launch_start(const struct plan *plan, int image, mode_t umask, const struct rlimit *files,
                  struct launch *launch, struct error *e);
 
 /* Closes what is still open of our ends. */

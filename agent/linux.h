@@ -25,6 +25,11 @@ int linux_blob(const char *name);
  * 0, or -E_SYSTEM with errno (the file stays open). */
 int linux_seal(int *fd);
 
+/* Runs the program in file `fd`, as execve does; no /proc is needed, and the program does not get
+ * the descriptor if that is CLOEXEC.  It must be in the system's own format: a script is not found
+ * by its interpreter (ENOENT).  Returns only when it failed, with errno.  Async-signal-safe. */
+void linux_run_file(int fd, char *const *argv, char *const *envp);
+
 /* Gives every signal its default action, those included that the C library keeps for itself and
  * lets nobody touch: a launcher or a make that ignored them would pass that on for ever.
  * Async-signal-safe. */

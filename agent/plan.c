@@ -108,6 +108,39 @@ static int read_argv(const struct value *list, struct plan *plan, struct error *
     return 0;
 }
 
+static int read_blob(const struct value *hash, struct plan *plan, struct error *e)
+{
+    size_t n = 0;
+    const char *bytes = values_as_string(hash, &n);
+
+    if (values_type(hash) == VALUE_NIL) {
+        return 0;
+    }
+    if (values_type(hash) != VALUE_BYTES || n != sizeof plan->blob) {
+        return errors_set(e, -E_ARGUMENT, "blob is not a hash of %zu bytes", sizeof plan->blob);
+    }
+    memcpy(plan->blob, bytes, n);
+    plan->has_blob = 1;
+    return 0;
+}
+
+static int read_command(const struct value *args, char *const *base, struct plan *plan,
+                        struct error *e)
+{
+    int result = read_blob(values_get(args, "blob"), plan, e);
+
+    if (result != 0) {
+        return result;
+    }
+    if (values_type(values_get(args, "argv")) != VALUE_NIL) {
+        return read_argv(values_get(args, "argv"), plan, e);
+    }
+    if (plan->has_blob) {
+        return errors_set(e, -E_ARGUMENT, "blob needs argv");
+    }
+    return read_line(args, base, plan, e);
+}
+
 /* ---- environment ---- */
 
 static int name_matches(const char *setting, const char *name, size_t n)
@@ -294,11 +327,7 @@ int plan_read(const struct value *args, char *const *base, struct plan *plan, st
     if (values_type(args) != VALUE_MAP) {
         return errors_set(e, -E_ARGUMENT, "the arguments are not a map");
     }
-    if (values_type(values_get(args, "argv")) != VALUE_NIL) {
-        result = read_argv(values_get(args, "argv"), plan, e);
-    } else {
-        result = read_line(args, base, plan, e);
-    }
+    result = read_command(args, base, plan, e);
     if (result == 0) {
         result = read_env(args, base, plan, e);
     }

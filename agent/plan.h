@@ -5,13 +5,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/deliver.h"
 #include "proto/errors.h"
 #include "proto/values.h"
 
 struct plan {
     char **argv; /* NULL at its end */
-    char **envp; /* NULL at its end */
-    char *cwd;   /* or NULL */
+    int has_blob;
+    uint8_t blob[DELIVER_HASH]; /* hash of the blob that is run, whatever argv[0] says */
+    char **envp;                /* NULL at its end */
+    char *cwd;                  /* or NULL */
     int with_stdin;
     int merge;             /* stderr goes where stdout goes */
     uint32_t stderr_id;    /* stream that gets stderr; 0: none */

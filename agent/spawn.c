@@ -13,7 +13,7 @@
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
-enum stage { STAGE_SETUP = 1, STAGE_CWD, STAGE_EXEC, STAGE_INTERPRETER };
+enum stage { STAGE_SETUP = 1, STAGE_CWD, STAGE_EXEC, STAGE_INTERPRETER, STAGE_IMAGE };
 
 struct report {
     int stage;
@@ -111,6 +111,10 @@ static void run_child(const struct start *s)
     const struct spawn_program *p = s->program;
 
     set_up(s);
+    if (p->image >= 0) {
+        linux_run_file(p->image, p->argv, p->envp);
+        fail(s, STAGE_IMAGE, errno);
+    }
     if (s->path != NULL) {
         search(s);
     }
@@ -142,6 +146,8 @@ static int explain(const struct spawn_program *p, const struct report *r, struct
             return errors_set(e, -E_NO_COMMAND, "%s", name);
         }
         return errors_set_system(e, -E_NOT_EXECUTABLE, r->number, "%s", name);
+    case STAGE_IMAGE:
+        return errors_set_system(e, -E_NOT_EXECUTABLE, r->number, "%s, a blob", name);
     default:
         return errors_set_system(e, -E_SYSTEM, r->number, "%s", name);
     }
@@ -191,11 +197,11 @@ int spawn_start(const struct spawn_program *program, pid_t *pid, struct error *e
         goto out;
     }
     s.report = ends[1];
-    if (program->argv[0][0] == '\0') {
+    if (program->image < 0 && program->argv[0][0] == '\0') {
         result = errors_set(e, -E_NO_COMMAND, "the name is empty");
         goto out;
     }
-    if (strchr(program->argv[0], '/') == NULL) {
+    if (program->image < 0 && strchr(program->argv[0], '/') == NULL) {
         s.path = path_of(program->envp);
         s.candidate = malloc(strlen(s.path) + strlen(program->argv[0]) + 2);
         if (s.candidate == NULL) {

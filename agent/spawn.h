@@ -11,6 +11,7 @@ struct spawn_program {
     char *const *argv; /* NULL at its end; at least one */
     char *const *envp; /* NULL at its end; its PATH is searched for argv[0] */
     const char *cwd;   /* NULL: where the agent is */
+    int image;         /* file that is run, instead of one that argv[0] names; -1: none */
     int in, out, err;  /* become its 0, 1 and 2; stay open here */
     mode_t umask;
     const struct rlimit *files; /* its limit of descriptors; NULL: the agent's */

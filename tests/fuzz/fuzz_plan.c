@@ -77,6 +77,10 @@ static void seeds(seeds_sink *sink, void *arg)
     args = values_map();
     values_set(args, "argv", values_array());
     one(sink, arg, args);
+    args = values_map();
+    values_set(args, "argv", words("", "instance"));
+    values_set(args, "blob", values_bytes("01234567890123456789012345678901", 32));
+    one(sink, arg, args);
     one(sink, arg, words("no", "map"));
 }
 
@@ -197,11 +201,22 @@ static void check_number(const struct value *args, const char *name, uint64_t go
     MUST(got == (values_type(v) == VALUE_NIL ? fallback : (uint64_t)values_as_int(v, -1)));
 }
 
+static void check_blob(const struct value *args, const struct plan *plan)
+{
+    size_t n = 0;
+    const char *hash = values_as_string(values_get(args, "blob"), &n);
+
+    MUST(plan->has_blob == (hash != NULL));
+    MUST(hash == NULL || (n == sizeof plan->blob && memcmp(hash, plan->blob, n) == 0));
+    MUST(hash == NULL || values_type(values_get(args, "argv")) == VALUE_ARRAY);
+}
+
 static void check(const struct value *args, const struct plan *plan)
 {
     const char *cwd = values_as_string(values_get(args, "cwd"), NULL);
 
     check_words(args, plan);
+    check_blob(args, plan);
     check_env(args, plan);
     check_number(args, "timeout_ms", plan->timeout_ms, 0, PLAN_TIMEOUT_MOST);
     check_number(args, "output_limit", plan->output_limit, 0, INT64_MAX / 2);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "agent/agent.h"
 #include "agent/deliver.h"
@@ -92,7 +93,8 @@ int keeper_start(const struct spawn_program *program, int input, struct keeper *
 {
     MUST(program->argv[0] != NULL && program->envp != NULL);
     MUST(program->in >= 0 && program->out >= 0 && program->err >= 0);
-    if (program->argv[0][0] == '\0') {
+    MUST(program->image < 0 || fcntl(program->image, F_GETFD) == FD_CLOEXEC);
+    if (program->image < 0 && program->argv[0][0] == '\0') {
         return errors_set(e, -E_NO_COMMAND, "the name is empty");
     }
     k->pid = copy_of(program->out);
@@ -223,6 +225,7 @@ struct scene {
     struct flow flows[FLOWS];
     size_t asked, answered;
     uint64_t now;
+    uint8_t blob[DELIVER_HASH]; /* of the last that was delivered, well or not */
 };
 
 static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t n)
@@ -299,8 +302,16 @@ static struct value *command(const struct scene *c, size_t at)
 {
     const struct flow *err = &c->flows[(at + 1) % FLOWS];
     struct value *args = values_map();
+    struct value *argv;
 
-    values_set(args, "line", values_text("true"));
+    if ((at & 64) != 0) {
+        argv = values_array();
+        values_append(argv, values_text(""));
+        values_set(args, "argv", argv);
+        values_set(args, "blob", values_bytes(c->blob, sizeof c->blob));
+    } else {
+        values_set(args, "line", values_text("true"));
+    }
     values_set(args, "stdin", values_bool(at & 8));
     values_set(args, "output_limit", values_int(at & 16 ? 1000 : 0));
     if ((at & 32) != 0 && err->s != NULL) {
@@ -309,23 +320,46 @@ static struct value *command(const struct scene *c, size_t at)
     return args;
 }
 
-/* A blob with the right hash, or a spoilt one. */
-static void deliver(struct scene *c, size_t at, const uint8_t *bytes, size_t n)
+static struct value *gzip(const uint8_t *bytes, size_t n)
 {
-    uint8_t hash[DELIVER_HASH];
-    struct flow *f = &c->flows[at % FLOWS];
-    struct value *args = values_map();
+    uint8_t packed[1024]; /* n is below 256 */
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)bytes, .avail_in = (uInt)n};
 
-    crypto_generichash(hash, sizeof hash, bytes, n, NULL, 0);
-    hash[0] ^= (at & 64) != 0;
-    values_set(args, "hash", values_bytes(hash, sizeof hash));
+    z.next_out = packed;
+    z.avail_out = sizeof packed;
+    MUST(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    MUST(deflate(&z, Z_FINISH) == Z_STREAM_END);
+    MUST(deflateEnd(&z) == Z_OK);
+    return values_bytes(packed, sizeof packed - z.avail_out);
+}
+
+enum how { HOW_STREAM, HOW_DATA, HOW_PACKED, HOW_RAW, HOW_COUNT };
+
+/* A blob with the right hash, or a spoilt one: as a stream, whole, packed; or bytes that only call
+ * themselves packed. */
+static void deliver(struct scene *c, enum how how, size_t at, const uint8_t *bytes, size_t n)
+{
+    struct flow *f = &c->flows[at % FLOWS];
+    struct value *args;
+
+    if (f->s != NULL) {
+        return;
+    }
+    args = values_map();
+    crypto_generichash(c->blob, sizeof c->blob, bytes, n, NULL, 0);
+    c->blob[0] ^= (at & 64) != 0;
+    values_set(args, "hash", values_bytes(c->blob, sizeof c->blob));
     values_set(args, "size", values_int((int64_t)(n + (at & 128 ? 1 : 0))));
-    if (f->s == NULL) {
-        open_stream(c, at, "deliver", args);
+    if (how != HOW_STREAM) {
+        values_set(args, "data", how == HOW_PACKED ? gzip(bytes, n) : values_bytes(bytes, n));
+    }
+    if (how == HOW_PACKED || how == HOW_RAW) {
+        values_set(args, "encoding", values_text("gzip"));
+    }
+    open_stream(c, at, "deliver", args);
+    if (how == HOW_STREAM) {
         (void)stream_write(f->s, bytes, n);
         stream_eof(f->s);
-    } else {
-        values_free(args);
     }
 }
 
@@ -416,7 +450,7 @@ static void step(struct scene *c, unsigned what, size_t at, const uint8_t *bytes
         call(c, "cancel", stream_and(c, at, NULL));
         break;
     case 5:
-        deliver(c, at, bytes, n);
+        deliver(c, (enum how)(what / 10 % HOW_COUNT), at, bytes, n);
         break;
     case 6:
         tend_stream(&c->flows[at % FLOWS], what / 10, bytes, n);
@@ -569,6 +603,17 @@ static void seeds(seeds_sink *sink, void *arg)
     add(&p, 5, 1, "blob", 4);
     add(&p, 5, 2 | 64, "blob", 4);
     add(&p, 5, 3 | 128, "blob", 4);
+    sink(arg, p.bytes, p.n);
+    /* Whole ones, that are run at once; and some that are none. */
+    p.n = 0;
+    add(&p, 15, 0, "program", 7);
+    add(&p, 2, 1 | 64, "", 0);
+    add(&p, 25, 2, "another", 7);
+    add(&p, 2, 3 | 64 | 8, "", 0);
+    add(&p, 9, 0, "", 0);
+    add(&p, 25, 0 | 128, "longer", 6);
+    add(&p, 35, 2, "\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0", 20);
+    add(&p, 2, 4 | 64, "", 0);
     sink(arg, p.bytes, p.n);
     /* Arguments of all kinds. */
     p.n = 0;
