@@ -94,6 +94,51 @@ struct value *values_map(void)
     return make(VALUE_MAP);
 }
 
+struct value *values_impl_ref(int64_t id, const char *kind, size_t kind_length, const char *name,
+                              size_t name_length, int *malformed)
+{
+    *malformed = id < 1 || (kind == NULL && name != NULL) ||
+                 (kind != NULL &&
+                  (kind_length == 0 || kind_length > VALUES_KIND_MAX ||
+                   memchr(kind, 0, kind_length) != NULL || !values_is_utf8(kind, kind_length))) ||
+                 (name != NULL && !values_is_utf8(name, name_length));
+    struct value *v = *malformed ? NULL : make(VALUE_REF);
+    if (v == NULL) {
+        return NULL;
+    }
+    kind_length = kind != NULL ? kind_length : 0;
+    name_length = name != NULL ? name_length : 0;
+    size_t size = sizeof(*v->ref) + kind_length + 2;
+    v->ref = name_length < SIZE_MAX - size ? calloc(1, size + name_length) : NULL;
+    if (v->ref == NULL) {
+        free(v);
+        return NULL;
+    }
+    v->height = kind != NULL;
+    v->ref->id = id;
+    v->ref->kind_length = kind_length;
+    v->ref->name_length = name_length;
+    if (kind != NULL) {
+        v->ref->kind = memcpy(v->ref->texts, kind, kind_length);
+    }
+    if (name != NULL) {
+        v->ref->name = memcpy(v->ref->texts + kind_length + 1, name, name_length);
+    }
+    return v;
+}
+
+struct value *values_ref(int64_t id, const char *kind, const char *name)
+{
+    int malformed;
+    return values_impl_ref(id, kind, kind != NULL ? strlen(kind) : 0, name,
+                           name != NULL ? strlen(name) : 0, &malformed);
+}
+
+int values_impl_is_key(const struct value *v)
+{
+    return v->height == 0 && v->type != VALUE_REF;
+}
+
 /* Slots that stand in v->items. */
 static size_t slots(const struct value *v)
 {
@@ -112,6 +157,8 @@ void values_free(struct value *v)
         free(v->bytes);
     } else if (v->type == VALUE_ARRAY || v->type == VALUE_MAP) {
         free(v->items);
+    } else if (v->type == VALUE_REF) {
+        free(v->ref);
     }
     free(v);
 }
@@ -186,7 +233,7 @@ int values_set_pair(struct value *map, struct value *key, struct value *item)
     int rc = 0;
     if (map == NULL || key == NULL || item == NULL) {
         rc = -E_NOMEM;
-    } else if (map->type != VALUE_MAP || key->height > 0) {
+    } else if (map->type != VALUE_MAP || !values_impl_is_key(key)) {
         rc = -E_ARGUMENT;
     } else if (item->height >= VALUES_DEPTH_MAX) {
         rc = -E_TOO_LARGE;
@@ -244,6 +291,21 @@ const char *values_as_string(const struct value *v, size_t *n)
     return v->bytes;
 }
 
+int64_t values_ref_id(const struct value *v)
+{
+    return values_type(v) == VALUE_REF ? v->ref->id : 0;
+}
+
+const char *values_ref_kind(const struct value *v)
+{
+    return values_type(v) == VALUE_REF ? v->ref->kind : NULL;
+}
+
+const char *values_ref_name(const struct value *v)
+{
+    return values_type(v) == VALUE_REF ? v->ref->name : NULL;
+}
+
 size_t values_count(const struct value *v)
 {
     enum values_type type = values_type(v);
@@ -291,6 +353,16 @@ static int order(uint64_t a, uint64_t b)
     return (a > b) - (a < b);
 }
 
+/* One that comes home has no kind, and is before all others. */
+static int compare_refs(const struct values_ref *a, const struct values_ref *b)
+{
+    if (a->id != b->id || a->kind == NULL || b->kind == NULL) {
+        return a->id != b->id ? order((uint64_t)a->id, (uint64_t)b->id)
+                              : order(a->kind != NULL, b->kind != NULL);
+    }
+    return strcmp(a->kind, b->kind);
+}
+
 int values_impl_compare(const struct value *a, const struct value *b)
 {
     if (a->type != b->type) {
@@ -310,8 +382,9 @@ int values_impl_compare(const struct value *a, const struct value *b)
     case VALUE_NIL:
     case VALUE_ARRAY:
     case VALUE_MAP:
-    case VALUE_REF:
         break;
+    case VALUE_REF:
+        return compare_refs(a->ref, b->ref);
     }
     return 0;
 }

@@ -12,6 +12,7 @@ struct values_level {
     struct value *key; /* of a map: waits for its item */
     size_t left;       /* items still to come (pairs count two); not for indefinite ones */
     int indefinite;
+    int is_ref; /* what is in the array makes a ref */
 };
 
 struct values_decoder {
@@ -20,6 +21,8 @@ struct values_decoder {
     size_t items;
     struct value *result;
     int code;
+    int refs;   /* are allowed */
+    int tagged; /* the tag of a ref came, what it is about has not */
     /* A string of indefinite length: its type while it is open, and its chunks so far. */
     int chunks_open;
     enum values_type chunks_type;
@@ -44,9 +47,39 @@ static int admit(struct values_decoder *d)
     return d->code == 0;
 }
 
+/* The ref that `v` (taken over; NULL: no memory) stands for: an int, or an array of scalars.  NULL:
+ * it has failed. */
+static struct value *make_ref(struct values_decoder *d, struct value *v)
+{
+    int malformed = 0;
+    struct value *ref = NULL;
+    if (v != NULL && v->type == VALUE_INT) {
+        ref = values_impl_ref(v->integer, NULL, 0, NULL, 0, &malformed);
+    } else if (v != NULL) {
+        const struct value *id = values_at(v, 0), *kind = values_at(v, 1), *name = values_at(v, 2);
+        malformed = v->count > 3 || values_type(id) != VALUE_INT ||
+                    values_type(kind) != VALUE_TEXT ||
+                    (v->count == 3 && values_type(name) != VALUE_TEXT);
+        if (!malformed) {
+            ref = values_impl_ref(id->integer, kind->bytes, kind->count,
+                                  name != NULL ? name->bytes : NULL, name != NULL ? name->count : 0,
+                                  &malformed);
+        }
+    }
+    values_free(v);
+    if (ref == NULL) {
+        fail(d, malformed ? -E_MALFORMED : -E_NOMEM);
+    }
+    return ref;
+}
+
 /* Puts a complete item into the open container, or makes it the result.  Takes it over. */
 static void place(struct values_decoder *d, struct value *item)
 {
+    if (d->tagged) {
+        d->tagged = 0;
+        item = make_ref(d, item);
+    }
     if (item == NULL) {
         fail(d, -E_NOMEM);
         return;
@@ -58,7 +91,7 @@ static void place(struct values_decoder *d, struct value *item)
     struct values_level *level = &d->levels[d->depth - 1];
     int is_map = level->container->type == VALUE_MAP;
     if (is_map && level->key == NULL) {
-        if (item->height > 0) {
+        if (!values_impl_is_key(item)) {
             values_free(item);
             fail(d, -E_MALFORMED);
             return;
@@ -88,6 +121,9 @@ static void close_full(struct values_decoder *d)
         }
         struct value *done = level->container;
         d->depth--;
+        if (level->is_ref && (done = make_ref(d, done)) == NULL) {
+            return;
+        }
         int twins = done->type == VALUE_MAP ? values_impl_has_twins(done) : 0;
         if (twins != 0) {
             values_free(done);
@@ -116,8 +152,9 @@ static void open_container(struct values_decoder *d, enum values_type type, size
         return;
     }
     struct values_level *above = d->depth == 0 ? NULL : &d->levels[d->depth - 1];
-    if (above != NULL && above->container->type == VALUE_MAP && above->key == NULL) {
-        fail(d, -E_MALFORMED); /* as a key */
+    int as_key = above != NULL && above->container->type == VALUE_MAP && above->key == NULL;
+    if (as_key || (above != NULL && above->is_ref) || (d->tagged && type != VALUE_ARRAY)) {
+        fail(d, -E_MALFORMED);
         return;
     }
     struct value *container = type == VALUE_MAP ? values_map() : values_array();
@@ -126,7 +163,8 @@ static void open_container(struct values_decoder *d, enum values_type type, size
         return;
     }
     d->levels[d->depth++] = (struct values_level){
-        .container = container, .key = NULL, .left = slots, .indefinite = indefinite};
+        .container = container, .left = slots, .indefinite = indefinite, .is_ref = d->tagged};
+    d->tagged = 0;
     close_full(d);
 }
 
@@ -192,7 +230,7 @@ static void on_break(void *context)
         d->chunks_open = 0;
         take(d, values_impl_string(d->chunks_type, wire_data(&d->chunks), wire_length(&d->chunks)));
         wire_free(&d->chunks);
-    } else if (level == NULL || !level->indefinite || level->key != NULL) {
+    } else if (level == NULL || !level->indefinite || level->key != NULL || d->tagged) {
         fail(d, -E_MALFORMED);
     } else {
         level->indefinite = 0;
@@ -283,8 +321,12 @@ static void on_map_chunks(void *context)
 
 static void on_tag(void *context, uint64_t tag)
 {
-    (void)tag;
-    fail(context, -E_MALFORMED);
+    struct values_decoder *d = context;
+    int within = d->depth > 0 && d->levels[d->depth - 1].is_ref;
+    if (!d->refs || tag != VALUES_IMPL_TAG_REF || d->tagged || d->chunks_open || within) {
+        fail(d, -E_MALFORMED);
+    }
+    d->tagged = 1;
 }
 
 static void on_single(void *context, float v)
@@ -351,10 +393,11 @@ static int claims_too_much(const uint8_t *at, size_t left)
            (at[1] | at[2] | at[3] | at[4]) != 0;
 }
 
-int values_decode(const void *bytes, size_t n, struct value **v)
+static int decode(const void *bytes, size_t n, int refs, struct value **v)
 {
     struct values_decoder d;
     memset(&d, 0, sizeof(d));
+    d.refs = refs;
     const uint8_t *at = bytes;
     size_t left = n;
     do {
@@ -385,4 +428,14 @@ int values_decode(const void *bytes, size_t n, struct value **v)
     values_free(d.result);
     wire_free(&d.chunks);
     return d.code;
+}
+
+int values_decode(const void *bytes, size_t n, struct value **v)
+{
+    return decode(bytes, n, 0, v);
+}
+
+int values_decode_refs(const void *bytes, size_t n, struct value **v)
+{
+    return decode(bytes, n, 1, v);
 }

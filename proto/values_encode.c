@@ -7,7 +7,8 @@
 #include "proto/values.h"
 #include "proto/values_impl.h"
 
-#define ITEM_HEAD 9 /* bytes of the longest head of an item */
+#define ITEM_HEAD 9               /* bytes of the longest head of an item … */
+#define HEADS_MAX (2 + ITEM_HEAD) /* … and of one with the tag of refs before it */
 
 /* binary64 as binary16, if nothing is lost: 1 and the bits.  RFC 8949 section 4.1. */
 static int half_of(double d, uint16_t *half)
@@ -74,30 +75,59 @@ static size_t encode_head(const struct value *v, uint8_t *at)
         return cbor_encode_array_start(v->count, at, ITEM_HEAD);
     case VALUE_MAP:
         return cbor_encode_map_start(v->count, at, ITEM_HEAD);
-    case VALUE_REF:
-        break;
+    case VALUE_REF: {
+        size_t n = cbor_encode_tag(VALUES_IMPL_TAG_REF, at, ITEM_HEAD);
+        return n + (v->ref->kind == NULL
+                        ? cbor_encode_uint((uint64_t)v->ref->id, at + n, ITEM_HEAD)
+                        : cbor_encode_array_start(v->ref->name != NULL ? 3 : 2, at + n, ITEM_HEAD));
+    }
     }
     return 0;
+}
+
+/* What stands in the array of a ref that has a kind: 0 or negative. */
+static int encode_ref(const struct values_ref *ref, struct wire_buf *out, size_t *items)
+{
+    uint8_t head[ITEM_HEAD];
+    *items += ref->name != NULL ? 3 : 2;
+    if (*items > VALUES_ITEMS_MAX) {
+        return -E_TOO_LARGE;
+    }
+    int rc = wire_put(out, head, cbor_encode_uint((uint64_t)ref->id, head, ITEM_HEAD));
+    if (rc == 0) {
+        rc = wire_put(out, head, cbor_encode_string_start(ref->kind_length, head, ITEM_HEAD));
+    }
+    if (rc == 0) {
+        rc = wire_put(out, ref->kind, ref->kind_length);
+    }
+    if (rc == 0 && ref->name != NULL) {
+        rc = wire_put(out, head, cbor_encode_string_start(ref->name_length, head, ITEM_HEAD));
+    }
+    return rc == 0 && ref->name != NULL ? wire_put(out, ref->name, ref->name_length) : rc;
 }
 
 static int encode(const struct value *v, struct wire_buf *out, unsigned depth, size_t *items)
 {
     enum values_type type = values_type(v);
     int container = type == VALUE_ARRAY || type == VALUE_MAP;
-    if (++*items > VALUES_ITEMS_MAX || (container && depth == VALUES_DEPTH_MAX)) {
+    int array = container || (type == VALUE_REF && v->ref->kind != NULL);
+    if (++*items > VALUES_ITEMS_MAX || (array && depth == VALUES_DEPTH_MAX)) {
         return -E_TOO_LARGE;
     }
     uint8_t *at;
-    int rc = wire_reserve(out, ITEM_HEAD, &at);
+    int rc = wire_reserve(out, HEADS_MAX, &at);
     if (rc == -E_LIMIT) {
         /* The head may be shorter than the longest one: let it decide. */
-        uint8_t head[ITEM_HEAD];
+        uint8_t head[HEADS_MAX];
         rc = wire_put(out, head, encode_head(v, head));
     } else if (rc == 0) {
         wire_commit(out, encode_head(v, at));
     }
     if (rc == 0 && (type == VALUE_BYTES || type == VALUE_TEXT)) {
         rc = wire_put(out, v->bytes, v->count);
+    }
+    if (rc == 0 && array && !container) {
+        rc = encode_ref(v->ref, out, items);
     }
     size_t slots = !container ? 0 : type == VALUE_MAP ? 2 * v->count : v->count;
     for (size_t i = 0; rc == 0 && i < slots; i++) {

@@ -97,6 +97,15 @@ static int put_float(struct wire_buf *out, double d)
     return rc == 0 && is_integer ? put(out, ".0") : rc;
 }
 
+static int put_ref(struct wire_buf *out, const struct values_ref *ref)
+{
+    int rc = put(out, "{\"ref\":");
+    if (rc == 0) {
+        rc = ref->kind != NULL ? put_text(out, ref->kind, ref->kind_length) : put(out, "\"home\"");
+    }
+    return rc != 0 ? rc : put(out, "}");
+}
+
 static int put_scalar(struct wire_buf *out, const struct value *v)
 {
     char number[24];
@@ -123,10 +132,11 @@ static int put_scalar(struct wire_buf *out, const struct value *v)
         return put_text(out, v->bytes, v->count);
     case VALUE_TEXT:
         return put_text(out, v->bytes, v->count);
+    case VALUE_REF:
+        return put_ref(out, v->ref);
     case VALUE_NIL:
     case VALUE_ARRAY:
     case VALUE_MAP:
-    case VALUE_REF:
         break;
     }
     return put(out, "null");

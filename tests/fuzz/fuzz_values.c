@@ -1,5 +1,6 @@
-/* The CBOR decoder.  What it accepts is encoded, decoded to an equal value, and from then on always
- * encoded as the same bytes; its JSON is text. */
+/* The CBOR decoder, with refs; without, it must accept the same but for those.  What it accepts is
+ * encoded, decoded to an equal value, and from then on always encoded as the same bytes; its JSON
+ * is text. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,19 +23,46 @@ int LLVMFuzzerInitialize(const int *argc, char ***argv)
         }                                                                                          \
     } while (0)
 
+/* True when there is a ref in v, each of which must be as the header says. */
+static int has_refs(const struct value *v)
+{
+    int found = 0;
+    const struct value *key, *item;
+    if (values_type(v) == VALUE_REF) {
+        const char *kind = values_ref_kind(v);
+        MUST(values_ref_id(v) > 0 && (kind != NULL || values_ref_name(v) == NULL));
+        MUST(kind == NULL || (kind[0] != '\0' && strlen(kind) <= VALUES_KIND_MAX));
+        return 1;
+    }
+    for (size_t i = 0; values_type(v) == VALUE_ARRAY && i < values_count(v); i++) {
+        found |= has_refs(values_at(v, i));
+    }
+    for (size_t i = 0; values_pair(v, i, &key, &item); i++) {
+        MUST(!has_refs(key));
+        found |= has_refs(item);
+    }
+    return found;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct value *v = NULL;
-    int rc = values_decode(data, size, &v);
+    struct value *plain = NULL;
+    int rc = values_decode_refs(data, size, &v);
+    int plain_rc = values_decode(data, size, &plain);
+    MUST((plain_rc == 0) == (plain != NULL));
     if (rc != 0) {
         MUST(v == NULL && (rc == -E_MALFORMED || rc == -E_TOO_LARGE));
+        MUST(plain_rc == rc || plain_rc == -E_MALFORMED);
         return 0;
     }
+    MUST(plain_rc == (has_refs(v) ? -E_MALFORMED : 0));
+    MUST(plain == NULL || values_equal(v, plain));
     struct wire_buf first = {0};
     struct wire_buf second = {0};
     struct value *back = NULL;
     MUST(values_encode(v, &first) == 0);
-    MUST(values_decode(wire_data(&first), wire_length(&first), &back) == 0);
+    MUST(values_decode_refs(wire_data(&first), wire_length(&first), &back) == 0);
     MUST(values_equal(v, back));
     MUST(values_encode(back, &second) == 0);
     MUST(wire_length(&first) == wire_length(&second));
@@ -46,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST((unsigned char)*p >= 0x20 && *p != 0x7f);
     }
     free(json);
+    values_free(plain);
     values_free(back);
     values_free(v);
     wire_free(&second);

@@ -16,9 +16,13 @@ static const uint8_t seeds_types[] = {
 static const char *const seeds_cbor[] = {
 #define GOOD(hex, type, json, again) hex,
 #define BAD(hex, code)               hex,
+#define REF(hex, json, again)        hex,
+#define NOREF(hex, code)             hex,
 #include "tests/unit/cbor_vectors.def"
 #undef GOOD
 #undef BAD
+#undef REF
+#undef NOREF
 };
 
 static void one_frame(seeds_sink *sink, void *arg, const struct frame *f)

@@ -1,6 +1,7 @@
 /* proto/values: the CBOR vectors, the limits of the decoder, and what the makers promise. */
 #include <locale.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,16 +11,21 @@
 
 static const struct {
     const char *hex;
-    enum values_type type;
+    int type; /* -1: any */
     int code;
     const char *json; /* NULL: refused with code */
     const char *again;
+    bool refs; /* has some, or what looks like it */
 } vectors[] = {
-#define GOOD(hex, type, json, again) {hex, VALUE_##type, 0, json, again},
-#define BAD(hex, code)               {hex, VALUE_NIL, -E_##code, NULL, ""},
+#define GOOD(hex, type, json, again) {hex, VALUE_##type, 0, json, again, false},
+#define BAD(hex, code)               {hex, VALUE_NIL, -E_##code, NULL, "", false},
+#define REF(hex, json, again)        {hex, -1, 0, json, again, true},
+#define NOREF(hex, code)             {hex, VALUE_NIL, -E_##code, NULL, "", true},
 #include "tests/unit/cbor_vectors.def"
 #undef GOOD
 #undef BAD
+#undef REF
+#undef NOREF
 };
 #define VECTORS ((int)(sizeof(vectors) / sizeof(vectors[0])))
 
@@ -40,7 +46,8 @@ static uint8_t *unhex(const char *hex, size_t *n)
     return bytes;
 }
 
-/* values_decode on a copy without a byte to spare, so that a sanitizer sees reads beyond it. */
+/* Decodes a copy without a byte to spare, so that a sanitizer sees reads beyond it.  Where refs are
+ * not allowed the same is accepted but for those. */
 static int decode(const void *bytes, size_t n, struct value **v)
 {
     uint8_t *exact = malloc(n == 0 ? 1 : n);
@@ -48,9 +55,15 @@ static int decode(const void *bytes, size_t n, struct value **v)
         memcpy(exact, bytes, n);
     }
     *v = NULL;
-    int rc = values_decode(exact, n, v);
+    int rc = values_decode_refs(exact, n, v);
+    struct value *plain = NULL;
+    int plain_rc = values_decode(exact, n, &plain);
     free(exact);
     ck_assert((rc == 0) == (*v != NULL));
+    ck_assert((plain_rc == 0) == (plain != NULL));
+    ck_assert(plain_rc == rc || plain_rc == -E_MALFORMED);
+    ck_assert(plain_rc != 0 || values_equal(*v, plain));
+    values_free(plain);
     return rc;
 }
 
@@ -105,6 +118,8 @@ static struct value *rich(void)
     ck_assert_int_eq(values_append(array, values_bytes("\0\xff", 2)), 0);
     ck_assert_int_eq(values_append(array, values_array()), 0);
     ck_assert_int_eq(values_append(array, values_map()), 0);
+    ck_assert_int_eq(values_append(array, values_ref(300, NULL, NULL)), 0);
+    ck_assert_int_eq(values_append(array, values_ref(1, "userdata", "name")), 0);
     ck_assert_int_eq(values_set(map, "array", array), 0);
     ck_assert_int_eq(values_set(map, "text of more than 23 bytes", values_text("\xc3\xbc")), 0);
     ck_assert_int_eq(values_set_pair(map, values_int(300), values_text("")), 0);
@@ -118,14 +133,19 @@ START_TEST(vector)
     size_t n;
     uint8_t *bytes = unhex(vectors[_i].hex, &n);
     struct value *v = NULL;
-    int rc = values_decode(bytes, n, &v);
+    int plain = values_decode(bytes, n, &v);
+    ck_assert_int_eq(plain == 0, v != NULL);
+    values_free(v);
+    v = NULL;
+    int rc = values_decode_refs(bytes, n, &v);
+    ck_assert_int_eq(plain, vectors[_i].refs ? -E_MALFORMED : rc);
     ck_assert_msg(rc == vectors[_i].code, "%s: %d, not %d", vectors[_i].hex, rc, vectors[_i].code);
     if (rc != 0) {
         ck_assert_ptr_null(v);
         free(bytes);
         return;
     }
-    ck_assert_int_eq((int)values_type(v), (int)vectors[_i].type);
+    ck_assert(vectors[_i].type < 0 || (int)values_type(v) == vectors[_i].type);
     char *json = values_json(v);
     ck_assert_str_eq(json, vectors[_i].json);
     free(json);
@@ -453,6 +473,123 @@ START_TEST(encoding_stops_at_the_buffers_limit)
 }
 END_TEST
 
+/* ---- refs ---- */
+
+START_TEST(refs_and_their_bytes)
+{
+    check_bytes(values_ref(1, NULL, NULL), "d82701");
+    check_bytes(values_ref(INT64_MAX, NULL, NULL), "d8271b7fffffffffffffff");
+    check_bytes(values_ref(24, "table", NULL), "d827821818657461626c65");
+    check_bytes(values_ref(2, "a", "\xc3\xbc"), "d82783026161"
+                                                "62c3bc");
+    check_bytes(values_ref(2, "a", ""), "d8278302616160");
+    struct value *v = values_ref(70000, "function", "print");
+    ck_assert_int_eq((int)values_type(v), VALUE_REF);
+    ck_assert_int_eq(values_ref_id(v), 70000);
+    ck_assert_str_eq(values_ref_kind(v), "function");
+    ck_assert_str_eq(values_ref_name(v), "print");
+    check_json(v, "{\"ref\":\"function\"}");
+    v = values_ref(3, NULL, NULL);
+    ck_assert_int_eq(values_ref_id(v), 3);
+    ck_assert_ptr_null(values_ref_kind(v));
+    ck_assert_ptr_null(values_ref_name(v));
+    values_free(v);
+    ck_assert_int_eq(decode("\xd8\x27\x83\x05\x61k\x63n\0m", 10, &v), 0);
+    ck_assert_int_eq(values_ref_id(v), 5);
+    ck_assert_str_eq(values_ref_kind(v), "k");
+    ck_assert_str_eq(values_ref_name(v), "n");
+    values_free(v);
+}
+END_TEST
+
+START_TEST(no_refs)
+{
+    char kind[VALUES_KIND_MAX + 2] = "";
+    memset(kind, 'k', VALUES_KIND_MAX);
+    struct value *v = values_ref(1, kind, NULL);
+    ck_assert_ptr_nonnull(v);
+    values_free(v);
+    kind[VALUES_KIND_MAX] = 'k';
+    ck_assert_ptr_null(values_ref(1, kind, NULL));
+    ck_assert_ptr_null(values_ref(0, "table", NULL));
+    ck_assert_ptr_null(values_ref(-1, NULL, NULL));
+    ck_assert_ptr_null(values_ref(1, "", NULL));
+    ck_assert_ptr_null(values_ref(1, "\xff", NULL));
+    ck_assert_ptr_null(values_ref(1, "a", "\xff"));
+    ck_assert_ptr_null(values_ref(1, NULL, "name"));
+    /* As keys they are refused like arrays. */
+    struct value *map = values_map();
+    ck_assert_int_eq(values_set_pair(map, values_ref(1, NULL, NULL), values_nil()), -E_ARGUMENT);
+    ck_assert_int_eq(values_set_pair(map, values_ref(1, "a", NULL), values_nil()), -E_ARGUMENT);
+    values_free(map);
+}
+END_TEST
+
+START_TEST(refs_equal)
+{
+    struct value *all[] = {values_ref(1, NULL, NULL), values_ref(1, "a", NULL),
+                           values_ref(2, NULL, NULL), values_ref(2, "a", NULL),
+                           values_ref(2, "b", NULL),  values_int(1)};
+    size_t n = sizeof(all) / sizeof(all[0]);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
+            ck_assert_int_eq(values_equal(all[i], all[j]), i == j);
+        }
+    }
+    struct value *named = values_ref(2, "b", "name");
+    ck_assert_int_eq(values_equal(named, all[4]), 1);
+    values_free(named);
+    for (size_t i = 0; i < n; i++) {
+        values_free(all[i]);
+    }
+}
+END_TEST
+
+/* A ref with a kind is an array and its items, as far as limits go; one that comes home an int. */
+START_TEST(limits_with_refs)
+{
+    for (int home = 0; home < 2; home++) {
+        for (size_t levels = VALUES_DEPTH_MAX - 2; levels <= VALUES_DEPTH_MAX; levels++) {
+            struct value *v = values_ref(1, home ? NULL : "a", NULL);
+            struct wire_buf out = {0};
+            size_t i = 0;
+            int rc = 0;
+            for (; i < levels && rc == 0; i++) {
+                struct value *outer = values_array();
+                rc = values_append(outer, v);
+                ck_assert_int_eq(wire_put_u8(&out, 0x81), 0);
+                v = outer;
+            }
+            bool fits = levels + (home ? 0 : 1) <= VALUES_DEPTH_MAX;
+            ck_assert_int_eq(rc, fits ? 0 : -E_TOO_LARGE);
+            ck_assert_int_eq(wire_put(&out,
+                                      home ? "\xd8\x27\x01"
+                                           : "\xd8\x27\x82\x01\x61"
+                                             "a",
+                                      home ? 3 : 6),
+                             0);
+            ck_assert_int_eq(decode_code(wire_data(&out), wire_length(&out)), rc);
+            values_free(v);
+            wire_free(&out);
+        }
+        size_t items = home ? 1 : 3;
+        struct value *v = values_array();
+        struct wire_buf out = {0};
+        for (size_t n = 1; n + items <= VALUES_ITEMS_MAX; n += items) {
+            ck_assert_int_eq(values_append(v, values_ref((int64_t)n, home ? NULL : "a", NULL)), 0);
+        }
+        ck_assert_int_eq(values_encode(v, &out), 0);
+        ck_assert_int_eq(decode_code(wire_data(&out), wire_length(&out)), 0);
+        wire_free(&out);
+        ck_assert_int_eq(values_append(v, values_ref(1, home ? NULL : "a", NULL)), 0);
+        ck_assert_int_eq(values_encode(v, &out), -E_TOO_LARGE);
+        ck_assert_uint_eq(wire_length(&out), 0);
+        wire_free(&out);
+        values_free(v);
+    }
+}
+END_TEST
+
 /* ---- makers and lookers ---- */
 
 START_TEST(made_values_and_their_bytes)
@@ -490,7 +627,8 @@ START_TEST(wrong_types_give_the_fallback)
                            values_bytes("b", 1),
                            values_text("t"),
                            values_array(),
-                           values_map()};
+                           values_map(),
+                           values_ref(1, "table", "t")};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         const struct value *v = all[i];
         enum values_type type = values_type(v);
@@ -507,6 +645,10 @@ START_TEST(wrong_types_give_the_fallback)
         ck_assert_int_eq(values_as_string(v, NULL) != NULL, is_string);
         ck_assert_int_eq(values_as_string(v, &n) != NULL, is_string);
         ck_assert_uint_eq(n, is_string ? 1 : 77);
+        int is_ref = type == VALUE_REF;
+        ck_assert_int_eq(values_ref_id(v), is_ref);
+        ck_assert_int_eq(values_ref_kind(v) != NULL, is_ref);
+        ck_assert_int_eq(values_ref_name(v) != NULL, is_ref);
         ck_assert_uint_eq(values_count(v), 0);
         ck_assert_ptr_null(values_at(v, 0));
         ck_assert_ptr_null(values_get(v, "t"));
@@ -526,9 +668,9 @@ START_TEST(containers)
     struct value *v = rich();
     ck_assert_uint_eq(values_count(v), 3);
     const struct value *array = values_get(v, "array");
-    ck_assert_uint_eq(values_count(array), 10);
+    ck_assert_uint_eq(values_count(array), 12);
     ck_assert_int_eq(values_as_int(values_at(array, 2), 0), -70000);
-    ck_assert_ptr_null(values_at(array, 10));
+    ck_assert_ptr_null(values_at(array, 12));
     ck_assert_ptr_null(values_get(v, "arra"));
     ck_assert_ptr_null(values_get(v, "array2"));
     const struct value *key;
@@ -687,6 +829,10 @@ static Suite *values_suite(void)
     tcase_add_test(t, many_chunks);
     tcase_add_test(t, equal_keys_in_a_large_map);
     tcase_add_test(t, encoding_stops_at_the_buffers_limit);
+    tcase_add_test(t, refs_and_their_bytes);
+    tcase_add_test(t, no_refs);
+    tcase_add_test(t, refs_equal);
+    tcase_add_test(t, limits_with_refs);
     tcase_add_test(t, made_values_and_their_bytes);
     tcase_add_test(t, wrong_types_give_the_fallback);
     tcase_add_test(t, containers);
