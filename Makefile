@@ -3,9 +3,14 @@
 # The first run does all by itself: scripts/install-deps.sh, autoconf, ./configure (which writes
 # config.mk). Sources are found by their place:
 #   proto/*.c         compiled twice: for the launcher, and for the agent
+#   peer/*.c          a Lua state as one end of a link: compiled twice as well, for the launcher's Lua
+#                     and for the worker
 #   agent/*.c         the agent
+#   agent/worker/*.c  the worker, in which an instance's Lua runs on the host
 #   launcher/*.c      libgrapnel; launcher/ssh/*.c its SSH
+#   launcher/lua/*.c  the Lua module, build/lua/grapnel.so
 #   launcher/cli/*.c  the grapnel command
+#   */*.lua           in the folders that know Lua: compiled in, as the bytes of lua_NAME.h
 #   tests/unit/test_*.c, tests/agent/test_*.c, tests/fuzz/fuzz_*.c, tests/bench/*.c, tests/*/*.bats
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -36,6 +41,7 @@ include config.mk
 ifdef AGENT_LIBC
 ifeq ($(VARIANT),)
 include $(DEPS)/agent-$(AGENT_LIBC).mk
+include $(DEPS)/lua-$(AGENT_LIBC).mk
 endif
 ifeq ($(SSH2),built)
 include $(DEPS)/libssh2.mk
@@ -67,6 +73,9 @@ ifneq ($(AGENT_LIBC),)
 $(DEPS)/agent-$(AGENT_LIBC).mk: scripts/build-static-deps.sh config.mk
 	@mkdir -p $(@D)
 	$(Q)dir=$$(scripts/build-static-deps.sh agent $(AGENT_LIBC)) && echo "AGENT_DEPS := $$dir" >$@
+$(DEPS)/lua-$(AGENT_LIBC).mk: scripts/build-static-deps.sh config.mk
+	@mkdir -p $(@D)
+	$(Q)dir=$$(scripts/build-static-deps.sh lua $(AGENT_LIBC)) && echo "LUA_DEPS := $$dir" >$@
 $(DEPS)/libssh2.mk: scripts/build-static-deps.sh config.mk
 	@mkdir -p $(@D)
 	$(Q)dir=$$(CC='$(CC)' scripts/build-static-deps.sh libssh2) && echo "SSH2_DEPS := $$dir" >$@
@@ -75,6 +84,11 @@ endif
 ifneq ($(AGENT_DEPS),)
 ifeq ($(wildcard $(AGENT_DEPS)/VERSIONS),)
 $(DEPS)/agent-$(AGENT_LIBC).mk: FORCE
+endif
+endif
+ifneq ($(LUA_DEPS),)
+ifeq ($(wildcard $(LUA_DEPS)/VERSIONS),)
+$(DEPS)/lua-$(AGENT_LIBC).mk: FORCE
 endif
 endif
 ifneq ($(SSH2_DEPS),)
@@ -104,41 +118,58 @@ endif
 
 HOST_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(WARN) $(COMMON) $(SSH2_INC) -fPIC -pthread
 HOST_LIBS   = $(SSH2_LIBS) $(LIBS) -pthread
+# What may call Lua; the library itself may not.
+$(OBJ)/host/peer/% $(OBJ)/host/agent/worker/% $(OBJ)/host/launcher/lua/% \
+    $(OBJ)/host/launcher/cli/% $(OBJ)/host/tests/%: HOST_CFLAGS += $(LUA_INC)
 
 ifeq ($(VARIANT),)
 AGENT_CFLAGS  = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident \
                 -fstack-protector-strong $(WARN) $(COMMON) -DGRAPNEL_AGENT -isystem $(AGENT_DEPS)/include
 AGENT_LDFLAGS = -static -s -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noexecstack -L$(AGENT_DEPS)/lib
 AGENT_LIBS    = -lev -lcbor -lz -lsodium -lm
-AGENT_LD      = $(AGENT_CC)
+WORKER_INC    = -isystem $(LUA_DEPS)/include
+WORKER_LIBS   = -L$(LUA_DEPS)/lib -llua $(AGENT_LIBS)
 else
 AGENT_CC      = $(CC)
 AGENT_CFLAGS  = $(CFLAGS) $(CPPFLAGS) $(WARN) $(COMMON) -DGRAPNEL_AGENT
 AGENT_LDFLAGS = $(LDFLAGS)
 AGENT_LIBS    = $(LIBS)
+WORKER_INC    = $(LUA_INC)
+WORKER_LIBS   = $(LUA_LIBS) $(LIBS)
 endif
 
 # ---- sources -----------------------------------------------------------------------------------
 
 PROTO_SRC    := $(wildcard proto/*.c)
+PEER_SRC     := $(wildcard peer/*.c)
 AGENT_SRC    := $(wildcard agent/*.c)
+WORKER_SRC   := $(wildcard agent/worker/*.c)
 LAUNCHER_SRC := $(wildcard launcher/*.c launcher/ssh/*.c)
+MODULE_SRC   := $(wildcard launcher/lua/*.c)
 CLI_SRC      := $(wildcard launcher/cli/*.c)
+LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/lua/*.lua launcher/cli/*.lua)
 
 host = $(patsubst %.c,$(OBJ)/host/%.o,$1)
-LIB_OBJ   := $(call host,$(PROTO_SRC) $(LAUNCHER_SRC))
-CLI_OBJ   := $(call host,$(CLI_SRC))
-AGENT_OBJ := $(patsubst %.c,$(OBJ)/agent/%.o,$(PROTO_SRC) $(AGENT_SRC))
+far  = $(patsubst %.c,$(OBJ)/agent/%.o,$1)
+LIB_OBJ    := $(call host,$(PROTO_SRC) $(LAUNCHER_SRC))
+PEER_OBJ   := $(call host,$(PEER_SRC))
+MODULE_OBJ := $(call host,$(MODULE_SRC))
+CLI_OBJ    := $(call host,$(CLI_SRC))
+AGENT_OBJ  := $(call far,$(PROTO_SRC) $(AGENT_SRC))
+WORKER_OBJ := $(call far,$(PROTO_SRC) $(PEER_SRC) $(WORKER_SRC))
 
 GRAPNEL := $(BUILD)/grapnel
 LIB_A   := $(BUILD)/libgrapnel.a
 LIB_SO  := $(BUILD)/libgrapnel.so
 SONAME  := libgrapnel.so.0
+MODULE  := $(BUILD)/lua/grapnel.so
 AGENT   := $(BUILD)/agents/$(OS_ARCH)
+WORKER  := $(BUILD)/workers/$(OS_ARCH)
 
-all: $(GRAPNEL) $(LIB_A) $(LIB_SO) $(AGENT) $(AGENT).gz ## build everything
+all: $(GRAPNEL) $(LIB_A) $(LIB_SO) $(MODULE) $(AGENT) $(AGENT).gz $(WORKER) $(WORKER).gz ## build everything
 agent: $(AGENT) $(AGENT).gz ## build the agent only
-.PHONY: all agent FORCE
+worker: $(WORKER) $(WORKER).gz ## build the worker only
+.PHONY: all agent worker FORCE
 FORCE:
 
 # ---- generated headers -------------------------------------------------------------------------
@@ -153,16 +184,29 @@ $(GEN)/config.h: FORCE
 	    'LIBEXECDIR "$(libexecdir)/grapnel"' >$@.new
 	$(call keep,$@)
 
-# One line for each agent found, also those that were built elsewhere and put there: name, bytes raw
-# and gzipped, BLAKE2b-256 of both.  The folder itself changes when one is taken away.
-$(GEN)/agents_manifest.stamp: $(AGENT) $(AGENT).gz scripts/agents-manifest.sh \
-    $(wildcard $(BUILD)/agents $(BUILD)/agents/*)
+# One line for each agent, and for each worker, found, also those that were built elsewhere and put
+# there: name, bytes raw and gzipped, BLAKE2b-256 of both.  The folder itself changes when one is
+# taken away.
+MANIFESTS := $(GEN)/agents_manifest.h $(GEN)/workers_manifest.h
+$(GEN)/agents_manifest.stamp: $(AGENT) $(AGENT).gz $(wildcard $(BUILD)/agents $(BUILD)/agents/*)
+$(GEN)/workers_manifest.stamp: $(WORKER) $(WORKER).gz $(wildcard $(BUILD)/workers $(BUILD)/workers/*)
+$(GEN)/%_manifest.stamp: scripts/agents-manifest.sh
 	@mkdir -p $(@D)
 	$(call say,GEN,$(@:.stamp=.h))
-	@scripts/agents-manifest.sh $(BUILD)/agents >$(@:.stamp=.h.new)
+	@scripts/agents-manifest.sh $(BUILD)/$* >$(@:.stamp=.h.new)
 	$(call keep,$(@:.stamp=.h))
 	@touch $@
-$(GEN)/agents_manifest.h: $(GEN)/agents_manifest.stamp ;
+$(MANIFESTS): %.h: %.stamp ;
+
+# foo.lua becomes lua_foo.h, with lua_foo[] and lua_foo_size; no two may have the same name.
+LUA_GEN := $(patsubst %.lua,$(GEN)/lua_%.h,$(notdir $(LUA_SRC)))
+define embed
+$(GEN)/lua_$(notdir $(1:.lua=.h)): $1 scripts/embed-lua.sh
+	@mkdir -p $$(@D)
+	$$(call say,GEN,$$@)
+	@scripts/embed-lua.sh $$< >$$@.new && mv $$@.new $$@
+endef
+$(foreach f,$(LUA_SRC),$(eval $(call embed,$f)))
 
 # ---- compilation -------------------------------------------------------------------------------
 
@@ -171,16 +215,18 @@ $(OBJ)/host/%.o: %.c $(GEN)/config.h
 	$(call say,CC,$<)
 	$(Q)$(CC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
 
+$(OBJ)/agent/peer/% $(OBJ)/agent/agent/worker/%: AGENT_CFLAGS += $(WORKER_INC)
 $(OBJ)/agent/%.o: %.c $(GEN)/config.h
 	@mkdir -p $(@D)
 	$(call say,CC,$< (agent))
 	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@
 
-# The launcher's table of agents is the only reader of the manifest.
-$(call host,launcher/agents.c): | $(GEN)/agents_manifest.h
+# The launcher's table of agents is the only reader of the manifests.
+$(call host,launcher/agents.c): | $(MANIFESTS)
+$(call host,$(PEER_SRC) $(WORKER_SRC) $(MODULE_SRC) $(CLI_SRC)) $(WORKER_OBJ): | $(LUA_GEN)
 
 # A change of flags rebuilds all.
-$(LIB_OBJ) $(CLI_OBJ) $(AGENT_OBJ): Makefile config.mk
+$(LIB_OBJ) $(PEER_OBJ) $(MODULE_OBJ) $(CLI_OBJ) $(AGENT_OBJ) $(WORKER_OBJ): Makefile config.mk
 
 # ---- what is shipped ---------------------------------------------------------------------------
 
@@ -189,7 +235,18 @@ $(AGENT): $(AGENT_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) $(AGENT_LDFLAGS) $(AGENT_OBJ) $(AGENT_LIBS) -o $@
 
-$(AGENT).gz: $(AGENT)
+# What the agent has for its own work, the worker may use: what it names is taken, as from a library.
+WORKER_MORE := $(BUILD)/obj/agent/libmore.a
+$(WORKER_MORE): $(call far,$(filter-out %/main.c,$(AGENT_SRC)))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) Dcr $@ $^
+
+$(WORKER): $(WORKER_OBJ) $(WORKER_MORE)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) $(AGENT_LDFLAGS) $(WORKER_OBJ) $(WORKER_MORE) $(WORKER_LIBS) -o $@
+
+$(AGENT).gz $(WORKER).gz: %.gz: %
 	$(call say,GZIP,$@)
 	$(Q)gzip -9nc $< >$@
 
@@ -211,9 +268,18 @@ $(LIB_SO): $(LIB_OBJ) $(SSH2_LIB)
 	    -Wl,--version-script=$(GEN)/libgrapnel.map $(LIB_OBJ) $(SSH2_LIB) $(HOST_LIBS) -o $@
 	@ln -sf $(@F) $(BUILD)/$(SONAME)
 
-$(GRAPNEL): $(CLI_OBJ) $(LIB_A)
+# A module for any Lua 5.4: it takes Lua from the program that loads it, and shows one name.
+$(MODULE): $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A)
+	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed $(CLI_OBJ) $(LIB_A) $(HOST_LIBS) -o $@
+	@echo '{ global: luaopen_grapnel; local: *; };' >$(GEN)/module.map
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--as-needed -Wl,--version-script=$(GEN)/module.map \
+	    $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A) $(HOST_LIBS) -o $@
+
+$(GRAPNEL): $(CLI_OBJ) $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed $(CLI_OBJ) $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A) \
+	    $(LUA_LIBS) $(HOST_LIBS) -o $@
 
 # ---- tests -------------------------------------------------------------------------------------
 
@@ -225,13 +291,16 @@ TOOL_BIN   := $(TOOL_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 BATS       := $(wildcard tests/*/*.bats)
-# What a test may link besides the library: the agent's and the command's files without main().
+# What a test may link besides the library: the files of the agent, the worker, the Lua module and
+# the command without main().
 TEST_LIB   := $(BUILD)/tests/libtest.a
-TEST_OBJ   := $(call host,$(filter-out %/main.c,$(AGENT_SRC) $(CLI_SRC)) $(TEST_HELP))
+TEST_OBJ   := $(call host,$(PEER_SRC) $(MODULE_SRC) \
+              $(filter-out %/main.c,$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC)) $(TEST_HELP))
+TEST_LIBS   = -Wl,--as-needed $(LUA_LIBS) $(HOST_LIBS)
 CHECK_LIBS := -lcheck -lsubunit -lrt
 
 $(call host,$(TEST_SRC) $(TEST_HELP) $(TOOL_SRC) $(BENCH_SRC)): \
-    HOST_CFLAGS += -DAGENT_PATH='"$(abspath $(AGENT))"'
+    HOST_CFLAGS += -DAGENT_PATH='"$(abspath $(AGENT))"' -DWORKER_PATH='"$(abspath $(WORKER))"'
 
 $(TEST_LIB): $(TEST_OBJ)
 	@mkdir -p $(@D)
@@ -241,12 +310,12 @@ $(TEST_LIB): $(TEST_OBJ)
 $(TEST_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(CHECK_LIBS) $(HOST_LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(CHECK_LIBS) $(TEST_LIBS) -o $@
 
 $(TOOL_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(TEST_LIB) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(HOST_LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(TEST_LIB) $(LIB_A) $(TEST_LIBS) -o $@
 
 # bare_* show libssh2 as it is: they get nothing of ours.
 $(BENCH_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(LIB_A)
@@ -259,7 +328,8 @@ tests: $(TEST_BIN) $(TOOL_BIN) ## build the test programs
 
 JOBS     ?= 2
 TEST_ENV  = BUILD='$(abspath $(BUILD))' GRAPNEL='$(abspath $(GRAPNEL))' \
-            GRAPNEL_AGENT='$(abspath $(AGENT))' GRAPNEL_VARIANT='$(VARIANT)'
+            GRAPNEL_AGENT='$(abspath $(AGENT))' GRAPNEL_WORKER='$(abspath $(WORKER))' \
+            GRAPNEL_VARIANT='$(VARIANT)'
 PROVE     = $(TEST_ENV) prove -j$(JOBS) --merge --exec tests/run.sh
 
 check: check-deps all tests $(if $(VARIANT),,fuzz-build) ## run every test
@@ -279,7 +349,7 @@ valgrind: ## run the unit and agent tests under valgrind, in build/valgrind
 check-valgrind: all tests
 	GRAPNEL_VALGRIND=1 CK_TIMEOUT_MULTIPLIER=20 $(PROVE) $(TEST_BIN) </dev/null
 
-check-reproducible: ## build the agent and its libraries twice and compare the bytes
+check-reproducible: ## build agent, worker and their libraries twice and compare the bytes
 	@scripts/check-reproducible.sh
 .PHONY: tests check check-deps asan valgrind check-valgrind check-reproducible
 
@@ -293,16 +363,17 @@ FUZZ_LIB     := build/fuzz/libfuzzed.a
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS   = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-                $(CPPFLAGS) $(WARN) $(COMMON) $(SSH2_INC) -pthread -DFUZZING
-FUZZ_LIB_OBJ := $(patsubst %.c,$(FUZZ_OBJ)/%.o,$(PROTO_SRC) $(LAUNCHER_SRC) \
-                $(filter-out %/main.c,$(AGENT_SRC) $(CLI_SRC)) $(FUZZ_HELP))
+                $(CPPFLAGS) $(WARN) $(COMMON) $(SSH2_INC) $(LUA_INC) -pthread -DFUZZING
+FUZZ_LIB_OBJ := $(patsubst %.c,$(FUZZ_OBJ)/%.o,$(PROTO_SRC) $(PEER_SRC) $(LAUNCHER_SRC) $(MODULE_SRC) \
+                $(filter-out %/main.c,$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC)) $(FUZZ_HELP))
 
 $(FUZZ_OBJ)/%.o: %.c Makefile config.mk $(GEN)/config.h
 	@mkdir -p $(@D)
 	$(call say,CC,$< (fuzz))
 	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -MMD -MP -c $< -o $@
 
-$(FUZZ_OBJ)/launcher/agents.o: | $(GEN)/agents_manifest.h
+$(FUZZ_OBJ)/launcher/agents.o: | $(MANIFESTS)
+$(FUZZ_LIB_OBJ): | $(LUA_GEN)
 
 $(FUZZ_LIB): $(FUZZ_LIB_OBJ)
 	$(call say,AR,$@)
@@ -310,7 +381,7 @@ $(FUZZ_LIB): $(FUZZ_LIB_OBJ)
 
 $(FUZZ_BIN): build/fuzz/%: $(FUZZ_OBJ)/tests/fuzz/%.o $(FUZZ_LIB) $(SSH2_LIB)
 	$(call say,LD,$@)
-	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(FUZZ_LIB) $(SSH2_LIB) $(HOST_LIBS) -o $@
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(FUZZ_LIB) $(SSH2_LIB) $(TEST_LIBS) -o $@
 
 fuzz-build: $(FUZZ_BIN)
 
@@ -340,7 +411,7 @@ bench-deps: ## install what bench compares with
 
 # ---- sources: format, lint ---------------------------------------------------------------------
 
-C_DIRS    := $(wildcard proto agent launcher tests)
+C_DIRS    := $(wildcard proto peer agent launcher tests)
 C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 LINT_SRC   = $(filter %.c,$(C_FILES))
 SHELL_SRC  = $(wildcard scripts/*.sh .ci/run tests/*.sh tests/*/*.sh tests/*/*.bash tests/*/*.bats)
@@ -355,10 +426,10 @@ CPPCHECK := --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,po
 
 lint: ## clang-tidy, cppcheck and shellcheck; silent when all is well
 	@scripts/install-deps.sh build test lint
-	@$(MAKE) -s $(GEN)/config.h $(GEN)/agents_manifest.h
+	@$(MAKE) -s $(GEN)/config.h $(MANIFESTS) $(LUA_GEN)
 	@# One file a run: the analyser confuses the variable arguments of several.
 	@printf '%s\n' $(LINT_SRC) | xargs -P2 -I@ clang-tidy --quiet --warnings-as-errors='*' @ -- \
-	    $(filter-out -Werror,$(HOST_CFLAGS)) 2>&1 | \
+	    $(filter-out -Werror,$(HOST_CFLAGS)) $(LUA_INC) 2>&1 | \
 	    { ! grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter'; }
 	@scripts/gen-protocol-tables.sh --check
 	@cppcheck $(CPPCHECK) -I. -I$(GEN) --include=$(GEN)/config.h -D_GNU_SOURCE $(C_DIRS)
@@ -375,7 +446,7 @@ fishcompdir := $(datarootdir)/fish/vendor_completions.d
 
 install: all ## install to prefix (DESTDIR is honoured)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)' \
-	    '$(DESTDIR)$(libexecdir)/grapnel'
+	    '$(DESTDIR)$(libexecdir)/grapnel/workers' '$(DESTDIR)$(luacmoddir)'
 	$(INSTALL) -m 755 $(GRAPNEL) '$(DESTDIR)$(bindir)/grapnel'
 	$(INSTALL) -m 644 $(LIB_A) '$(DESTDIR)$(libdir)/'
 	$(INSTALL) -m 755 $(LIB_SO) '$(DESTDIR)$(libdir)/$(SONAME)'
@@ -383,6 +454,9 @@ install: all ## install to prefix (DESTDIR is honoured)
 	$(INSTALL) -m 644 launcher/grapnel.h '$(DESTDIR)$(includedir)/'
 	$(INSTALL) -m 755 $(filter-out %.gz,$(wildcard $(BUILD)/agents/*)) '$(DESTDIR)$(libexecdir)/grapnel/'
 	$(INSTALL) -m 644 $(wildcard $(BUILD)/agents/*.gz) '$(DESTDIR)$(libexecdir)/grapnel/'
+	$(INSTALL) -m 755 $(filter-out %.gz,$(wildcard $(BUILD)/workers/*)) '$(DESTDIR)$(libexecdir)/grapnel/workers/'
+	$(INSTALL) -m 644 $(wildcard $(BUILD)/workers/*.gz) '$(DESTDIR)$(libexecdir)/grapnel/workers/'
+	$(INSTALL) -m 644 $(MODULE) '$(DESTDIR)$(luacmoddir)/'
 	printf '%s\n' 'Name: grapnel' 'Description: SSH-bootstrapped agents' 'Version: $(VERSION)' \
 	    'Cflags: -I$(includedir)' 'Libs: -L$(libdir) -lgrapnel' 'Libs.private: $(HOST_LIBS)' \
 	    >'$(DESTDIR)$(libdir)/pkgconfig/grapnel.pc'
@@ -396,7 +470,7 @@ uninstall: ## remove what install put there
 	rm -f '$(DESTDIR)$(bindir)/grapnel' '$(DESTDIR)$(libdir)/libgrapnel.a' \
 	    '$(DESTDIR)$(libdir)/$(SONAME)' '$(DESTDIR)$(libdir)/libgrapnel.so' \
 	    '$(DESTDIR)$(libdir)/pkgconfig/grapnel.pc' '$(DESTDIR)$(includedir)/grapnel.h' \
-	    '$(DESTDIR)$(bashcompdir)/grapnel' '$(DESTDIR)$(zshcompdir)/_grapnel' \
+	    '$(DESTDIR)$(luacmoddir)/grapnel.so' '$(DESTDIR)$(bashcompdir)/grapnel' '$(DESTDIR)$(zshcompdir)/_grapnel' \
 	    '$(DESTDIR)$(fishcompdir)/grapnel.fish' \
 	    $(foreach page,$(notdir $(MAN1)),'$(DESTDIR)$(mandir)/man1/$(page)')
 	rm -rf '$(DESTDIR)$(libexecdir)/grapnel'
@@ -421,6 +495,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  \1\t\2/p' Makefile | expand -t 22
 .PHONY: clean distclean help
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(AGENT_OBJ:.o=.d) $(FUZZ_LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(PEER_OBJ) $(MODULE_OBJ) $(CLI_OBJ) $(AGENT_OBJ) $(WORKER_OBJ))
+-include $(FUZZ_LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
 -include $(patsubst %.c,$(OBJ)/host/%.d,$(TEST_SRC) $(TOOL_SRC) $(BENCH_SRC))
 -include $(patsubst %.c,$(FUZZ_OBJ)/%.d,$(FUZZ_SRC))

@@ -14,7 +14,8 @@
 #include <zlib.h>
 
 #define HASH_SIZE 32
-#define FOLDERS   3
+#define FOLDERS   2
+#define PLACES    2
 
 struct manifest_entry {
     const char *name;
@@ -22,17 +23,36 @@ struct manifest_entry {
     const char *plain_hash, *packed_hash;
 };
 
-static const struct manifest_entry manifest[] = {
 #define AGENT(name, plain_size, packed_size, plain_hash, packed_hash)                              \
     {name, plain_size, packed_size, plain_hash, packed_hash},
+static const struct manifest_entry agents_manifest[] = {
 #include "agents_manifest.h"
-#undef AGENT
 };
-#define MANIFEST_COUNT (sizeof manifest / sizeof *manifest)
+static const struct manifest_entry workers_manifest[] = {
+#include "workers_manifest.h"
+};
+#undef AGENT
+#define AGENTS_COUNT  (sizeof agents_manifest / sizeof *agents_manifest)
+#define WORKERS_COUNT (sizeof workers_manifest / sizeof *workers_manifest)
+
+/* One kind of binary: its part of the build, and where its files lie in or beside a folder. */
+struct kind {
+    const struct manifest_entry *manifest;
+    size_t count;
+    const char *places[PLACES]; /* below a folder; NULL: no second */
+    int missing, tampered;      /* error codes */
+};
+static const struct kind agent_kind = {
+    agents_manifest, AGENTS_COUNT, {"", NULL}, -E_AGENT_MISSING, -E_AGENT_TAMPERED};
+static const struct kind worker_kind = {workers_manifest,
+                                        WORKERS_COUNT,
+                                        {"/workers", "/../workers"},
+                                        -E_WORKER_MISSING,
+                                        -E_WORKER_TAMPERED};
 
 struct agents {
     char *folders[FOLDERS]; /* in order of search; NULL: not there */
-    struct agents_binary loaded[MANIFEST_COUNT];
+    struct agents_binary agents[AGENTS_COUNT], workers[WORKERS_COUNT];
 };
 
 static char *beside_program(void)
@@ -73,8 +93,10 @@ void agents_free(struct agents *a)
         return;
     for (size_t i = 0; i < FOLDERS; i++)
         free(a->folders[i]);
-    for (size_t i = 0; i < MANIFEST_COUNT; i++)
-        free(a->loaded[i].packed);
+    for (size_t i = 0; i < AGENTS_COUNT; i++)
+        free(a->agents[i].packed);
+    for (size_t i = 0; i < WORKERS_COUNT; i++)
+        free(a->workers[i].packed);
     free(a);
 }
 
@@ -136,25 +158,40 @@ static int hash_matches(const uint8_t *bytes, size_t n, const char *hex)
     return strcmp(text, hex) == 0;
 }
 
-static int load(struct agents *a, const struct manifest_entry *m, struct agents_binary *b,
-                struct error *e)
+/* Reads the first file that is there.  NULL with errno, 0 for a wrong size; then `path` is the file
+ * that was there, or else where it should be. */
+static uint8_t *read_first(const struct agents *a, const struct kind *k,
+                           const struct manifest_entry *m, char path[PATH_MAX])
 {
-    char path[PATH_MAX];
-    uint8_t *bytes = NULL;
+    const char *last = "";
 
-    for (size_t i = 0; i < FOLDERS; i++) {
-        if (!a->folders[i])
+    for (size_t i = 0; i < FOLDERS * PLACES; i++) {
+        const char *folder = a->folders[i / PLACES], *place = k->places[i % PLACES];
+        uint8_t *bytes;
+        if (!folder || !place)
             continue;
-        snprintf(path, sizeof path, "%s/%s.gz", a->folders[i], m->name);
+        snprintf(path, PATH_MAX, "%s%s/%s.gz", folder, place, m->name);
         bytes = read_exactly(path, m->packed_size);
         if (bytes || errno != ENOENT)
-            break;
+            return bytes;
+        last = folder;
     }
+    snprintf(path, PATH_MAX, "%s%s/%s.gz", last, k->places[0], m->name);
+    errno = ENOENT;
+    return NULL;
+}
+
+static int load(struct agents *a, const struct kind *k, const struct manifest_entry *m,
+                struct agents_binary *b, struct error *e)
+{
+    char path[PATH_MAX] = "";
+    uint8_t *bytes = read_first(a, k, m, path);
+
     if (!bytes && errno)
-        return errors_set_system(e, -E_AGENT_MISSING, errno, "%s", path);
+        return errors_set_system(e, k->missing, errno, "%s", path);
     if (!bytes || !hash_matches(bytes, m->packed_size, m->packed_hash)) {
         free(bytes);
-        return errors_set(e, -E_AGENT_TAMPERED, "%s", path);
+        return errors_set(e, k->tampered, "%s", path);
     }
     b->packed = bytes;
     b->packed_size = m->packed_size;
@@ -164,15 +201,23 @@ static int load(struct agents *a, const struct manifest_entry *m, struct agents_
     return 0;
 }
 
-static int no_agent(const char *uname, struct error *e)
+/* The entry's place in both the manifest and what is loaded; count: no such name. */
+static size_t find(const struct kind *k, const char *name)
 {
-    char list[400] = "";
+    size_t i = 0;
 
-    for (size_t i = 0; i < MANIFEST_COUNT; i++) {
-        size_t at = strlen(list);
-        snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", manifest[i].name);
-    }
-    return errors_set(e, -E_ARCH, "the host says \"%s\"; there are agents for %s", uname, list);
+    while (i < k->count && strcmp(k->manifest[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static void list_names(const struct kind *k, char *list, size_t size)
+{
+    size_t at = 0;
+
+    list[0] = '\0';
+    for (size_t i = 0; i < k->count && at < size; i++)
+        at += (size_t)snprintf(list + at, size - at, "%s%s", i ? ", " : "", k->manifest[i].name);
 }
 
 /* This machine's own system if there is an agent for it, else that of the first agent. */
@@ -182,35 +227,50 @@ static void guess(char *uname, size_t size)
 
     if (own_uname(uname, size) == 0)
         name_from_uname(uname, name, sizeof name);
-    for (size_t i = 0; i < MANIFEST_COUNT; i++) {
-        if (strcmp(manifest[i].name, name) == 0)
-            return;
-    }
-    snprintf(uname, size, "%s", manifest[0].name);
+    if (find(&agent_kind, name) < AGENTS_COUNT)
+        return;
+    snprintf(uname, size, "%s", agents_manifest[0].name);
     uname[strcspn(uname, "-")] = ' ';
     uname[0] = (char)toupper((unsigned char)uname[0]);
 }
 
 const struct agents_binary *agents_find(struct agents *a, const char *uname, struct error *e)
 {
-    char guessed[64] = "", name[48];
+    char guessed[64] = "", name[48], list[400];
+    struct agents_binary *b;
+    size_t i;
 
     if (!uname) {
         guess(guessed, sizeof guessed);
         uname = guessed;
     }
     name_from_uname(uname, name, sizeof name);
-    for (size_t i = 0; i < MANIFEST_COUNT; i++) {
-        struct agents_binary *b = &a->loaded[i];
-        if (strcmp(manifest[i].name, name) != 0)
-            continue;
-        if (!b->packed && load(a, &manifest[i], b, e) < 0)
-            return NULL;
-        snprintf(b->uname, sizeof b->uname, "%s", uname);
-        return b;
+    i = find(&agent_kind, name);
+    if (i == AGENTS_COUNT) {
+        list_names(&agent_kind, list, sizeof list);
+        errors_set(e, -E_ARCH, "the host says \"%s\"; there are agents for %s", uname, list);
+        return NULL;
     }
-    no_agent(uname, e);
-    return NULL;
+    b = &a->agents[i];
+    if (!b->packed && load(a, &agent_kind, &agents_manifest[i], b, e) < 0)
+        return NULL;
+    snprintf(b->uname, sizeof b->uname, "%s", uname);
+    return b;
+}
+
+const struct agents_binary *agents_worker(struct agents *a, const char *name, struct error *e)
+{
+    size_t i = find(&worker_kind, name);
+    char list[400];
+
+    if (i == WORKERS_COUNT) {
+        list_names(&worker_kind, list, sizeof list);
+        errors_set(e, -E_WORKER_MISSING, "none for %s; there are workers for %s", name, list);
+        return NULL;
+    }
+    if (!a->workers[i].packed && load(a, &worker_kind, &workers_manifest[i], &a->workers[i], e) < 0)
+        return NULL;
+    return &a->workers[i];
 }
 
 uint8_t *agents_unpack(const struct agents_binary *b, struct error *e)

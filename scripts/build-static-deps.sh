@@ -4,6 +4,8 @@
 #
 #   build-static-deps.sh agent musl     libev, libcbor, zlib, libsodium for the agent, by musl-gcc
 #   build-static-deps.sh agent glibc    the same, by the host's compiler
+#   build-static-deps.sh lua musl       Lua 5.4 for the worker, which links the agent's set as well
+#   build-static-deps.sh lua glibc      the same, by the host's compiler
 #   build-static-deps.sh libssh2        libssh2 >= 1.11.1 for the launcher (position independent)
 #
 # The system's package sources are read to learn the mirror and never changed: apt runs with
@@ -327,6 +329,16 @@ build_libsodium() {
     rm -rf "$out/include/sodium/private" "$out/include/sodium/version.h.in"
 }
 
+# Lua without the interpreter and the compiler. A static program loads no C modules: dlopen stays
+# out, and so does Debian's header that tells where they lie. LUA_COMPAT_5_3 as in Debian's own.
+build_lua5_4() {
+    cd "$src/src"
+    rm lua.c luac.c
+    : >lua5.4-deb-multiarch.h
+    archive liblua.a -std=gnu99 -DLUA_USE_POSIX -DLUA_COMPAT_5_3 '-DLUA_CPATH_DEFAULT=""' -- *.c
+    cp lua.h luaconf.h lualib.h lauxlib.h lua5.4-deb-multiarch.h "$out/include/"
+}
+
 build_libssh2() {
     cd "$src"
     quiet ./configure --disable-shared --enable-static --with-pic --with-crypto=openssl --with-libz \
@@ -359,7 +371,7 @@ build() {
     for package in "$@"; do
         say "building $package for $name"
         unpack "$package"
-        ("build_$package") || exit 1
+        ("build_$(echo "$package" | tr . _)") || exit 1
     done
     (cd "$sources" && sed 's/^[0-9a-f]*  //' SHA256SUMS | grep -E '\.(dsc|orig\.tar\.[a-z0-9]+)$') >"$out/VERSIONS"
     new=$(mktemp -d "$(dirname "$target")/.new.XXXXXX")
@@ -377,10 +389,10 @@ chmod 755 "$work"
 running=$(os_release VERSION_CODENAME)
 : "${running:=unknown}"
 
-case ${1:-} in
-agent)
+# The compiler and flags for what runs on the hosts.
+agent_compiler() {
     CFLAGS="-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident"
-    case ${2:-} in
+    case $1 in
     musl)
         CC=musl-gcc
         need "$CC"
@@ -390,15 +402,25 @@ agent)
         CC=${CC:-gcc}
         toolchain_id() { :; }
         ;;
-    *) die "usage: $0 agent musl|glibc" ;;
+    *) die "$usage" ;;
     esac
+}
+
+# for_agent SET LIBC "SOURCE..." "DEV_PACKAGE...": the development packages tell the versions.
+for_agent() {
+    agent_compiler "$2"
     # shellcheck disable=SC2086
-    id=$(dpkg-query -W $AGENT_DEV_PACKAGES 2>/dev/null | digest)
+    id=$(dpkg-query -W $4 2>/dev/null | digest)
     # shellcheck disable=SC2086
-    fetch agent "$running" "$id" $AGENT_SOURCES
+    fetch "$1" "$running" "$id" $3
     # shellcheck disable=SC2086
-    build "agent-$2" $AGENT_SOURCES
-    ;;
+    build "$1-$2" $3
+}
+
+usage="usage: $0 agent musl|glibc | lua musl|glibc | libssh2"
+case ${1:-} in
+agent) for_agent agent "${2:-}" "$AGENT_SOURCES" "$AGENT_DEV_PACKAGES" ;;
+lua) for_agent lua "${2:-}" lua5.4 liblua5.4-dev ;;
 libssh2)
     CC=${CC:-gcc}
     CFLAGS="-O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2"
@@ -407,6 +429,6 @@ libssh2)
     build libssh2 libssh2
     ;;
 *)
-    die "usage: $0 agent musl|glibc | libssh2"
+    die "$usage"
     ;;
 esac

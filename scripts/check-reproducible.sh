@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the agent twice, each time from a copy of the tree in a folder of another name and with
+# Builds the agent and the worker twice, each time from a copy of the tree in a folder of another name and with
 # static libraries compiled anew, and compares the bytes.
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-make -s agent
+make -s agent worker
 libc=$(sed -n 's/^AGENT_LIBC *:= *//p' config.mk)
 for copy in one another-name; do
     echo "building in a folder named '$copy'"
@@ -16,16 +16,17 @@ for copy in one another-name; do
     mkdir -p "$tree"
     tar -c -f - --exclude=./build --exclude=./.git . | tar -x -f - -C "$tree"
     deps=$(GRAPNEL_DEPS_OUT=$work/$copy/deps scripts/build-static-deps.sh agent "$libc")
-    make -s -C "$tree" AGENT_DEPS="$deps" agent
+    lua=$(GRAPNEL_DEPS_OUT=$work/$copy/lua scripts/build-static-deps.sh lua "$libc")
+    make -s -C "$tree" AGENT_DEPS="$deps" LUA_DEPS="$lua" agent worker
 done
 
-for agent in build/agents/*; do
-    name=${agent##*/}
+for binary in build/agents/* build/workers/*; do
+    name=${binary#build/}
     for copy in one another-name; do
-        cmp "$agent" "$work/$copy/tree/build/agents/$name" || {
+        cmp "$binary" "$work/$copy/tree/$binary" || {
             echo "not reproducible: $name" >&2
             exit 1
         }
     done
-    echo "same bytes: $name $(b2sum -l 256 <"$agent" | cut -c1-16)"
+    echo "same bytes: $name $(b2sum -l 256 <"$binary" | cut -c1-16)"
 done

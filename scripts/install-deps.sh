@@ -26,10 +26,13 @@ build libsodium-dev     header sodium.h
 build zlib1g-dev        header zlib.h
 build libssl-dev        header openssl/evp.h
 build libjansson-dev    header jansson.h
+build liblua5.4-dev     header lua5.4/lua.h
+build libedit-dev       header histedit.h
 demo  openssh-client    command ssh-keygen
 demo  openssh-server    command sshd
 test  openssh-client    command ssh
 test  openssh-server    command sshd
+test  lua5.4            command lua5.4
 test  check             header check.h
 test  bats              command bats
 test  perl              command prove
@@ -52,6 +55,9 @@ lint  cppcheck          command cppcheck
 lint  shellcheck        command shellcheck
 bench openssh-client    command ssh
 bench openssh-server    command sshd
+bench python3-rpyc      file /usr/lib/python3/dist-packages/rpyc/__init__.py
+bench python3-execnet   file /usr/lib/python3/dist-packages/execnet/__init__.py
+bench python3-mitogen   file /usr/lib/python3/dist-packages/mitogen/__init__.py
 TABLE
     # A release brings its configure along.
     if [ ! -e "$root/configure" ] ||
