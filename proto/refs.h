@@ -21,7 +21,7 @@ typedef void refs_gone(void *arg, void *object, int64_t id);
 /* A table for at most `most` objects (0: REFS_MAX).  gone may be NULL.  NULL when memory is out. */
 struct refs *refs_new(size_t most, refs_gone *gone, void *arg);
 
-/* Runs gone for all that is left, and frees.  NULL is legal. */
+/* Runs gone for all that is left (which may not issue now), and frees.  NULL is legal. */
 void refs_free(struct refs *t);
 
 /* Counts one more sending of `object` (not NULL), which is in the table or put into it.  Its id; or
