@@ -299,8 +299,8 @@ TEST_OBJ   := $(call host,$(PEER_SRC) $(MODULE_SRC) \
 TEST_LIBS   = -Wl,--as-needed $(LUA_LIBS) $(HOST_LIBS)
 CHECK_LIBS := -lcheck -lsubunit -lrt
 
-$(call host,$(TEST_SRC) $(TEST_HELP) $(TOOL_SRC) $(BENCH_SRC)): \
-    HOST_CFLAGS += -DAGENT_PATH='"$(abspath $(AGENT))"' -DWORKER_PATH='"$(abspath $(WORKER))"'
+TEST_PATHS := -DAGENT_PATH='"$(abspath $(AGENT))"' -DWORKER_PATH='"$(abspath $(WORKER))"'
+$(call host,$(TEST_SRC) $(TEST_HELP) $(TOOL_SRC) $(BENCH_SRC)): HOST_CFLAGS += $(TEST_PATHS)
 
 $(TEST_LIB): $(TEST_OBJ)
 	@mkdir -p $(@D)
@@ -429,7 +429,7 @@ lint: ## clang-tidy, cppcheck and shellcheck; silent when all is well
 	@$(MAKE) -s $(GEN)/config.h $(MANIFESTS) $(LUA_GEN)
 	@# One file a run: the analyser confuses the variable arguments of several.
 	@printf '%s\n' $(LINT_SRC) | xargs -P2 -I@ clang-tidy --quiet --warnings-as-errors='*' @ -- \
-	    $(filter-out -Werror,$(HOST_CFLAGS)) $(LUA_INC) 2>&1 | \
+	    $(filter-out -Werror,$(HOST_CFLAGS)) $(LUA_INC) $(TEST_PATHS) 2>&1 | \
 	    { ! grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter'; }
 	@scripts/gen-protocol-tables.sh --check
 	@cppcheck $(CPPCHECK) -I. -I$(GEN) --include=$(GEN)/config.h -D_GNU_SOURCE $(C_DIRS)

@@ -12,7 +12,7 @@ export LC_ALL
 
 name=$(basename "$1" .lua | tr -c 'a-zA-Z0-9\n' _)
 echo "/* Made by scripts/embed-lua.sh from $1. */"
-echo "static const char lua_$name[] = \"\""
+echo "static const char lua_${name}[] = \"\""
 awk '
     match($0, /\[=*\[/) {
         close_it = substr($0, RSTART, RLENGTH)
