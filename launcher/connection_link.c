@@ -49,7 +49,7 @@ static void on_link_hello(void *arg, struct link *l, const struct value *facts)
     (void)l;
     s->greeted = 1;
     ev_timer_stop(s->g->loop, &s->deadline);
-    wire_free(&s->early);
+    connection_mark_dirty(s); /* what went early is not kept any longer */
     if (values_encode(facts, &copy) == 0)
         values_decode(wire_data(&copy), wire_length(&copy), &s->facts);
     wire_free(&copy);
@@ -126,15 +126,20 @@ static int flush_payload(struct grapnel_server *s)
     return 0;
 }
 
+/* The agent may greet before all of it has left. */
 static int flush_early(struct grapnel_server *s)
 {
     size_t n = wire_length(&s->early), done;
 
-    if (s->greeted || s->early_sent == n)
-        return 1;
-    give(s, wire_data(&s->early) + s->early_sent, n - s->early_sent, &done);
-    s->early_sent += done;
-    return s->early_sent == n;
+    if (s->early_sent < n) {
+        give(s, wire_data(&s->early) + s->early_sent, n - s->early_sent, &done);
+        s->early_sent += done;
+        if (s->early_sent < n)
+            return 0;
+    }
+    if (s->greeted)
+        wire_free(&s->early);
+    return 1;
 }
 
 static void flush_link(struct grapnel_server *s)
