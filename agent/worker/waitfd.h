@@ -17,10 +17,6 @@
  * be watched (a file) is always ready. */
 int waitfd(lua_State *L, int fd, int events, double seconds, lua_KFunction k, lua_KContext ctx);
 
-/* As waitfd, and tells which: `*got` (memory of the caller's that stays) gets the EV_ bits. */
-int waitfd_which(lua_State *L, int fd, int events, double seconds, int *got, lua_KFunction k,
-                 lua_KContext ctx);
-
 /* Waits until some child of this process may have ended or stopped: look with waitpid(pid, …,
  * WNOHANG) before, and again in k, and wait again if it was another's.  Nobody else reaps. */
 int waitfd_child(lua_State *L, double seconds, lua_KFunction k, lua_KContext ctx);
