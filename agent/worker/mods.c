@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const luaL_Reg modules[] = {
@@ -127,6 +128,62 @@ lua_Number mods_option_number(lua_State *L, int arg, const char *name, lua_Numbe
     }
     lua_pop(L, 1);
     return value;
+}
+
+void mods_class(lua_State *L, const char *name, const luaL_Reg *methods)
+{
+    if (luaL_newmetatable(L, name)) {
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -2, "__index");
+        luaL_setfuncs(L, methods, 0);
+    }
+    lua_pop(L, 1);
+}
+
+void mods_set_space(lua_State *L, const struct statvfs *v)
+{
+    lua_Integer unit = (lua_Integer)v->f_frsize;
+
+    mods_set_int(L, "total", (lua_Integer)v->f_blocks * unit);
+    mods_set_int(L, "free", (lua_Integer)v->f_bfree * unit);
+    mods_set_int(L, "available", (lua_Integer)v->f_bavail * unit);
+    mods_set_int(L, "used", (lua_Integer)(v->f_blocks - v->f_bfree) * unit);
+    mods_set_int(L, "files", (lua_Integer)v->f_files);
+    mods_set_int(L, "files_free", (lua_Integer)v->f_ffree);
+    mods_set_int(L, "name_max", (lua_Integer)v->f_namemax);
+    mods_set_flag(L, "read_only", (v->f_flag & ST_RDONLY) != 0);
+}
+
+/* io.close() of a file made here. */
+static int close_stream(lua_State *L)
+{
+    luaL_Stream *s = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+
+    return luaL_fileresult(L, fclose(s->f) == 0, NULL);
+}
+
+luaL_Stream *mods_stream(lua_State *L)
+{
+    luaL_Stream *s = lua_newuserdatauv(L, sizeof *s, 0);
+
+    s->closef = NULL;
+    luaL_setmetatable(L, LUA_FILEHANDLE);
+    return s;
+}
+
+int mods_stream_file(luaL_Stream *s, FILE *f)
+{
+    s->f = f;
+    s->closef = f != NULL ? close_stream : NULL;
+    return f != NULL;
+}
+
+void mods_stream_close(luaL_Stream *s)
+{
+    if (s->closef != NULL) {
+        s->closef = NULL;
+        fclose(s->f);
+    }
 }
 
 int mods_read(const char *path, char *text, size_t size)

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* The openers of mods.def, in the manner of luaopen_*: push the module's table and return 1. */
 #define MODULE(name) int mod_##name(lua_State *L);
@@ -41,6 +42,20 @@ const char *mods_path(lua_State *L, int arg);
 int mods_option_flag(lua_State *L, int arg, const char *name, int fallback);
 lua_Integer mods_option_int(lua_State *L, int arg, const char *name, lua_Integer fallback);
 lua_Number mods_option_number(lua_State *L, int arg, const char *name, lua_Number fallback);
+
+/* Makes a metatable of that name for userdata: `methods` are its fields, and __index is itself. */
+void mods_class(lua_State *L, const char *name, const luaL_Reg *methods);
+
+/* Sets the sizes of a file system on the table on top of the stack. */
+struct statvfs;
+void mods_set_space(lua_State *L, const struct statvfs *v);
+
+/* Pushes a file of the io library, closed as yet: so nothing is left open when memory is out.
+ * mods_stream_file gives it its FILE (NULL: returns 0, and it stays closed), mods_stream_close
+ * closes it at once. */
+luaL_Stream *mods_stream(lua_State *L);
+int mods_stream_file(luaL_Stream *s, FILE *f);
+void mods_stream_close(luaL_Stream *s);
 
 /* Reads a small file (of /proc, /sys) into text[size], cut where it is longer, zero at its end.
  * Bytes, or -1 with errno. */
