@@ -12,8 +12,10 @@
 #include "agent/deliver.h"
 #include "agent/exec.h"
 #include "agent/facts.h"
+#include "agent/intro.h"
 #include "agent/linux.h"
 #include "agent/reap.h"
+#include "agent/serve.h"
 #include "agent/services.h"
 #include "proto/link.h"
 #include "proto/stream.h"
@@ -57,6 +59,7 @@ struct agent {
     int line_gone;      /* nothing can be sent or received any more */
     struct error error; /* why it ends */
     struct flow heard, said;
+    struct intro intro;
     uint8_t buffer[INPUT_SIZE];
 };
 
@@ -75,6 +78,11 @@ struct deliver_set *agent_blobs(struct agent *a)
 struct reap *agent_reap(struct agent *a)
 {
     return a->reap;
+}
+
+const struct serve *agent_served(const struct agent *a)
+{
+    return a->options->served;
 }
 
 /* ---- ending ---- */
@@ -278,11 +286,29 @@ static void end_of_input(struct agent *a)
     }
 }
 
+/* Passes over what comes before the link.  What that is nobody has promised, so that the launcher's
+ * lease must not lapse over it: zeros, which the link passes over itself, stand for it. */
+static size_t take_intro(struct agent *a, size_t n, uint64_t now)
+{
+    static const uint8_t zero = 0;
+    size_t taken = intro_take(&a->intro, a->buffer, n);
+
+    if (a->intro.over) {
+        (void)link_input(a->link, (const uint8_t *)LINK_PREFACE, LINK_PREFACE_SIZE, now);
+    } else if (a->intro.passed > INTRO_MOST) {
+        link_end(a->link, -E_PROTOCOL, "no link begins here");
+    } else if (n >= INTRO_SIGN) {
+        (void)link_input(a->link, &zero, 1, now);
+    }
+    return taken;
+}
+
 static void read_input(struct agent *a)
 {
     int greeted = link_greeted(a->link);
     uint64_t now = clock_now_us();
     ssize_t n = read(a->options->input, a->buffer, sizeof a->buffer);
+    size_t taken = 0;
 
     if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK)) {
         return;
@@ -296,7 +322,11 @@ static void read_input(struct agent *a)
         return;
     }
     expect_bulk(&a->heard, a->options->input, (size_t)n, now);
-    if (link_input(a->link, a->buffer, (size_t)n, now) == 0 && !greeted && link_greeted(a->link)) {
+    if (!a->intro.over) {
+        taken = take_intro(a, (size_t)n, now);
+    }
+    if (taken < (size_t)n && link_input(a->link, a->buffer + taken, (size_t)n - taken, now) == 0 &&
+        !greeted && link_greeted(a->link)) {
         set_tick(a); /* the launcher's lease may be shorter than ours */
     }
     look(a);
@@ -410,10 +440,14 @@ static int has_descriptors(void)
 
 static int set_up(struct agent *a)
 {
-    const struct link_handler handler = {
-        .open = services_open, .call = services_call, .wake = on_wake, .goodbye = on_goodbye};
-    struct link_options link = {
-        .lease_ms = a->options->lease_ms, .features = LINK_FEATURE_DEFLATE, .facts = facts_get()};
+    int all = a->options->served == NULL;
+    const struct link_handler handler = {.open = all ? services_open : serve_open,
+                                         .call = all ? services_call : serve_call,
+                                         .wake = on_wake,
+                                         .goodbye = on_goodbye};
+    struct link_options link = {.lease_ms = a->options->lease_ms,
+                                .features = LINK_FEATURE_DEFLATE,
+                                .facts = all ? facts_get() : facts_public()};
     struct exec_options exec = {.environment = a->options->environment,
                                 .umask = a->options->umask,
                                 .files = a->options->files};
@@ -459,6 +493,7 @@ int agent_run(const struct agent_options *options, struct error *e)
         return errors_set(e, -E_NOMEM, "the agent");
     }
     a->options = options;
+    a->intro.over = !options->introduced;
     unblock(options->input);
     unblock(options->output);
     result = set_up(a);

@@ -166,6 +166,16 @@ struct exec_set *exec_set_new(const struct exec_options *options)
     return set;
 }
 
+size_t exec_set_count(const struct exec_set *set)
+{
+    size_t n = 0;
+
+    for (const struct exec *x = set->first; x != NULL; x = x->next) {
+        n++;
+    }
+    return n;
+}
+
 void exec_set_leave(struct exec_set *set)
 {
     set->leaving = 1;

@@ -26,6 +26,9 @@ struct exec_set *exec_set_new(const struct exec_options *options);
 /* Forgets all commands; their processes are reap's affair.  NULL is legal. */
 void exec_set_free(struct exec_set *set);
 
+/* Commands that have not come to their end. */
+size_t exec_set_count(const struct exec_set *set);
+
 /* From now on nothing new is started, and commands whose stream is lost are not ended one by one:
  * the owner ends all processes. */
 void exec_set_leave(struct exec_set *set);

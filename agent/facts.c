@@ -49,34 +49,52 @@ static void add_account(struct value *map)
     values_set(map, "shell", values_text(plan_shell(environ)));
 }
 
-static void add_system(struct value *map)
+static void add_public(struct value *map, const struct utsname *u)
 {
-    struct utsname u;
-
-    if (uname(&u) != 0) {
-        memset(&u, 0, sizeof u);
-    }
-    values_set(map, "system", values_text(u.sysname));
-    values_set(map, "release", values_text(u.release));
-    values_set(map, "arch", values_text(u.machine));
-    values_set(map, "hostname", values_text(u.nodename));
+    values_set(map, "version", values_text(GRAPNEL_VERSION));
+    values_set(map, "system", values_text(u->sysname));
+    values_set(map, "arch", values_text(u->machine));
     values_set(map, "byte_order", values_text(byte_order()));
     values_set(map, "word_bits", values_int((int64_t)sizeof(void *) * CHAR_BIT));
+}
+
+static void look_up(struct utsname *u)
+{
+    if (uname(u) != 0) {
+        memset(u, 0, sizeof *u);
+    }
+}
+
+static void add_system(struct value *map, const struct utsname *u)
+{
+    values_set(map, "release", values_text(u->release));
+    values_set(map, "hostname", values_text(u->nodename));
     values_set(map, "cores", values_int(sysconf(_SC_NPROCESSORS_ONLN)));
     values_set(map, "memory",
                values_int((int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE)));
 }
 
-struct value *facts_get(void)
+struct value *facts_public(void)
 {
     struct value *map = values_map();
+    struct utsname u;
+
+    look_up(&u);
+    add_public(map, &u);
+    return map;
+}
+
+struct value *facts_get(void)
+{
+    struct value *map = facts_public();
+    struct utsname u;
     char cwd[PATH_MAX];
 
     if (map == NULL) {
         return NULL;
     }
-    values_set(map, "version", values_text(GRAPNEL_VERSION));
-    add_system(map);
+    look_up(&u);
+    add_system(map, &u);
     add_account(map);
     values_set(map, "pid", values_int(getpid()));
     values_set(map, "cwd", values_text(getcwd(cwd, sizeof cwd) != NULL ? cwd : ""));

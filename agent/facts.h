@@ -9,6 +9,9 @@ struct agent;
 /* The facts as a map for HELLO; NULL when memory is out. */
 struct value *facts_get(void);
 
+/* Those of them that say nothing about the account, or what the host is to others. */
+struct value *facts_public(void);
+
 /* Call `facts` → the same map, as of now. */
 void facts_call(struct agent *a, struct link *l, uint32_t id, const struct value *args);
 

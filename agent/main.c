@@ -2,7 +2,9 @@
  *
  *   agent probe       leaves at once: may programs be run here?
  *   agent boot HASH   checks and deletes its own file, then serves on stdin and stdout
- *   agent stdio       serves on stdin and stdout */
+ *   agent stdio       serves on stdin and stdout
+ *   agent serve [--worker PATH] FILE [WORD...]
+ *                     serves the service in FILE, and nothing else, on stdin and stdout */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +16,10 @@
 
 #include "agent/agent.h"
 #include "agent/guardian.h"
+#include "agent/intro.h"
 #include "agent/linux.h"
 #include "agent/selfdelete.h"
+#include "agent/serve.h"
 
 #define EXIT_USAGE    2
 #define EXIT_TAMPERED 87
@@ -74,9 +78,10 @@ static int boot(const char *hex)
     return 0;
 }
 
-static int serve(void)
+static int run(const struct serve *served, int introduced)
 {
-    struct agent_options options = {.input = 0, .output = 1, .guardian = -1};
+    struct agent_options options = {
+        .input = 0, .output = 1, .guardian = -1, .served = served, .introduced = introduced};
     struct rlimit files, more;
     struct error e = {0};
     int status = 0;
@@ -107,25 +112,49 @@ static int serve(void)
     return result != 0 ? errors_exit(result) : 0;
 }
 
+/* What sshd was asked to run stands in a variable, by which a launcher that asked for an agent is
+ * told that one runs. */
+static int serve(char *const *words)
+{
+    struct serve served;
+    struct error e = {0};
+    char line[256];
+    size_t n = intro_line(getenv("SSH_ORIGINAL_COMMAND"), line, sizeof line);
+
+    unsetenv("SSH_ORIGINAL_COMMAND");
+    if (n > 0 && write(STDOUT_FILENO, line, n) != (ssize_t)n) {
+        return errors_exit(-E_LOST);
+    }
+    if (serve_read(words, &served, &e) != 0) {
+        complain(&e);
+        return errors_exit(e.code);
+    }
+    return run(&served, n > 0);
+}
+
 int main(int argc, char **argv)
 {
+    int serves = argc >= 3 && strcmp(argv[1], "serve") == 0;
     int status;
 
     if (argc == 2 && strcmp(argv[1], "probe") == 0) {
         return 0;
     }
-    if (!(argc == 2 && strcmp(argv[1], "stdio") == 0) &&
+    if (!serves && !(argc == 2 && strcmp(argv[1], "stdio") == 0) &&
         !(argc == 3 && strcmp(argv[1], "boot") == 0)) {
-        fputs("usage: agent probe | boot HASH | stdio\n", stderr);
+        fputs("usage: agent probe | boot HASH | stdio | serve [--worker PATH] FILE\n", stderr);
         return EXIT_USAGE;
     }
     set_up_descriptors();
     (void)signal(SIGPIPE, SIG_IGN);
+    if (serves) {
+        return serve(argv + 2);
+    }
     if (argc == 3) {
         status = boot(argv[2]);
         if (status != 0) {
             return status;
         }
     }
-    return serve();
+    return run(NULL, 0);
 }

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/frames.h"
+
 static uint64_t now_us(void)
 {
     struct timespec t;
@@ -121,20 +123,94 @@ static void start_process(struct harness *h, const struct harness_options *o)
     (void)fcntl(h->fd, F_SETFL, O_NONBLOCK);
 }
 
-struct harness *harness_start(const struct harness_options *o)
+void harness_begin(struct harness *h, uint32_t lease_ms)
 {
     const struct link_handler handler = {.hello = on_hello, .goodbye = on_goodbye};
-    struct link_options link = {.opener = 1, .lease_ms = o != NULL ? o->lease_ms : 0};
+    struct link_options link = {.opener = 1, .lease_ms = lease_ms};
+
+    h->link = link_new(&link, &handler, h, now_us());
+    ck_assert_ptr_nonnull(h->link);
+}
+
+struct harness *harness_start(const struct harness_options *o)
+{
     struct harness *h = calloc(1, sizeof *h);
 
     ck_assert_ptr_nonnull(h);
     h->descriptors = count_descriptors();
     start_process(h, o);
     if (o == NULL || !o->bare) {
-        h->link = link_new(&link, &handler, h, now_us());
-        ck_assert_ptr_nonnull(h->link);
+        harness_begin(h, o != NULL ? o->lease_ms : 0);
     }
     return h;
+}
+
+/* ---- without a link ---- */
+
+void harness_send(struct harness *h, const void *bytes, size_t n)
+{
+    const uint8_t *at = bytes;
+
+    while (n > 0) {
+        struct pollfd p = {.fd = h->fd, .events = POLLOUT};
+        ssize_t k = write(h->fd, at, n);
+        if (k < 0 && errno == EAGAIN) {
+            ck_assert_int_eq(poll(&p, 1, HARNESS_PATIENCE_MS), 1);
+            continue;
+        }
+        if (k < 0) {
+            return; /* the agent has had enough */
+        }
+        at += k;
+        n -= (size_t)k;
+    }
+}
+
+void harness_read_line(struct harness *h, char *text, size_t size)
+{
+    size_t n = 0;
+
+    do {
+        struct pollfd p = {.fd = h->fd, .events = POLLIN};
+        ck_assert_int_eq(poll(&p, 1, HARNESS_PATIENCE_MS), 1);
+        ck_assert_uint_lt(n, size - 1);
+        ck_assert_int_eq(read(h->fd, text + n, 1), 1);
+    } while (text[n++] != '\n');
+    text[n] = '\0';
+}
+
+int harness_last_code(struct harness *h)
+{
+    struct wire_buf in = {0};
+    uint8_t *at;
+    int code = 0;
+    ssize_t k;
+
+    for (;;) {
+        struct pollfd p = {.fd = h->fd, .events = POLLIN};
+        ck_assert_int_eq(poll(&p, 1, HARNESS_PATIENCE_MS), 1);
+        ck_assert_int_eq(wire_reserve(&in, 65536, &at), 0);
+        k = read(h->fd, at, 65536);
+        if (k <= 0) {
+            break;
+        }
+        wire_commit(&in, (size_t)k);
+    }
+    ck_assert_uint_ge(wire_length(&in), LINK_PREFACE_SIZE);
+    ck_assert_int_eq(memcmp(wire_data(&in), LINK_PREFACE, LINK_PREFACE_SIZE), 0);
+    wire_take(&in, LINK_PREFACE_SIZE);
+    while (wire_length(&in) > 0) {
+        struct frames_header header;
+        struct frame f;
+        ck_assert_int_eq(frames_get_header(wire_data(&in), &header, NULL), 0);
+        ck_assert_int_eq(frames_decode(&header, wire_data(&in) + FRAMES_HEADER, 0, &f, NULL), 0);
+        if (f.type == FRAME_GOODBYE) {
+            code = -(int)f.goodbye.code;
+        }
+        wire_take(&in, FRAMES_HEADER + header.length);
+    }
+    wire_free(&in);
+    return code;
 }
 
 /* ---- driving ---- */

@@ -45,6 +45,14 @@ int harness_valgrind(void);
 
 /* Starts an agent.  options may be NULL. */
 struct harness *harness_start(const struct harness_options *options);
+/* Begins the link of a bare one. */
+void harness_begin(struct harness *h, uint32_t lease_ms);
+/* For a bare one.  Sends n bytes, or what of them the agent takes before it leaves. */
+void harness_send(struct harness *h, const void *bytes, size_t n);
+/* ... Reads up to a newline, into text[size], and no further. */
+void harness_read_line(struct harness *h, char *text, size_t size);
+/* ... Reads the line to its end: the code of the agent's GOODBYE, 0 when there is none. */
+int harness_last_code(struct harness *h);
 /* Drives the line until `done` is true. */
 void harness_until(struct harness *h, int (*done)(void *arg), void *arg);
 void harness_until_greeted(struct harness *h);

@@ -18,25 +18,6 @@ static struct harness *start_bare(void)
     return harness_start(&options);
 }
 
-static void send_bytes(struct harness *h, const void *bytes, size_t n)
-{
-    const uint8_t *at = bytes;
-
-    while (n > 0) {
-        struct pollfd p = {.fd = h->fd, .events = POLLOUT};
-        ssize_t k = write(h->fd, at, n);
-        if (k < 0 && errno == EAGAIN) {
-            ck_assert_int_eq(poll(&p, 1, HARNESS_PATIENCE_MS), 1);
-            continue;
-        }
-        if (k < 0) {
-            return; /* the agent has had enough */
-        }
-        at += k;
-        n -= (size_t)k;
-    }
-}
-
 static void put_hello(struct wire_buf *out, uint16_t major)
 {
     static const uint8_t empty_map = 0xa0;
@@ -49,44 +30,9 @@ static void put_hello(struct wire_buf *out, uint16_t major)
     ck_assert_int_eq(frames_encode(out, &f), 0);
 }
 
-/* Reads the line to its end and returns the code of the agent's GOODBYE, 0 when there is none. */
-static int read_to_goodbye(struct harness *h)
-{
-    struct wire_buf in = {0};
-    uint8_t *at;
-    int code = 0;
-    ssize_t k;
-
-    for (;;) {
-        struct pollfd p = {.fd = h->fd, .events = POLLIN};
-        ck_assert_int_eq(poll(&p, 1, HARNESS_PATIENCE_MS), 1);
-        ck_assert_int_eq(wire_reserve(&in, 65536, &at), 0);
-        k = read(h->fd, at, 65536);
-        if (k <= 0) {
-            break;
-        }
-        wire_commit(&in, (size_t)k);
-    }
-    ck_assert_uint_ge(wire_length(&in), LINK_PREFACE_SIZE);
-    ck_assert_int_eq(memcmp(wire_data(&in), LINK_PREFACE, LINK_PREFACE_SIZE), 0);
-    wire_take(&in, LINK_PREFACE_SIZE);
-    while (wire_length(&in) > 0) {
-        struct frames_header header;
-        struct frame f;
-        ck_assert_int_eq(frames_get_header(wire_data(&in), &header, NULL), 0);
-        ck_assert_int_eq(frames_decode(&header, wire_data(&in) + FRAMES_HEADER, 0, &f, NULL), 0);
-        if (f.type == FRAME_GOODBYE) {
-            code = -(int)f.goodbye.code;
-        }
-        wire_take(&in, FRAMES_HEADER + header.length);
-    }
-    wire_free(&in);
-    return code;
-}
-
 static void assert_ends(struct harness *h, int code)
 {
-    ck_assert_int_eq(read_to_goodbye(h), code);
+    ck_assert_int_eq(harness_last_code(h), code);
     ck_assert_int_eq(harness_wait(h), 255);
     harness_gone(h);
 }
@@ -95,7 +41,7 @@ START_TEST(garbage_instead_of_a_preface)
 {
     struct harness *h = start_bare();
 
-    send_bytes(h, "GET / HTTP/1.0\r\n\r\n", 18);
+    harness_send(h, "GET / HTTP/1.0\r\n\r\n", 18);
     assert_ends(h, -E_PROTOCOL);
 }
 END_TEST
@@ -106,9 +52,9 @@ START_TEST(zeros_before_the_preface)
     struct harness *h = start_bare();
     struct wire_buf out = {0};
 
-    send_bytes(h, zeros, sizeof zeros);
+    harness_send(h, zeros, sizeof zeros);
     put_hello(&out, LINK_MAJOR + 1);
-    send_bytes(h, wire_data(&out), wire_length(&out));
+    harness_send(h, wire_data(&out), wire_length(&out));
     wire_free(&out);
     assert_ends(h, -E_VERSION); /* it has been understood that far */
 }
@@ -119,7 +65,7 @@ START_TEST(too_many_zeros)
     static const uint8_t zeros[LINK_ZEROS_MAX + 1];
     struct harness *h = start_bare();
 
-    send_bytes(h, zeros, sizeof zeros);
+    harness_send(h, zeros, sizeof zeros);
     assert_ends(h, -E_PROTOCOL);
 }
 END_TEST
@@ -130,7 +76,7 @@ START_TEST(another_major_version)
     struct wire_buf out = {0};
 
     put_hello(&out, _i == 0 ? LINK_MAJOR + 1 : _i == 1 ? 0 : 65535);
-    send_bytes(h, wire_data(&out), wire_length(&out));
+    harness_send(h, wire_data(&out), wire_length(&out));
     wire_free(&out);
     assert_ends(h, -E_VERSION);
 }
@@ -161,9 +107,9 @@ START_TEST(bad_frames)
 
     put_hello(&out, LINK_MAJOR);
     wire_put(&out, frames[_i].bytes, frames[_i].n);
-    send_bytes(h, wire_data(&out), wire_length(&out));
+    harness_send(h, wire_data(&out), wire_length(&out));
     wire_free(&out);
-    code = read_to_goodbye(h);
+    code = harness_last_code(h);
     ck_assert_msg(code == -E_PROTOCOL || code == -E_MALFORMED || code == -E_TOO_LARGE, "%d", code);
     ck_assert_int_eq(harness_wait(h), 255);
     harness_gone(h);
@@ -179,10 +125,10 @@ START_TEST(truncated_frames)
 
     put_hello(&out, LINK_MAJOR);
     n = (size_t)_i < wire_length(&out) ? (size_t)_i : wire_length(&out) - 1;
-    send_bytes(h, wire_data(&out), n);
+    harness_send(h, wire_data(&out), n);
     wire_free(&out);
     shutdown(h->fd, SHUT_WR);
-    (void)read_to_goodbye(h);
+    (void)harness_last_code(h);
     ck_assert_int_eq(harness_wait(h), 255);
     harness_gone(h);
 }
@@ -214,7 +160,7 @@ START_TEST(credit_is_enforced)
             .id = 1, .type = FRAME_DATA, .body = payload, .body_length = sizeof payload};
         ck_assert_int_eq(frames_encode(&out, &d), 0);
     }
-    send_bytes(h, wire_data(&out), wire_length(&out));
+    harness_send(h, wire_data(&out), wire_length(&out));
     wire_free(&body);
     wire_free(&out);
     assert_ends(h, -E_PROTOCOL);
@@ -236,10 +182,10 @@ START_TEST(noise)
         x ^= x << 5;
         wire_put_u8(&out, (uint8_t)(i % 8 == 4 ? 1 + x % 13 : i % 8 < 4 || i % 8 > 5 ? x % 3 : x));
     }
-    send_bytes(h, wire_data(&out), wire_length(&out));
+    harness_send(h, wire_data(&out), wire_length(&out));
     wire_free(&out);
     shutdown(h->fd, SHUT_WR);
-    (void)read_to_goodbye(h);
+    (void)harness_last_code(h);
     harness_wait(h);
     harness_gone(h);
 }

@@ -1,0 +1,70 @@
+#!/usr/bin/env bats
+# Accounts for which sshd runs an agent that serves one thing: the launcher, which knows nothing of
+# that, meets it as any other, and gets nothing else out of it.
+# shellcheck disable=SC2016,SC2154
+
+load ../lib
+
+setup_file() {
+    local at=/home/.bin
+    server_start \
+        "Match User plain,noisy,noisycsh,fish" \
+        "ForceCommand $at/grapnel-agent serve $at/service.lua" \
+        "Match User nologin,stranger" \
+        "ForceCommand $at/grapnel-agent serve $at/there-is-none"
+    [ -n "$SSHD_WORLD" ] || return 0
+    install -m 755 "$GRAPNEL_AGENT" "$SSHD_TEMP$at/grapnel-agent"
+    install -m 644 /dev/null "$SSHD_TEMP$at/service.lua"
+    # It stands in for the worker.
+    printf '#!/bin/sh\nexec cat\n' >"$SSHD_TEMP$at/grapnel-worker"
+    chmod 755 "$SSHD_TEMP$at/grapnel-worker"
+}
+
+teardown_file() {
+    server_stop
+}
+
+setup() {
+    lib_setup
+    need_world
+}
+
+teardown() {
+    lib_teardown
+}
+
+keys='arch,byte_order,system,version,word_bits'
+
+@test "it is met by a launcher that knows nothing of it" {
+    for user in plain noisy noisycsh fish; do
+        run -0 --separate-stderr g facts --json "$user@t"
+        [ "$(jq -r '.facts | keys | join(",")' <<<"$output")" = "$keys" ]
+    done
+}
+
+@test "... through the OpenSSH client, and with sudo asked for" {
+    run -0 --separate-stderr g facts --json --transport openssh plain@t
+    [ "$(jq -r '.facts | keys | join(",")' <<<"$output")" = "$keys" ]
+    run --separate-stderr g run --sudo plain@t -- id
+    fails "the service does not expose this"
+}
+
+@test "no command is run" {
+    run --separate-stderr g run plain@t -- touch /tmp/caught
+    fails "the service does not expose this"
+    run --separate-stderr g run plain@t -- 'touch /tmp/caught'
+    fails "the service does not expose this"
+    [ ! -e "$SSHD_TEMP/tmp/caught" ]
+}
+
+@test "what is wrong there is told" {
+    run --separate-stderr g run stranger@t -- id
+    fails "the agent did not start" "there-is-none"
+}
+
+@test "ssh gets nothing out of it, either" {
+    run -255 --separate-stderr ssh -F "$SSHD_CONFIG" plain@t 'touch /tmp/caught' <<<'touch /tmp/caught'
+    [[ $stderr == *"does not speak grapnel's protocol"* ]]
+    run --separate-stderr ssh -F "$SSHD_CONFIG" -T plain@t </dev/null
+    [ ! -e "$SSHD_TEMP/tmp/caught" ]
+}
