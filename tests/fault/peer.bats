@@ -150,6 +150,16 @@ from() {
     fails 'h: protocol: a value is larger than its limit'
 }
 
+# The pipe to it holds a mebibyte, and this is more, with the agent.
+@test "a host that greets before it has read: what was sent early is sent to its end" {
+    local word
+    word=$(printf "%0104000d" 0)
+    run --separate-stderr "$GRAPNEL" run --transport "'$TOOLS/fakeagent' early-bird" h -- \
+        true "$word" "$word" "$word" "$word" "$word" "$word" "$word" "$word" "$word" "$word"
+    echo "$status $stderr"
+    [ "$status" -eq 7 ]
+}
+
 @test "credit of 12 GiB does no harm" {
     from big-credit
     echo "$status $stderr"
