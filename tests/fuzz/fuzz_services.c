@@ -18,6 +18,7 @@
 #include "agent/deliver.h"
 #include "agent/exec.h"
 #include "agent/reap.h"
+#include "agent/serve.h"
 #include "agent/services.h"
 #include "proto/signals.h"
 #include "tests/fuzz/seeds.h"
@@ -35,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define FLOWS    8
 #define COMMANDS 6
 #define CALLS    64
+#define SERVES   255   /* an input that begins with it is for an agent that serves one thing */
 #define WRITTEN  65536 /* bytes that wait to be sent on one stream, at most */
 
 /* ---- the make-believe: commands that do what the input says ---- */
@@ -62,6 +64,7 @@ struct agent {
     struct exec_set *execs;
     struct deliver_set *blobs;
     struct reap reap;
+    const struct serve *served;
 };
 
 struct exec_set *agent_execs(struct agent *a)
@@ -79,6 +82,28 @@ struct reap *agent_reap(struct agent *a)
     return &a->reap;
 }
 
+const struct serve *agent_served(const struct agent *a)
+{
+    return a->served;
+}
+
+/* An agent that serves one thing, and the only command that it may start then. */
+static char *const more[] = {"word", NULL};
+static const struct serve served = {.worker = "/worker", .file = "/service.lua", .more = more};
+static int serving;
+
+static void must_be_worker(const struct spawn_program *p)
+{
+    static const char *const words[] = {"/worker", "instance", "service=/service.lua", "word"};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        MUST(p->argv[i] != NULL && strcmp(p->argv[i], words[i]) == 0);
+    }
+    MUST(p->argv[4] == NULL && p->cwd == NULL && p->image < 0);
+    MUST(strcmp(p->envp[0], "PATH=/bin") == 0 && strcmp(p->envp[1], "HOME=/") == 0);
+    MUST(p->envp[2] == NULL);
+}
+
 static int copy_of(int fd)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -92,6 +117,9 @@ static int copy_of(int fd)
 int keeper_start(const struct spawn_program *program, int input, struct keeper *k, struct error *e)
 {
     MUST(program->argv[0] != NULL && program->envp != NULL);
+    if (serving) {
+        must_be_worker(program);
+    }
     MUST(program->in >= 0 && program->out >= 0 && program->err >= 0);
     MUST(program->image < 0 || fcntl(program->image, F_GETFD) == FD_CLOEXEC);
     if (program->image < 0 && program->argv[0][0] == '\0') {
@@ -476,15 +504,18 @@ static void run_program(struct scene *c, const uint8_t *data, size_t size)
     }
 }
 
-static void begin(struct scene *c)
+static void begin(struct scene *c, int serves)
 {
     static char *const environment[] = {"PATH=/bin", "HOME=/", NULL};
-    const struct link_handler serve = {.open = services_open, .call = services_call};
+    const struct link_handler serve = {.open = serves ? serve_open : services_open,
+                                       .call = serves ? serve_call : services_call};
     const struct link_handler none = {0};
     struct link_options options = {.opener = 1};
     struct exec_options exec = {.environment = environment};
 
+    serving = serves;
     c->now = 1000;
+    c->agent.served = &served;
     c->agent.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     exec.loop = c->agent.loop;
     exec.reap = &c->agent.reap;
@@ -501,7 +532,11 @@ static void begin(struct scene *c)
 /* Every call has its answer by now; streams may still live. */
 static void end(struct scene *c)
 {
+    static const uint8_t none[DELIVER_HASH];
+
     settle(c);
+    MUST(!serving || deliver_file(c->agent.blobs, c->blob) < 0);
+    MUST(deliver_file(c->agent.blobs, none) < 0);
     MUST(c->asked == c->answered);
     link_free(c->launcher);
     link_free(c->served);
@@ -528,9 +563,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct scene c = {0};
     int before = lowest_free();
+    int serves = size > 0 && data[0] == SERVES;
 
-    begin(&c);
-    run_program(&c, data, size);
+    begin(&c, serves);
+    run_program(&c, data + serves, size - (size_t)serves);
     end(&c);
     MUST(lowest_free() == before);
     return 0;
@@ -614,6 +650,17 @@ static void seeds(seeds_sink *sink, void *arg)
     add(&p, 25, 0 | 128, "longer", 6);
     add(&p, 35, 2, "\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0", 20);
     add(&p, 2, 4 | 64, "", 0);
+    sink(arg, p.bytes, p.n);
+    /* The same of an agent that serves. */
+    memmove(p.bytes + 1, p.bytes, p.n);
+    p.bytes[0] = SERVES;
+    p.n++;
+    add(&p, 10, 5, "", 0);
+    add(&p, 2, 6 | 64 | 32, "", 0);
+    add(&p, 2, 7, "", 0);
+    add(&p, 3, 6, "TERM", 4);
+    add(&p, 4, 6, "", 0);
+    add(&p, 31, 0, "\xf6", 1);
     sink(arg, p.bytes, p.n);
     /* Arguments of all kinds. */
     p.n = 0;
