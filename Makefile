@@ -181,7 +181,7 @@ keep = @if cmp -s $1.new $1; then rm -f $1.new; else mv $1.new $1; fi
 $(GEN)/config.h: FORCE
 	@mkdir -p $(@D)
 	@printf '#define GRAPNEL_%s\n' 'VERSION "$(VERSION)"' 'OS_ARCH "$(OS_ARCH)"' \
-	    'LIBEXECDIR "$(libexecdir)/grapnel"' >$@.new
+	    'LIBEXECDIR "$(libexecdir)/grapnel"' 'LIBEDIT "$(LIBEDIT)"' >$@.new
 	$(call keep,$@)
 
 # One line for each agent, and for each worker, found, also those that were built elsewhere and put
