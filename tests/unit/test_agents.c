@@ -210,7 +210,7 @@ END_TEST
 /* What the build has no binary for; a name is never a path. */
 START_TEST(test_unknown)
 {
-    static const char *const names[] = {"plan9-vax", "", "../" GRAPNEL_OS_ARCH, "linux"};
+    static const char *const names[] = {"plan9-vax", "", ("../" GRAPNEL_OS_ARCH), "linux"};
 
     folder("workers");
     put(0, ".", -1, 0);
