@@ -202,6 +202,25 @@ static int output_open(lua_State *L, struct job *j)
     return j->out < 0 ? -1 : 0;
 }
 
+/* Empties what is to be written, unless that is `original` (NULL: there is none). */
+static int output_empty(struct job *j, const struct stat *original)
+{
+    struct stat st;
+
+    if (fstat(j->out, &st) != 0) {
+        return -1;
+    }
+    if (original != NULL && st.st_dev == original->st_dev && st.st_ino == original->st_ino) {
+        errno = EEXIST;
+        return -1;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        j->mode_given = 0; /* a device stays as it is */
+        return 0;
+    }
+    return j->append || st.st_size == 0 ? 0 : ftruncate(j->out, 0);
+}
+
 static int output_write(struct job *j, const char *bytes, size_t n)
 {
     while (n > 0) {
@@ -283,8 +302,7 @@ static int fs_write_file(lua_State *L)
     j = job_new(L);
     j->path = path;
     output_options(L, j);
-    if (output_open(L, j) != 0 ||
-        (!j->append && !j->atomic && ftruncate(j->out, 0) != 0 && errno != EINVAL)) {
+    if (output_open(L, j) != 0 || output_empty(j, NULL) != 0) {
         return job_failed(L, j, path);
     }
     return write_continue(L, LUA_OK, 0);
@@ -330,25 +348,6 @@ static int copy_continue(lua_State *L, int status, lua_KContext ctx)
     return waitfd_sleep(L, 0, copy_continue, ctx);
 }
 
-/* Empties what is to be written, unless that is the original. */
-static int copy_prepare(struct job *j, const struct stat *from)
-{
-    struct stat to;
-
-    if (fstat(j->out, &to) != 0) {
-        return -1;
-    }
-    if (to.st_dev == from->st_dev && to.st_ino == from->st_ino) {
-        errno = EEXIST;
-        return -1;
-    }
-    if (!S_ISREG(to.st_mode)) {
-        j->mode_given = 0; /* a device stays as it is */
-        return 0;
-    }
-    return j->append ? 0 : ftruncate(j->out, 0);
-}
-
 /*** fs.copy(from, to [, options]) -> integer | nil, message, errno
  * Copies a file; returns the bytes copied. `to` is a file's name; a new one gets the original's
  * permissions less the umask. Options: those of `fs.write_file`, and `preserve` (true: permissions,
@@ -376,7 +375,7 @@ static int fs_copy(lua_State *L)
         j->mode = st.st_mode & (j->preserve ? 07777 : 0777);
         j->mode_given = j->preserve;
     }
-    if (output_open(L, j) != 0 || copy_prepare(j, &st) != 0) {
+    if (output_open(L, j) != 0 || output_empty(j, &st) != 0) {
         return job_failed(L, j, j->path);
     }
     return copy_continue(L, LUA_OK, 0);

@@ -90,6 +90,7 @@ static struct hasher *start(lua_State *L, enum kind kind, int arg)
     lua_Integer length = mods_option_int(L, arg, "length", LENGTH);
     const char *key = NULL;
     size_t key_length = 0;
+    int raw = mods_option_flag(L, arg, "raw", 0);
     struct hasher *h;
 
     luaL_argcheck(L,
@@ -106,7 +107,7 @@ static struct hasher *start(lua_State *L, enum kind kind, int arg)
     h = lua_newuserdatauv(L, sizeof *h, 0);
     h->kind = FINISHED;
     h->fd = -1;
-    h->raw = mods_option_flag(L, arg, "raw", 0);
+    h->raw = raw;
     h->length = (size_t)length;
     luaL_setmetatable(L, HASHER);
     if (kind == BLAKE2B) {
@@ -297,11 +298,12 @@ static int hash_base64(lua_State *L)
 {
     size_t n;
     const char *bytes = luaL_checklstring(L, 1, &n);
-    size_t room = sodium_base64_encoded_len(n, variant(L, 2));
+    int kind = variant(L, 2); /* before the buffer, which takes a place on the stack */
+    size_t room = sodium_base64_encoded_len(n, kind);
     luaL_Buffer b;
     char *at = luaL_buffinitsize(L, &b, room);
 
-    sodium_bin2base64(at, room, (const unsigned char *)bytes, n, variant(L, 2));
+    sodium_bin2base64(at, room, (const unsigned char *)bytes, n, kind);
     luaL_pushresultsize(&b, strlen(at));
     return 1;
 }
@@ -313,10 +315,11 @@ static int hash_unbase64(lua_State *L)
 {
     size_t n, got = 0;
     const char *text = luaL_checklstring(L, 1, &n);
+    int kind = variant(L, 2);
     luaL_Buffer b;
     char *at = luaL_buffinitsize(L, &b, n / 4 * 3 + 3);
     int bad = sodium_base642bin((unsigned char *)at, n / 4 * 3 + 3, text, n, " \t\r\n", &got, NULL,
-                                variant(L, 2)) != 0;
+                                kind) != 0;
 
     return decoded(L, &b, bad, got, "not Base64");
 }

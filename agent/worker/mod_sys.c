@@ -198,8 +198,9 @@ static int no_account(lua_State *L, const char *kind, int error)
         errno = error;
         return mods_failed(L, NULL);
     }
+    luaL_tolstring(L, 1, NULL);
     lua_pushnil(L);
-    lua_pushfstring(L, "no such %s: %s", kind, luaL_tolstring(L, 1, NULL));
+    lua_pushfstring(L, "no such %s: %s", kind, lua_tostring(L, -2));
     lua_pushinteger(L, ENOENT);
     return 3;
 }
