@@ -432,6 +432,7 @@ lint: ## clang-tidy, cppcheck and shellcheck; silent when all is well
 	    $(filter-out -Werror,$(HOST_CFLAGS)) $(LUA_INC) $(TEST_PATHS) 2>&1 | \
 	    { ! grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter'; }
 	@scripts/gen-protocol-tables.sh --check
+	@scripts/gen-module-docs.sh --check
 	@cppcheck $(CPPCHECK) -I. -I$(GEN) --include=$(GEN)/config.h -D_GNU_SOURCE $(C_DIRS)
 	@shellcheck -x $(SHELL_SRC)
 .PHONY: format lint
