@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,7 +12,6 @@
 #include "agent/worker/fs.h"
 #include "agent/worker/mods.h"
 
-#define GLOB      "grapnel.glob"
 #define DIRECTORY "grapnel.directory"
 
 const char *fs_stat_type(mode_t mode)
@@ -181,8 +179,32 @@ static int fs_df(lua_State *L)
     return 1;
 }
 
-/* Sorts the list on top of the stack with table.sort. */
-static void sort(lua_State *L)
+void fs_stat_close(struct directory *d)
+{
+    if (d->dir != NULL) {
+        closedir(d->dir);
+        d->dir = NULL;
+    }
+}
+
+static int directory_gc(lua_State *L)
+{
+    fs_stat_close(luaL_checkudata(L, 1, DIRECTORY));
+    return 0;
+}
+
+struct directory *fs_stat_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"__gc", directory_gc}, {NULL, NULL}};
+    struct directory *d = lua_newuserdatauv(L, sizeof *d, 0);
+
+    d->dir = NULL;
+    mods_class(L, DIRECTORY, methods);
+    luaL_setmetatable(L, DIRECTORY);
+    return d;
+}
+
+void fs_stat_sort(lua_State *L)
 {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     if (lua_getfield(L, -1, "table") == LUA_TTABLE &&
@@ -215,36 +237,6 @@ static void stat_all(lua_State *L, int fd)
     }
 }
 
-struct directory {
-    DIR *dir; /* NULL: closed */
-};
-
-static void directory_close(struct directory *d)
-{
-    if (d->dir != NULL) {
-        closedir(d->dir);
-        d->dir = NULL;
-    }
-}
-
-static int directory_gc(lua_State *L)
-{
-    directory_close(luaL_checkudata(L, 1, DIRECTORY));
-    return 0;
-}
-
-/* Pushes one that is closed, so that none stays open when memory is out. */
-static struct directory *directory(lua_State *L)
-{
-    static const luaL_Reg methods[] = {{"__gc", directory_gc}, {NULL, NULL}};
-    struct directory *d = lua_newuserdatauv(L, sizeof *d, 0);
-
-    d->dir = NULL;
-    mods_class(L, DIRECTORY, methods);
-    luaL_setmetatable(L, DIRECTORY);
-    return d;
-}
-
 int fs_stat_dots(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
@@ -258,7 +250,7 @@ static int fs_list(lua_State *L)
 {
     const char *path = lua_isnone(L, 1) ? "." : mods_path(L, 1);
     int stats = mods_option_flag(L, 2, "stat", 0);
-    struct directory *d = directory(L);
+    struct directory *d = fs_stat_open(L);
     const struct dirent *entry;
     int n = 0;
 
@@ -275,52 +267,18 @@ static int fs_list(lua_State *L)
     }
     if (errno != 0) {
         int result = mods_failed(L, path);
-        directory_close(d);
+        fs_stat_close(d);
         return result;
     }
-    sort(L);
+    fs_stat_sort(L);
     if (stats) {
         stat_all(L, dirfd(d->dir));
     }
-    directory_close(d);
-    return 1;
-}
-
-static int glob_gc(lua_State *L)
-{
-    globfree(luaL_checkudata(L, 1, GLOB));
-    return 0;
-}
-
-/*** fs.glob(pattern) -> list | nil, message, errno
- * The paths that match a pattern of the shell (`*`, `?`, `[a-z]`), sorted; an empty list if none.
- */
-static int fs_glob(lua_State *L)
-{
-    static const luaL_Reg methods[] = {{"__gc", glob_gc}, {NULL, NULL}};
-    const char *pattern = mods_path(L, 1);
-    glob_t *g = lua_newuserdatauv(L, sizeof *g, 0);
-    int code;
-
-    memset(g, 0, sizeof *g);
-    mods_class(L, GLOB, methods);
-    code = glob(pattern, 0, NULL, g);
-    luaL_setmetatable(L, GLOB);
-    if (code != 0 && code != GLOB_NOMATCH) {
-        errno = code == GLOB_NOSPACE ? ENOMEM : EIO;
-        return mods_failed(L, pattern);
-    }
-    mods_table(L, (int)g->gl_pathc, 0);
-    for (size_t i = 0; i < g->gl_pathc; i++) {
-        lua_pushstring(L, g->gl_pathv[i]);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    globfree(g);
-    memset(g, 0, sizeof *g);
+    fs_stat_close(d);
     return 1;
 }
 
 const luaL_Reg fs_stat_functions[] = {
     {"stat", fs_stat}, {"lstat", fs_lstat}, {"exists", fs_exists}, {"access", fs_access},
-    {"df", fs_df},     {"list", fs_list},   {"glob", fs_glob},     {NULL, NULL},
+    {"df", fs_df},     {"list", fs_list},   {NULL, NULL},
 };

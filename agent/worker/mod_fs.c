@@ -13,6 +13,7 @@ int mod_fs(lua_State *L)
     luaL_setfuncs(L, fs_path_functions, 0);
     luaL_setfuncs(L, fs_file_functions, 0);
     luaL_setfuncs(L, fs_data_functions, 0);
+    luaL_setfuncs(L, fs_glob_functions, 0);
     luaL_setfuncs(L, fs_tree_functions, 0);
     luaL_setfuncs(L, fs_watch_functions, 0);
     return 1;

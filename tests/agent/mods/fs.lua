@@ -311,13 +311,35 @@ function t.remove()
 end
 
 function t.glob()
-    for _, name in ipairs {"b.c", "a.c", "a.h", ".hidden", "n\n.c"} do
-        assert(fs.write_file(TMP .. "/" .. name, ""))
+    assert(fs.chdir(TMP))
+    for _, name in ipairs {"b.c", "a.c", "a.h", ".hidden", "n\n.c", "a]", "*", "x-y", "back\\"} do
+        assert(fs.write_file(name, ""))
     end
-    local got = fs.glob(TMP .. "/*.c")
-    assert(#got == 3 and got[1] == TMP .. "/a.c" and got[3] == TMP .. "/n\n.c")
-    assert(#fs.glob(TMP .. "/[ab].?") == 3 and #fs.glob(TMP .. "/*.none") == 0)
-    assert(getmetatable(got).__copy)
+    assert(fs.mkdir("d1/e", {parents = true}) and fs.mkdir("d2") and fs.symlink("none", "d2/dangling"))
+    assert(fs.write_file("d1/f", "") and fs.write_file("d1/e/f", ""))
+    local cases = {
+        ["*.c"] = "a.c b.c n\n.c",
+        ["[ab].?"] = "a.c a.h b.c",
+        ["[!a].c"] = "b.c", ["[^b].c"] = "a.c", ["[b-z].c"] = "b.c",
+        ["[a]]"] = "a]", ["a[]]"] = "a]", ["[a-]*[-]y"] = "", ["x[-]y"] = "x-y", ["x[+--]y"] = "x-y",
+        ["[a"] = "", ["\\*"] = "*", ["[*]"] = "*", ["back[\\]"] = "back\\", ["back\\\\"] = "back\\",
+        [".h*"] = ".hidden", ["*hidden"] = "", ["?hidden"] = "",
+        ["d?/*"] = "d1/e d1/f d2/dangling", ["d*/e/f"] = "d1/e/f", ["*/*/*"] = "d1/e/f",
+        ["d1//f"] = "d1//f", ["d1/*/"] = "d1/e/", ["./[d]2"] = "./d2", ["d2/dangling"] = "d2/dangling",
+        ["none"] = "", ["none/*"] = "", [""] = "", ["a.c/*"] = "", ["*a*.*c*"] = "a.c",
+        ["d?//e"] = "d1//e", ["**/f"] = "d1/f", ["*\n*"] = "n\n.c",
+    }
+    for pattern, want in pairs(cases) do
+        local got = fs.glob(pattern)
+        assert(table.concat(got, " ") == want, pattern .. ": " .. table.concat(got, " "))
+    end
+    local got = fs.glob(TMP .. "/[ab].c")
+    assert(#got == 2 and got[1] == TMP .. "/a.c" and getmetatable(got).__copy)
+    assert(fs.glob("/")[1] == "/" and fs.glob("/e*c/passwd")[1] == "/etc/passwd")
+    assert(fs.write_file(("a"):rep(200), ""))
+    assert(#fs.glob(("*a"):rep(50) .. "b") == 0) -- at once, not after the age of the universe
+    assert(fs.write_file("\xff\xe9", "") and fs.glob("?\xe9")[1] == "\xff\xe9")
+    assert(fs.glob("[\xe0-\xff]?")[1] == "\xff\xe9")
 end
 
 function t.watch()
