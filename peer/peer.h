@@ -1,10 +1,81 @@
-/* A Lua state as one end of a link. */
+/* A Lua state as one end of a link: what the worker and the launcher's Lua are made of.
+ *
+ * A peer does no input or output of its own: its owner feeds it what the pipe delivers and takes
+ * what the pipe is to carry, as with a link.  It belongs to the thread of its Lua state.  Nothing
+ * of the state's code runs within these functions (but for metamethods of collected objects): calls
+ * that came run when the owner calls tasks_run. */
 #ifndef GRAPNEL_PEER_PEER_H
 #define GRAPNEL_PEER_PEER_H
 
 #include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "peer/tasks.h"
+
+#define PEER_DEPTH_MAX 64 /* calls within calls, both ends together: the default */
+
+/* What the other end may do here. */
+enum peer_policy {
+    PEER_OPEN,    /* all: it is the owner of this process */
+    PEER_PASSED,  /* use what was passed to it, and nothing else */
+    PEER_SERVICE, /* use what the service that was set as root exposes */
+};
+
+struct peer;
+
+struct peer_options {
+    bool opener; /* of the link: one end is, the other is not */
+    enum peer_policy policy;
+    int depth_max; /* 0: PEER_DEPTH_MAX */
+    bool teleport; /* functions are sent and taken as bytecode */
+    /* There is something to send where there was nothing.  May be NULL. */
+    void (*wake)(void *arg);
+    void *arg;
+    const char *name; /* "root@web1:1", for errors; copied */
+};
+
+/* Makes one end.  Call it where errors may be raised: memory out is one of Lua's.  The state keeps
+ * nothing of it alive: peer_free it before the state is closed. */
+struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *o);
+
+/* n bytes of the pipe came.  0, or the negative code with which the link has ended. */
+int peer_input(struct peer *p, const uint8_t *bytes, size_t n);
+
+/* As link_output and link_sent. */
+int peer_output(struct peer *p, const uint8_t **bytes, size_t *n);
+void peer_sent(struct peer *p, size_t n);
+
+/* True while the owner must not read from the pipe. */
+int peer_congested(const struct peer *p);
+
+/* The pipe is gone: everything that waits for the other end fails with this code and detail. */
+void peer_lost(struct peer *p, int code, const char *detail);
+
+/* Says goodbye; the owner goes on until peer_finished. */
+void peer_close(struct peer *p);
+bool peer_finished(const struct peer *p);
+
+/* 0 while the link lives, else the code it ended with; *detail (may be NULL) tells more. */
+int peer_error(const struct peer *p, const char **detail);
+
+/* peer_lost with E_CLOSED if it still lives; the state's proxies of it are stale from here on.
+ * NULL is legal. */
+void peer_free(struct peer *p);
+
+/* Sets the object on top of the stack (popped) as what the other end gets as `root`.  With
+ * PEER_SERVICE it is the service: its on_connect and on_disconnect are called. */
+void peer_set_root(lua_State *L, struct peer *p);
 
 /* Pushes the version of grapnel, a string. */
 void peer_push_version(lua_State *L);
+
+/* Pushes the connection object for Lua. */
+void peer_push(lua_State *L, struct peer *p);
+
+/* Pushes the table of functions that `require "grapnel"` gives (async, timed, copy, …), for the
+ * binding to add connect to. */
+void peer_push_module(lua_State *L);
 
 #endif

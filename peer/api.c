@@ -1,0 +1,201 @@
+#include "peer/api.h"
+
+#include "lua_classic.h"
+#include "lua_far.h"
+#include "peer/pairs.h"
+
+/* ---- connections: the core that classic.lua dresses ---- */
+
+#define CORE "grapnel.core"
+
+static struct peer *core(lua_State *L)
+{
+    struct peer **at = luaL_checkudata(L, 1, CORE);
+    return *at;
+}
+
+static int core_gc(lua_State *L)
+{
+    struct peer **at = lua_touserdata(L, 1);
+    if (*at != NULL) {
+        peer_let(*at);
+        *at = NULL;
+    }
+    return 0;
+}
+
+/* core:call(callee, …): callee is a path or a proxy; results by reference. */
+static int core_call(lua_State *L)
+{
+    struct peer *p = core(L);
+    lua_remove(L, 1);
+    return calls_wait(L, calls_send_call(L, p, 0));
+}
+
+/* The same, results by copy. */
+static int core_call_copy(lua_State *L)
+{
+    struct peer *p = core(L);
+    lua_remove(L, 1);
+    return calls_wait(L, calls_send_call(L, p, CALLS_COPY));
+}
+
+static int core_root(lua_State *L)
+{
+    struct codec_out c;
+    calls_begin(&c, core(L), L, "root", 0);
+    return calls_wait(L, calls_send(&c));
+}
+
+static int core_close(lua_State *L)
+{
+    struct peer *p = core(L);
+    if (!peer_unusable(p)) {
+        peer_close(p);
+    }
+    return 0;
+}
+
+static int core_closed(lua_State *L)
+{
+    lua_pushboolean(L, !peer_alive(core(L)));
+    return 1;
+}
+
+static int core_name(lua_State *L)
+{
+    lua_pushstring(L, core(L)->name);
+    return 1;
+}
+
+static int core_serve(lua_State *L)
+{
+    struct peer *p = core(L);
+    lua_settop(L, 2);
+    if (!peer_unusable(p)) {
+        peer_set_root(L, p);
+    }
+    return 0;
+}
+
+static void push_core(lua_State *L, struct peer *p)
+{
+    static const luaL_Reg methods[] = {{"call", core_call},     {"call_copy", core_call_copy},
+                                       {"root", core_root},     {"close", core_close},
+                                       {"closed", core_closed}, {"name", core_name},
+                                       {"serve", core_serve},   {NULL, NULL}};
+    struct peer **at = lua_newuserdatauv(L, sizeof(*at), 0);
+    *at = NULL;
+    if (luaL_newmetatable(L, CORE)) {
+        luaL_newlib(L, methods);
+        lua_setfield(L, -2, "__index");
+        lua_pushcfunction(L, core_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    *at = p;
+    peer_hold(p);
+}
+
+/* ---- the module ---- */
+
+static int is_proxy(lua_State *L)
+{
+    lua_pushboolean(L, proxy_at(L, peer_world(L), 1) != NULL);
+    return 1;
+}
+
+/* The kind of the far object; of others, type(x). */
+static int type_of(lua_State *L)
+{
+    const struct proxy *x = proxy_at(L, peer_world(L), 1);
+    luaL_checkany(L, 1);
+    lua_pushstring(L, x != NULL ? proxy_kinds[x->kind] : luaL_typename(L, 1));
+    return 1;
+}
+
+/* Marks a table: it goes by copy. */
+static int copy(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, peer_world(L)->copy_ref);
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+/* A deep copy of a far object. */
+static int obtain(lua_State *L)
+{
+    const struct proxy *x = proxy_at(L, peer_world(L), 1);
+    struct codec_out c;
+    if (x == NULL) {
+        lua_settop(L, 1);
+        return 1;
+    }
+    calls_begin(&c, x->p, L, "obtain", 1);
+    int rc = codec_put_home(&c, x->id);
+    return rc != 0 ? codec_raise(&c, rc) : calls_wait(L, calls_send(&c));
+}
+
+static int now(lua_State *L)
+{
+    lua_pushnumber(L, (double)tasks_now(tasks_of(L)) / 1e6);
+    return 1;
+}
+
+/* Pushes a chunk's function. */
+static void load(lua_State *L, const char *code, size_t n)
+{
+    if (luaL_loadbufferx(L, code, n, "=grapnel", "t") != LUA_OK) {
+        lua_error(L);
+    }
+}
+
+void api_init(lua_State *L, struct world *w)
+{
+    static const luaL_Reg functions[] = {
+        {"isproxy", is_proxy},        {"type", type_of}, {"copy", copy},
+        {"obtain", obtain},           {"now", now},      {"sleep", tasks_sleep},
+        {"buffiter", pairs_buffiter}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+    peer_push_version(L);
+    lua_setfield(L, -2, "version");
+    w->module_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void peer_push_module(lua_State *L)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, peer_world(L)->module_ref);
+}
+
+/* Pushes what one of our Lua files makes of the core; kept at *place. */
+static void push_made(lua_State *L, struct peer *p, int *place, const char *code, size_t n)
+{
+    if (*place != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, *place);
+        return;
+    }
+    luaL_checkstack(L, 8, "a connection");
+    load(L, code, n);
+    push_core(L, p);
+    peer_push_module(L);
+    lua_call(L, 2, 1);
+    lua_pushvalue(L, -1);
+    *place = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void peer_push(lua_State *L, struct peer *p)
+{
+    push_made(L, p, &p->conn_ref, lua_classic, lua_classic_size);
+}
+
+void peer_push_builtins(lua_State *L, struct peer *p)
+{
+    push_made(L, p, &p->builtins_ref, lua_far, lua_far_size);
+}
+
+void api_ended(struct peer *p)
+{
+    (void)p;
+}

@@ -1,0 +1,12 @@
+/* What classic.lua and far.lua are given to work with, and what they make of it. */
+#ifndef GRAPNEL_PEER_API_H
+#define GRAPNEL_PEER_API_H
+
+#include "peer/peer_impl.h"
+
+/* For peer_world. */
+void api_init(lua_State *L, struct world *w);
+/* The link has ended: what Lua has asked to know of it is told (on_disconnect). */
+void api_ended(struct peer *p);
+
+#endif

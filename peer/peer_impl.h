@@ -1,0 +1,182 @@
+/* What the files of the room share: one end's inside.  Not for anyone else.
+ *
+ * The link's callbacks run no Lua at all: what came is checked (strict.h), copied, and decoded
+ * later, in the coroutine that it is for, where errors of Lua are caught. */
+#ifndef GRAPNEL_PEER_IMPL_H
+#define GRAPNEL_PEER_IMPL_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "peer/codec.h"
+#include "peer/peer.h"
+#include "proto/link.h"
+#include "proto/refs.h"
+#include "proto/stream.h"
+
+#define PEER_CALLS_MAX   65536 /* unanswered calls, each way */
+#define PEER_RELEASE_MAX 256   /* released references that are told at once */
+#define PEER_NAME_MAX    128
+#define MESSAGE_INSIDE   112 /* bytes of a message that need no memory of their own */
+
+/* A message that came: checked, and what comes home in it is held until message_done. */
+struct message {
+    uint8_t *bytes; /* inside, or allocated */
+    size_t n;
+    bool refs; /* there are references in it */
+    uint8_t inside[MESSAGE_INSIDE];
+};
+
+/* What the peers of one Lua state share. */
+struct world {
+    struct tasks *tasks;
+    /* Metatables: their addresses, and their places in the registry. */
+    const void *proxy_meta, *copy_meta, *channel_meta;
+    int proxy_ref, copy_ref, channel_ref, future_ref, pairs_ref;
+    int loaded_ref;  /* package.loaded */
+    int helpers_ref; /* functions made of peer/helpers.lua, by serve.c's numbers */
+    int module_ref;  /* peer/classic.lua's table */
+};
+
+struct calls_call;
+struct serving;
+struct channel;
+
+struct peer {
+    struct world *world;
+    struct tasks *tasks;
+    lua_State *L; /* a thread of our own */
+    struct link *link;
+    struct peer_options o;
+    char name[PEER_NAME_MAX];
+    struct error error; /* why the link is over; code 0: it lives */
+    size_t holders;     /* who point here, peer_free's caller included */
+    bool closing, freed;
+
+    /* Places in the registry. */
+    int thread_ref;   /* L */
+    int anchors_ref;  /* address → object that was handed out */
+    int imports_ref;  /* id → proxy, weak */
+    int channels_ref; /* stream id → channel, weak */
+    int conn_ref;     /* the connection object */
+    int root_ref;     /* what we serve as root */
+    int builtins_ref; /* functions that an owner calls by name alone */
+
+    struct refs *refs;   /* objects handed out */
+    struct wire_buf out; /* the message that is being encoded */
+    int64_t *issued;     /* references in it */
+    size_t issued_n, issued_size;
+    int64_t released[2 * PEER_RELEASE_MAX]; /* id, count, id, count, … */
+    size_t released_n;                      /* pairs */
+
+    struct calls_call *calls_spare;
+    struct calls_slab *calls_slabs;
+    struct serving *servings; /* those that live */
+    struct serving *serving_spare;
+    struct channel *channels; /* those whose stream lives */
+};
+
+/* ---- peer.c ---- */
+
+/* The Lua state's world, made when it is not there.  May raise errors. */
+struct world *peer_world(lua_State *L);
+void peer_hold(struct peer *p);
+void peer_let(struct peer *p);
+/* Pushes the text for a failure of the protocol's own: "EOF: …" when it is the link's end. */
+void peer_push_error(lua_State *L, struct peer *p, int code, const char *detail);
+/* … and raises it. */
+int peer_raise(lua_State *L, struct peer *p, int code, const char *detail);
+/* The depth of the call in which L runs; 0: none. */
+int peer_depth(const struct peer *p);
+/* Pushes the table of functions that an owner calls by name alone. */
+void peer_push_builtins(lua_State *L, struct peer *p);
+/* True after peer_free: what came before can no longer be decoded. */
+bool peer_unusable(const struct peer *p);
+/* True while the other end can be asked; else p->error tells why not. */
+bool peer_alive(struct peer *p);
+
+/* ---- message.c ---- */
+
+/* Checks and copies n bytes.  0; -E_MALFORMED and -E_TOO_LARGE: a breach; -E_STALE: it names an
+ * object of ours that is gone; -E_NOMEM.  On failure nothing is kept; the far objects in it are
+ * released. */
+int message_take(struct peer *p, struct message *m, const uint8_t *bytes, size_t n);
+/* Lets go of a message; `decoded`: its references to far objects have become proxies. */
+void message_done(struct peer *p, struct message *m, bool decoded);
+
+/* ---- proxy.c: objects that cross ---- */
+
+struct proxy {
+    struct peer *p;
+    int64_t id;
+    int64_t count; /* how often it was received */
+    uint8_t kind;  /* an index of proxy_kinds */
+};
+extern const char *const proxy_kinds[]; /* NULL at the end */
+
+/* Makes the metatable.  world->proxy_meta is set. */
+void proxy_init(lua_State *L, struct world *w);
+/* The proxy at idx, or NULL. */
+struct proxy *proxy_at(lua_State *L, const struct world *w, int idx);
+/* Pushes the proxy of a far object, one more time received. */
+void proxy_push(struct peer *p, lua_State *L, int64_t id, const char *kind, size_t n);
+/* Pushes an object of ours, or nil when it is gone: then false. */
+bool proxy_push_home(struct peer *p, lua_State *L, int64_t id);
+/* Hands out the object at idx: its number, or negative. */
+int64_t proxy_issue(struct peer *p, lua_State *L, int idx);
+/* Far objects are no longer held.  Told to the other end in batches. */
+void proxy_released(struct peer *p, int64_t id, int64_t count);
+void proxy_flush(struct peer *p);
+
+/* ---- calls.c: what we ask ---- */
+
+enum calls_state { CALLS_IDLE, CALLS_PENDING, CALLS_ANSWERED };
+
+/* One call of ours.  Kept in slabs of the peer's; a call that nobody waits for any more is given
+ * back when its answer comes. */
+struct calls_call {
+    struct tasks_wait wait;
+    struct peer *p;
+    struct calls_call *next_spare;
+    uint32_t id;
+    enum calls_state state;
+    int code;
+    bool abandoned;
+    struct message m;
+    char *text;
+    void (*told)(struct calls_call *c); /* the answer came; NULL: only `wait` is woken */
+    void *arg;
+};
+
+/* Begins a call's body: [name, [flags?…  The caller puts `n` arguments. */
+void calls_begin(struct codec_out *c, struct peer *p, lua_State *L, const char *name, size_t n);
+/* Sends what calls_begin began.  The call, pending; raises errors. */
+struct calls_call *calls_send(struct codec_out *c);
+/* Sends a call whose answer nobody wants. */
+void calls_send_only(struct codec_out *c);
+/* Waits for the answer and returns the results, or raises the error.  As a C function's last act.
+ */
+int calls_wait(lua_State *L, struct calls_call *c);
+/* Of an answered call: pushes its results and returns their number ≥ 0; or pushes the error value
+ * and returns -1.  Raises malformed answers and memory errors. */
+int calls_results(lua_State *L, struct calls_call *c);
+/* Gives a call back: cancelled if it is pending and `cancel`. */
+void calls_drop(struct calls_call *c, bool cancel);
+/* The frees of peer_free. */
+void calls_free(struct peer *p);
+
+/* `callee` at index 1 (a proxy or a path text), arguments above it: sends it.  flags: CALLS_*. */
+#define CALLS_COPY     1
+#define CALLS_NO_REPLY 2
+struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags);
+
+/* ---- serve.c: what we are asked ---- */
+
+void serve_init(lua_State *L, struct world *w);
+void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n);
+void serve_cancel(struct peer *p, uint32_t id);
+/* Cancels all that runs for the other end. */
+void serve_end(struct peer *p);
+void serve_free(struct peer *p);
+
+#endif

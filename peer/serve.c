@@ -1,0 +1,250 @@
+/* Calls of the other end's: each is a task (peer_impl.h). */
+#include "peer/serve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t no_results[] = {0x80};
+
+/* ---- records ---- */
+
+static struct serving *make(struct peer *p)
+{
+    struct serving *s = p->serving_spare;
+    if (s != NULL) {
+        p->serving_spare = s->next;
+    } else {
+        s = malloc(sizeof(*s));
+        if (s == NULL) {
+            return NULL;
+        }
+    }
+    s->p = p;
+    s->task = NULL;
+    s->depth = 0;
+    s->copy = s->answered = false;
+    s->m.bytes = NULL;
+    s->prev = NULL;
+    s->next = p->servings;
+    if (s->next != NULL) {
+        s->next->prev = s;
+    }
+    p->servings = s;
+    return s;
+}
+
+static void give_back(struct serving *s)
+{
+    struct peer *p = s->p;
+    message_done(p, &s->m, false);
+    *(s->prev != NULL ? &s->prev->next : &p->servings) = s->next;
+    if (s->next != NULL) {
+        s->next->prev = s->prev;
+    }
+    s->next = p->serving_spare;
+    p->serving_spare = s;
+}
+
+void serve_free(struct peer *p)
+{
+    while (p->serving_spare != NULL) {
+        struct serving *s = p->serving_spare;
+        p->serving_spare = s->next;
+        free(s);
+    }
+}
+
+/* ---- answers ---- */
+
+int serve_fail(struct serving *s, int code, const char *detail)
+{
+    if (!s->answered) {
+        s->answered = true;
+        link_fail(s->p->link, s->id, code, detail);
+    }
+    return 0;
+}
+
+int serve_answer(lua_State *L, struct serving *s, int base)
+{
+    struct peer *p = s->p;
+    struct codec_out c;
+    if (s->answered) {
+        return 0;
+    }
+    int top = lua_gettop(L);
+    codec_begin(&c, p, L, CODEC_CALL_MAX);
+    c.copy = s->copy;
+    luaL_checkstack(L, 10, "results");
+    int rc = codec_put_array(&c, (size_t)(top - base));
+    for (int i = base + 1; rc == 0 && i <= top; i++) {
+        rc = codec_put(&c, i);
+    }
+    if (rc == 0) {
+        s->answered = true;
+        rc = link_answer_raw(p->link, s->id, wire_data(c.to), wire_length(c.to));
+        s->answered = rc == 0;
+    }
+    if (rc != 0) {
+        codec_give_up(&c, rc);
+        serve_fail(s, rc, c.error.detail);
+    }
+    return 0;
+}
+
+void serve_no_reply(struct serving *s)
+{
+    s->answered = true;
+    link_answer_raw(s->p->link, s->id, no_results, sizeof(no_results));
+}
+
+/* Runs protected in the peer's own thread: light userdata (serving), traceback, error value. */
+static int tell_failure(lua_State *L)
+{
+    struct serving *s = lua_touserdata(L, 1);
+    struct codec_out c;
+    codec_begin(&c, s->p, L, CODEC_CALL_MAX);
+    int rc = codec_put_map(&c, 2);
+    rc = rc != 0 ? rc : codec_put_text(&c, "error");
+    /* Plain data in a table is worth more as a copy: it outlives the far end. */
+    c.copy = c.lenient = lua_istable(L, 3) && !lua_getmetatable(L, 3);
+    lua_settop(L, 3);
+    rc = rc != 0 ? rc : codec_put(&c, 3);
+    rc = rc != 0 ? rc : codec_put_text(&c, "traceback");
+    rc = rc != 0 ? rc : codec_put(&c, 2);
+    if (rc == 0) {
+        rc = link_answer_raw(s->p->link, s->id, wire_data(c.to), wire_length(c.to));
+    }
+    if (rc != 0) {
+        codec_give_up(&c, rc);
+        serve_fail(s, -E_REMOTE, "the error value could not be sent");
+    }
+    s->answered = true;
+    return 0;
+}
+
+static void failed(struct serving *s, lua_State *L, int status)
+{
+    lua_State *own = s->p->L;
+    if (status == LUA_ERRMEM || !lua_checkstack(own, 8) || !lua_checkstack(L, 2)) {
+        serve_fail(s, -E_NOMEM, "in the called code");
+        return;
+    }
+    int top = lua_gettop(own);
+    lua_pushcfunction(own, tell_failure);
+    lua_pushlightuserdata(own, s);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_xmove(L, own, 2);
+    if (lua_pcall(own, 3, 0, 0) != LUA_OK) {
+        serve_fail(s, -E_REMOTE, "the error value could not be sent");
+    }
+    lua_settop(own, top);
+}
+
+static void done(void *arg, struct task *k, lua_State *L, int status, int n)
+{
+    struct serving *s = arg;
+    (void)n;
+    if (!s->answered && peer_alive(s->p)) {
+        if (status == LUA_OK) {
+            serve_fail(s, -E_REMOTE, "no answer");
+        } else if (tasks_cancelled(k)) {
+            serve_fail(s, -E_CANCELLED, "");
+        } else {
+            failed(s, L, status);
+        }
+    }
+    struct peer *p = s->p;
+    give_back(s);
+    peer_let(p);
+}
+
+/* ---- arrival ---- */
+
+/* The task's function. */
+static int serve(lua_State *L)
+{
+    struct serving *s = lua_touserdata(L, 1);
+    struct codec_in in;
+    const char *name;
+    size_t length, n;
+    lua_settop(L, 0);
+    codec_open(&in, s->p, L, s->m.bytes, s->m.n);
+    if (!codec_array(&in, &n) || n != 2 || !codec_text(&in, &name, &length) ||
+        !codec_array(&in, &n)) {
+        return serve_fail(s, -E_PROTOCOL, "CALL without a name and arguments");
+    }
+    serve_operation *op = serve_find(name, length);
+    if (op == NULL) {
+        return serve_fail(s, -E_NO_SERVICE, "no such operation");
+    }
+    return op(L, s, &in, n);
+}
+
+void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n)
+{
+    lua_State *L;
+    struct serving *s = make(p);
+    struct task *k = s != NULL ? tasks_prepare(p->tasks, &L) : NULL;
+    if (k == NULL) {
+        link_fail(p->link, id, -E_NOMEM, "");
+        if (s != NULL) {
+            give_back(s);
+        }
+        return;
+    }
+    s->id = id;
+    int rc = message_take(p, &s->m, body, n);
+    if (rc != 0) {
+        tasks_drop(k);
+        give_back(s);
+        if (rc == -E_STALE || rc == -E_NOMEM) {
+            link_fail(p->link, id, rc, rc == -E_STALE ? "an object that was named" : "");
+        } else {
+            link_end(p->link, rc, "CALL with a malformed value");
+        }
+        return;
+    }
+    s->task = k;
+    peer_hold(p);
+    tasks_set_user(k, s);
+    lua_pushcfunction(L, serve);
+    lua_pushlightuserdata(L, s);
+    tasks_start(k, 1, done, s);
+}
+
+void serve_cancel(struct peer *p, uint32_t id)
+{
+    struct serving *s = p->servings;
+    while (s != NULL && s->id != id) {
+        s = s->next;
+    }
+    if (s != NULL) {
+        tasks_cancel(s->task);
+    }
+}
+
+void serve_end(struct peer *p)
+{
+    for (struct serving *s = p->servings; s != NULL; s = s->next) {
+        s->answered = true;
+        tasks_cancel(s->task);
+    }
+}
+
+int peer_depth(const struct peer *p)
+{
+    struct task *k = tasks_current(p->tasks);
+    const struct serving *s = k != NULL ? tasks_user(k) : NULL;
+    return s != NULL ? s->depth + 1 : 0;
+}
+
+/* ---- helpers.lua ---- */
+
+void serve_push_helper(lua_State *L, const struct world *w, enum serve_helper which)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->helpers_ref);
+    lua_rawgeti(L, -1, which);
+    lua_remove(L, -2);
+}

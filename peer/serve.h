@@ -1,0 +1,53 @@
+/* The inside of serving, for serve.c and serve_ops.c only. */
+#ifndef GRAPNEL_PEER_SERVE_H
+#define GRAPNEL_PEER_SERVE_H
+
+#include "peer/peer_impl.h"
+
+/* One call of the other end's, from its arrival to its answer. */
+struct serving {
+    struct serving *next, *prev;
+    struct peer *p;
+    struct task *task;
+    uint32_t id;
+    int depth;
+    bool copy;     /* results are copied */
+    bool answered; /* nothing more is to be said */
+    struct message m;
+};
+
+/* Functions of helpers.lua, by their place. */
+enum serve_helper {
+    HELPER_INDEX = 1,
+    HELPER_NEWINDEX,
+    HELPER_LEN,
+    HELPER_TOSTRING,
+    HELPER_CLOSE,
+    HELPER_OPERATORS, /* a table of functions by name */
+    HELPER_PAGE,
+    HELPER_FIND,
+};
+
+/* Pushes a helper. */
+void serve_push_helper(lua_State *L, const struct world *w, enum serve_helper which);
+
+/* Answers with all values on the stack above `base`. */
+int serve_answer(lua_State *L, struct serving *s, int base);
+/* An answer at once, for calls that want none. */
+void serve_no_reply(struct serving *s);
+/* Answers that it failed in a way of the protocol's own. */
+int serve_fail(struct serving *s, int code, const char *detail);
+
+/* The operations.  The cursor stands at the arguments, of which there are n; each ends with an
+ * answer, or with a call whose continuation answers. */
+typedef int serve_operation(lua_State *L, struct serving *s, struct codec_in *in, size_t n);
+/* NULL: there is no such operation. */
+serve_operation *serve_find(const char *name, size_t n);
+
+/* With PEER_SERVICE: what the client may see of the object at index 1 under the key at index 2 is
+ * pushed; false, and nothing pushed: denied. */
+bool serve_exposed(lua_State *L);
+/* True when the table at idx exposes something: it goes by reference. */
+bool serve_exposes(lua_State *L, int idx);
+
+#endif

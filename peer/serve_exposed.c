@@ -1,0 +1,87 @@
+/* What a service's client may see (PEER_SERVICE). */
+#include <string.h>
+
+#include "peer/serve.h"
+
+#define EXPOSED "exposed_"
+#define CHAIN   16 /* tables behind tables that are looked into */
+
+static bool file_method(const char *name)
+{
+    static const char *const names[] = {"read",  "write", "seek",   "close",
+                                        "lines", "flush", "setvbuf"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Replaces the table on top by the one that it inherits from; false, and popped: none.  Functions
+ * as __index are not asked: they would run with names of the client's choice. */
+static bool next_in_chain(lua_State *L)
+{
+    if (!lua_getmetatable(L, -1)) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_pushliteral(L, "__index");
+    lua_rawget(L, -2);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+    if (!lua_istable(L, -1)) {
+        lua_pop(L, 1);
+        return false;
+    }
+    return true;
+}
+
+bool serve_exposed(lua_State *L)
+{
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        return false;
+    }
+    const char *name = lua_tostring(L, 2);
+    if (luaL_testudata(L, 1, LUA_FILEHANDLE) != NULL) {
+        return file_method(name) && luaL_getmetafield(L, 1, "__index") == LUA_TTABLE &&
+               lua_getfield(L, -1, name) == LUA_TFUNCTION;
+    }
+    if (!lua_istable(L, 1)) {
+        return false;
+    }
+    bool prefixed = strncmp(name, EXPOSED, sizeof(EXPOSED) - 1) == 0;
+    lua_pushfstring(L, "%s%s", prefixed ? "" : EXPOSED, name);
+    lua_pushvalue(L, 1);
+    for (int i = 0; i < CHAIN; i++) {
+        lua_pushvalue(L, -2);
+        if (lua_rawget(L, -2) != LUA_TNIL) {
+            return true;
+        }
+        lua_pop(L, 1);
+        if (!next_in_chain(L)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+bool serve_exposes(lua_State *L, int idx)
+{
+    int top = lua_gettop(L);
+    bool found = false, more = true;
+    lua_pushvalue(L, idx);
+    for (int i = 0; i < CHAIN && !found && more; i++) {
+        lua_pushnil(L);
+        while (!found && lua_next(L, -2)) {
+            found = lua_type(L, -2) == LUA_TSTRING &&
+                    strncmp(lua_tostring(L, -2), EXPOSED, sizeof(EXPOSED) - 1) == 0;
+            lua_pop(L, 1);
+        }
+        if (!found) {
+            more = next_in_chain(L);
+        }
+    }
+    lua_settop(L, top);
+    return found;
+}

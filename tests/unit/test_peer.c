@@ -1,0 +1,28 @@
+/* Two ends joined in memory: values, references, operations, calls. */
+#include "peerpair.h"
+#include "unit.h"
+
+START_TEST(values)
+{
+    peerpair_file("tests/unit/peer_values.lua", NULL);
+}
+END_TEST
+
+START_TEST(objects)
+{
+    peerpair_file("tests/unit/peer_objects.lua", NULL);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("peer");
+    TCase *t = tcase_create("peer");
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, values);
+    tcase_add_test(t, objects);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+UNIT_MAIN(suite)
