@@ -147,6 +147,8 @@ WORKER_SRC   := $(wildcard agent/worker/*.c)
 LAUNCHER_SRC := $(wildcard launcher/*.c launcher/ssh/*.c)
 MODULE_SRC   := $(wildcard launcher/lua/*.c)
 CLI_SRC      := $(wildcard launcher/cli/*.c)
+# For its own program only: main(), and the worker's stand-in for what is in proto/.
+OWN_SRC      := $(filter %/main.c agent/worker/deflate.c,$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC))
 LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/lua/*.lua launcher/cli/*.lua)
 
 host = $(patsubst %.c,$(OBJ)/host/%.o,$1)
@@ -156,7 +158,7 @@ PEER_OBJ   := $(call host,$(PEER_SRC))
 MODULE_OBJ := $(call host,$(MODULE_SRC))
 CLI_OBJ    := $(call host,$(CLI_SRC))
 AGENT_OBJ  := $(call far,$(PROTO_SRC) $(AGENT_SRC))
-WORKER_OBJ := $(call far,$(PROTO_SRC) $(PEER_SRC) $(WORKER_SRC))
+WORKER_OBJ := $(call far,$(filter-out proto/deflate.c,$(PROTO_SRC)) $(PEER_SRC) $(WORKER_SRC))
 
 GRAPNEL := $(BUILD)/grapnel
 LIB_A   := $(BUILD)/libgrapnel.a
@@ -237,7 +239,7 @@ $(AGENT): $(AGENT_OBJ)
 
 # What the agent has for its own work, the worker may use: what it names is taken, as from a library.
 WORKER_MORE := $(BUILD)/obj/agent/libmore.a
-$(WORKER_MORE): $(call far,$(filter-out %/main.c,$(AGENT_SRC)))
+$(WORKER_MORE): $(call far,$(filter-out $(OWN_SRC),$(AGENT_SRC)))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) Dcr $@ $^
 
@@ -292,10 +294,10 @@ BENCH_SRC  := $(wildcard tests/bench/*.c)
 BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 BATS       := $(wildcard tests/*/*.bats)
 # What a test may link besides the library: the files of the agent, the worker, the Lua module and
-# the command without main().
+# the command but for main() and the like.
 TEST_LIB   := $(BUILD)/tests/libtest.a
 TEST_OBJ   := $(call host,$(PEER_SRC) $(MODULE_SRC) \
-              $(filter-out %/main.c,$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC)) $(TEST_HELP))
+              $(filter-out $(OWN_SRC),$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC)) $(TEST_HELP))
 TEST_LIBS   = -Wl,--as-needed $(LUA_LIBS) $(HOST_LIBS)
 CHECK_LIBS := -lcheck -lsubunit -lrt
 
@@ -365,7 +367,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS   = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
                 $(CPPFLAGS) $(WARN) $(COMMON) $(SSH2_INC) $(LUA_INC) -pthread -DFUZZING
 FUZZ_LIB_OBJ := $(patsubst %.c,$(FUZZ_OBJ)/%.o,$(PROTO_SRC) $(PEER_SRC) $(LAUNCHER_SRC) $(MODULE_SRC) \
-                $(filter-out %/main.c,$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC)) $(FUZZ_HELP))
+                $(filter-out $(OWN_SRC),$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC)) $(FUZZ_HELP))
 
 $(FUZZ_OBJ)/%.o: %.c Makefile config.mk $(GEN)/config.h
 	@mkdir -p $(@D)
