@@ -71,8 +71,8 @@ struct grapnel_options {
      * NULL. Harmless for terminals. */
     void (*trace)(void *arg, int level, const char *host, const char *text);
     void *trace_arg;
-    const char *agents; /* folder of agent binaries; default: the environment's GRAPNEL_AGENTS, the
-                           build tree, the installed folder */
+    const char *agents; /* folder of agent binaries, with "workers" in it or beside it; default: the
+                           environment's GRAPNEL_AGENTS, the build tree, the installed folder */
 };
 
 /* Makes a context.  NULL with *error filled. */
