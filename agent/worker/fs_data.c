@@ -95,11 +95,13 @@ static int read_continue(lua_State *L, int status, lua_KContext ctx)
 
     (void)status;
     for (size_t turn = 0; turn < TURN;) {
+        size_t room;
         ssize_t n;
         if ((size_t)j->done == j->room) {
             read_grow(L, j, j->room > j->most / 2 ? j->most + 1 : j->room * 2);
         }
-        n = read(j->in, j->buffer + j->done, j->room - (size_t)j->done);
+        room = j->room - (size_t)j->done;
+        n = read(j->in, j->buffer + j->done, room < TURN ? room : TURN);
         if (n == 0) {
             job_end(j);
             lua_pushlstring(L, j->buffer, (size_t)j->done);

@@ -233,8 +233,9 @@ static int watch_next(lua_State *L)
     struct watch *w = check(L);
     lua_Number seconds = luaL_optnumber(L, 2, -1);
 
+    luaL_argcheck(L, seconds == seconds, 2, "not a number");
     lua_settop(L, 1);
-    lua_pushnumber(L, seconds < 0 ? -1 : now() + seconds);
+    lua_pushnumber(L, seconds < 0 || seconds > 1e9 ? -1 : now() + seconds);
     w->waiting++;
     return next_continue(L, LUA_OK, 0);
 }

@@ -75,7 +75,7 @@ static int time_sleep(lua_State *L)
     lua_Number seconds = luaL_checknumber(L, 1);
 
     luaL_argcheck(L, seconds >= 0, 1, "not negative");
-    return waitfd_sleep(L, seconds, NULL, 0);
+    return waitfd_sleep(L, fmin(seconds, 1e9), NULL, 0);
 }
 
 /* The next tick at a multiple of the interval since the beginning. */

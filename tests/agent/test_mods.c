@@ -2,7 +2,8 @@
  * the functions that each of tests/agent/mods/NAME.lua returns in a table. They have, besides the
  * modules, these globals:
  *   TMP         an empty directory
- *   spawn(f)    runs f in a task beside this one; the test lasts until all have ended */
+ *   spawn(f)    runs f in a task beside this one; the test lasts until all have ended. Returns a
+ *               function that cancels it, to be called before it has ended */
 #include <dirent.h>
 #include <ev.h>
 #include <glob.h>
@@ -71,12 +72,17 @@ static void on_done(void *arg, struct task *k, lua_State *L, int status, int n)
 {
     struct world *w = arg;
 
-    (void)k;
     (void)n;
-    if (status != LUA_OK) {
+    if (status != LUA_OK && !tasks_cancelled(k)) {
         w->failures++;
         fprintf(stderr, "# %s: %s\n# %s\n", w->name, lua_tostring(L, -1), lua_tostring(L, -2));
     }
+}
+
+static int cancel(lua_State *L)
+{
+    tasks_cancel(lua_touserdata(L, lua_upvalueindex(1)));
+    return 0;
 }
 
 static int spawn(lua_State *L)
@@ -88,7 +94,9 @@ static int spawn(lua_State *L)
     lua_settop(L, 1);
     lua_xmove(L, T, 1);
     tasks_start(k, 0, on_done, world);
-    return 0;
+    lua_pushlightuserdata(L, k);
+    lua_pushcclosure(L, cancel, 1);
+    return 1;
 }
 
 static int traceback(lua_State *L)

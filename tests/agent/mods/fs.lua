@@ -242,6 +242,30 @@ function t.directories()
     refused(ENOENT, fs.tempfile {directory = TMP .. "/none"})
 end
 
+-- A call that ends half way leaves no file and no descriptor (these are counted when the test ends).
+function t.cancelled()
+    local big = ("y"):rep(40 << 20)
+    assert(fs.write_file(TMP .. "/a", big))
+    for i, f in ipairs {
+        function() fs.write_file(TMP .. "/b", big, {atomic = true}) end,
+        function() fs.copy(TMP .. "/a", TMP .. "/b", {atomic = true}) end,
+        function() fs.read_file(TMP .. "/a") end,
+        function() fs.watch(TMP):next() end,
+    } do
+        local cancel = spawn(function()
+            f()
+            error("it came to its end: " .. i)
+        end)
+        time.sleep(0)
+        time.sleep(0)
+        cancel()
+        time.sleep(0)
+        collectgarbage()
+        collectgarbage()
+        assert(#fs.list(TMP) == 1 and fs.list(TMP)[1] == "a")
+    end
+end
+
 local function tree(root)
     for _, dir in ipairs {"a/b/c", "a/d", "e\n\xff"} do
         assert(fs.mkdir(root .. "/" .. dir, {parents = true}))
@@ -374,6 +398,8 @@ function t.watch()
     expect("close_write", "late")
     assert(fs.remove(TMP .. "/late"))
     expect("delete", "late")
+    fails("number expected", w.next, w, "soon")
+    fails("not a number", w.next, w, 0 / 0)
     w:close()
     w:close()
     fails("closed", w.next, w)

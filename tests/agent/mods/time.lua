@@ -28,7 +28,11 @@ function t.sleep_beside()
     local took = time.monotonic() - begun
     assert(took >= 0.25 and took < 0.34, took)
     fails("not negative", time.sleep, -1)
+    fails("not negative", time.sleep, 0 / 0)
     fails("number expected", time.sleep, {})
+    local cancel = spawn(function() time.sleep(math.huge) end)
+    time.sleep(0)
+    cancel()
 end
 
 function t.ticker()
