@@ -319,6 +319,16 @@ static void push_traceback(struct task *k)
     }
 }
 
+/* Closes k's variables, whose code may wait and be cancelled as any other. */
+static void close_thread(struct task *k, lua_State *from)
+{
+    struct tasks_saved saved = tasks_set_aside(k->t);
+
+    k->t->current = k;
+    (void)tasks_close_thread(k->t, k->L, from);
+    tasks_put_back(k->t, &saved);
+}
+
 static void finish(struct task *k, lua_State *from, int status, int n)
 {
     struct tasks *t = k->t;
@@ -326,10 +336,7 @@ static void finish(struct task *k, lua_State *from, int status, int n)
     if (status != LUA_OK) {
         push_traceback(k);
         if (lua_status(k->L) != LUA_OK) {
-            struct tasks_saved saved = tasks_set_aside(t);
-            t->current = k;
-            (void)tasks_close_thread(t, k->L, from);
-            tasks_put_back(t, &saved);
+            close_thread(k, from);
         }
         lua_xmove(t->service, k->L, 1);
         lua_insert(k->L, -2);
@@ -344,6 +351,18 @@ static void finish(struct task *k, lua_State *from, int status, int n)
     tasks_drop(k);
 }
 
+/* Its code is not run any more, but may tidy up. */
+static void end_cancelled(struct task *k, lua_State *from)
+{
+    k->raised = 1;
+    if (lua_status(k->L) != LUA_OK) {
+        close_thread(k, from);
+    }
+    lua_settop(k->L, 0);
+    tasks_push_cancelled(k->L);
+    finish(k, from, LUA_ERRRUN, 1);
+}
+
 /* A coroutine that could not be resumed is as it was. */
 static void put_off(struct task *k)
 {
@@ -356,7 +375,7 @@ static void put_off(struct task *k)
 
 /* Its coroutine yielded: because of a wait, to step back, or by a yield of some C library's that
  * means nothing here, which is taken for the latter. */
-static void yielded(struct task *k, int n)
+static void yielded(struct task *k, lua_State *from, int n)
 {
     struct tasks *t = k->t;
     int suspended = t->suspending;
@@ -365,6 +384,10 @@ static void yielded(struct task *k, int n)
     if (!suspended) {
         lua_pop(k->L, n);
         k->state = TASK_STEPPED;
+    }
+    if (k->state == TASK_KILLED) {
+        end_cancelled(k, from);
+        return;
     }
     tasks_mark(k->L);
     if (k->state == TASK_STEPPED) {
@@ -379,9 +402,7 @@ static void run_one(struct task *k, lua_State *from)
     int status, n = 0, fresh = !k->started;
 
     if (fresh && k->cancel) {
-        lua_settop(k->L, 0);
-        tasks_push_cancelled(k->L);
-        finish(k, from, LUA_ERRRUN, 1);
+        end_cancelled(k, from);
         return;
     }
     if (!fresh) {
@@ -390,10 +411,7 @@ static void run_one(struct task *k, lua_State *from)
     saved = tasks_set_aside(t);
     k->started = 1;
     k->state = TASK_RUNNING;
-    if (k->wait != NULL) {
-        k->wait->state = WAIT_IDLE;
-        k->wait = NULL;
-    }
+    tasks_leave_wait(k);
     t->current = k;
     t->passes = 1;
     t->preempt = 0;
@@ -401,7 +419,7 @@ static void run_one(struct task *k, lua_State *from)
     status = lua_resume(k->L, from, fresh ? k->nargs : 0, &n);
     tasks_put_back(t, &saved);
     if (status == LUA_YIELD) {
-        yielded(k, n);
+        yielded(k, from, n);
     } else if (status != LUA_OK && lua_status(k->L) == LUA_YIELD) {
         put_off(k);
     } else {

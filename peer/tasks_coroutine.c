@@ -137,7 +137,7 @@ static lua_State *get_thread(lua_State *L)
 {
     lua_State *co = lua_tothread(L, 1);
 
-    luaL_argexpected(L, co != NULL, 1, "coroutine");
+    luaL_argexpected(L, co != NULL, 1, "thread");
     return co;
 }
 

@@ -13,6 +13,7 @@ enum task_state {
     TASK_RUNNING, /* on the C stack, perhaps deep below nested waits */
     TASK_WAITING, /* its coroutine has yielded */
     TASK_STEPPED, /* preempted: its coroutine has yielded, but it could go on */
+    TASK_KILLED,  /* its coroutine has yielded, and must not go on */
     TASK_ENDED,
 };
 
@@ -94,6 +95,9 @@ void tasks_put_back(struct tasks *t, const struct tasks_saved *s);
 
 /* Ends a wait that lasts with -E_CANCELLED. */
 void tasks_wait_cancel(struct tasks_wait *w);
+
+/* What k waited on is over, and k goes on. */
+void tasks_leave_wait(struct task *k);
 
 /* ---- tasks_timer.c ---- */
 

@@ -142,6 +142,21 @@ static void step_back(struct tasks *t, lua_State *L)
     }
 }
 
+/* Code that has handled the error too often is left for good: its thread is closed where it is.
+ * Where that cannot be, each of its functions gets the error at its first instruction. */
+static void cancel(struct tasks *t, lua_State *L)
+{
+    t->current->raised++;
+    if (t->current->raised > GRACE_TIMES && tasks_can_yield(t, L)) {
+        t->current->state = TASK_KILLED;
+        t->suspending = 1;
+        (void)lua_yield(L, 0);
+        return;
+    }
+    tasks_enter(t, L);
+    (void)tasks_cancelled_error(L);
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     struct tasks *t = tasks_of(L);
@@ -161,9 +176,8 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         }
     }
     if (t->current->cancel) {
-        t->current->raised++;
-        tasks_enter(t, L);
-        tasks_cancelled_error(L);
+        cancel(t, L);
+        return;
     }
     tasks_enter(t, L);
 }

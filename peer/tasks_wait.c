@@ -39,6 +39,21 @@ void tasks_wait_cancel(struct tasks_wait *w)
     }
 }
 
+void tasks_leave_wait(struct task *k)
+{
+    struct tasks_wait *w = k->wait;
+
+    if (w == NULL) {
+        return;
+    }
+    k->wait = NULL;
+    w->task = NULL;
+    w->state = WAIT_IDLE;
+    if (w->result == -E_CANCELLED) {
+        k->raised++; /* the waiting function does it */
+    }
+}
+
 static void on_time(void *arg)
 {
     over(arg, -E_TIMEOUT);
@@ -83,10 +98,9 @@ static int wait_nested(struct tasks *t, lua_State *L, struct tasks_wait *w)
         over(w, -E_LIMIT);
     }
     if (k != NULL) {
-        k->wait = NULL;
+        tasks_leave_wait(k);
     }
     w->state = WAIT_IDLE;
-    w->task = NULL;
     if (w->result == -E_LIMIT) {
         return luaL_error(L, in_finalizer(L) ? "a finalizer cannot wait"
                                              : "waits are nested too deeply (in functions such as "
@@ -112,6 +126,7 @@ int tasks_suspend(lua_State *L, struct tasks_wait *w, uint64_t deadline_us, lua_
     }
     if (t->current != NULL && t->current->cancel) {
         w->result = -E_CANCELLED;
+        t->current->raised++;
         return k(L, LUA_OK, ctx);
     }
     if (deadline_us != UINT64_MAX && tasks_timer_set(t, &w->timer, deadline_us, on_time, w) != 0) {
@@ -150,12 +165,12 @@ int tasks_sleep(lua_State *L)
 {
     lua_Number seconds = luaL_checknumber(L, 1);
     struct tasks_wait *w = lua_newuserdatauv(L, sizeof(*w), 0);
-    struct tasks *t = tasks_of(L);
+    const struct tasks *t = tasks_of(L);
     uint64_t deadline = UINT64_MAX;
 
     *w = (struct tasks_wait){0};
     luaL_argcheck(L, !isnan(seconds), 1, "not a time");
-    if (seconds < 1e12) {
+    if (t != NULL && seconds < 1e12) {
         deadline = t->now_us() + (seconds > 0 ? (uint64_t)(seconds * 1e6) : 0);
     }
     return tasks_suspend(L, w, deadline, slept, 0);
