@@ -78,7 +78,7 @@ struct tasks_saved {
     int passes;
 };
 
-/* ---- tasks.c ---- */
+/* ---- tasks_run.c ---- */
 
 /* Puts k at the end of the ready ones. */
 void tasks_ready(struct task *k);

@@ -489,11 +489,8 @@ static const char *const stubborn[] = {
     "while true do pcall(function() for i = 1, 100000 do end end) end",
     "local function f() while true do pcall(f) end end f()",
     "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
-    "while true do xpcall(function() while true do end end, function() for i = 1, 1e5 do end end) "
-    "end",
-    "while true do local t <close> = setmetatable({}, {__close = function() while true do end "
-    "end}) "
-    "end",
+    "while true do xpcall(load('while true do end'), load('for i = 1, 1e5 do end')) end",
+    "while true do local t <close> = setmetatable({}, {__close = load('while true do end')}) end",
     "while true do pcall(coroutine.wrap(function() sleep(1) end)) end",
     "while true do pcall(table.sort, {1,2,3,4}, function() sleep(1) return false end) end",
     "while true do string.gsub('aaaa', 'a', function() pcall(sleep, 1) end) end",
