@@ -245,3 +245,10 @@ void tasks_cancel(struct task *k)
         tasks_arm_current(t);
     }
 }
+
+void tasks_cancel_all(struct tasks *t)
+{
+    for (struct task *k = t->all; k != NULL; k = k->down) {
+        tasks_cancel(k);
+    }
+}

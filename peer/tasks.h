@@ -81,6 +81,9 @@ void tasks_drop(struct task *k);
 void tasks_cancel(struct task *k);
 int tasks_cancelled(const struct task *k);
 
+/* Cancels every task that has not ended. */
+void tasks_cancel_all(struct tasks *t);
+
 /* The task whose code runs now; NULL: none (the main chunk, a callback of the host). */
 struct task *tasks_current(const struct tasks *t);
 

@@ -21,7 +21,8 @@ int waitfd(lua_State *L, int fd, int events, double seconds, lua_KFunction k, lu
  * WNOHANG) before, and again in k, and wait again if it was another's.  Nobody else reaps. */
 int waitfd_child(lua_State *L, double seconds, lua_KFunction k, lua_KContext ctx);
 
-/* Waits for a time only; k may be NULL: the function then returns nothing. */
+/* Waits for a time only (status 0 when it came); k may be NULL: the function then returns nothing.
+ */
 int waitfd_sleep(lua_State *L, double seconds, lua_KFunction k, lua_KContext ctx);
 
 /* The worker's event loop, for watchers of a module's own, whose callbacks may tasks_wake.  NULL in
