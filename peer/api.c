@@ -2,6 +2,8 @@
 
 #include "lua_classic.h"
 #include "lua_far.h"
+#include "lua_module.h"
+#include "peer/future.h"
 #include "peer/pairs.h"
 
 /* ---- connections: the core that classic.lua dresses ---- */
@@ -144,6 +146,47 @@ static int now(lua_State *L)
     return 1;
 }
 
+/* ---- error objects ---- */
+
+static int error_text(lua_State *L)
+{
+    lua_getfield(L, 1, "message");
+    return 1;
+}
+
+static int error_concat(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    luaL_tolstring(L, 2, NULL);
+    lua_concat(L, 2);
+    return 1;
+}
+
+int api_raise(lua_State *L, const char *kind, const char *text)
+{
+    static const luaL_Reg meta[] = {
+        {"__tostring", error_text}, {"__concat", error_concat}, {NULL, NULL}};
+    lua_createtable(L, 0, 2);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, kind);
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "message");
+    if (luaL_newmetatable(L, "grapnel.error")) {
+        luaL_setfuncs(L, meta, 0);
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, "__copy");
+    }
+    lua_setmetatable(L, -2);
+    return lua_error(L);
+}
+
+uint64_t api_deadline(lua_State *L, int idx)
+{
+    double seconds = luaL_checknumber(L, idx);
+    uint64_t at = tasks_now(tasks_of(L));
+    return seconds > 0 ? at + (uint64_t)((seconds < 1e9 ? seconds : 1e9) * 1e6) : at;
+}
+
 /* Pushes a chunk's function. */
 static void load(lua_State *L, const char *code, size_t n)
 {
@@ -161,6 +204,10 @@ void api_init(lua_State *L, struct world *w)
     luaL_newlib(L, functions);
     peer_push_version(L);
     lua_setfield(L, -2, "version");
+    future_init(L, w);
+    load(L, lua_module, lua_module_size);
+    lua_pushvalue(L, -2);
+    lua_call(L, 1, 0);
     w->module_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 

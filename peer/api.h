@@ -9,4 +9,9 @@ void api_init(lua_State *L, struct world *w);
 /* The link has ended: what Lua has asked to know of it is told (on_disconnect). */
 void api_ended(struct peer *p);
 
+/* Raises an error object { [kind] = true, message = text }: eof, timeout, cancelled, denied. */
+int api_raise(lua_State *L, const char *kind, const char *text);
+/* The seconds at idx from now, as monotonic microseconds. */
+uint64_t api_deadline(lua_State *L, int idx);
+
 #endif

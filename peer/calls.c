@@ -114,6 +114,7 @@ static void answered(void *arg, int code, const uint8_t *body, size_t n, const c
 {
     struct calls_call *c = arg;
     struct peer *p = c->p;
+    p->calls_pending--;
     keep_answer(c, code, body, n, text);
     c->state = CALLS_ANSWERED;
     int breach = code == 0 && (c->code == -E_MALFORMED || c->code == -E_TOO_LARGE) ? c->code : 0;
@@ -133,7 +134,9 @@ static void answered(void *arg, int code, const uint8_t *body, size_t n, const c
 
 static void unheard(void *arg, int code, const uint8_t *body, size_t n, const char *text)
 {
-    (void)arg, (void)code, (void)body, (void)n, (void)text;
+    struct peer *p = arg;
+    (void)code, (void)body, (void)n, (void)text;
+    p->calls_pending--;
 }
 
 static int send(struct codec_out *c, struct calls_call *call)
@@ -144,7 +147,9 @@ static int send(struct codec_out *c, struct calls_call *call)
         return rc;
     }
     rc = link_call_raw(p->link, wire_data(c->to), wire_length(c->to),
-                       call != NULL ? answered : unheard, call, call != NULL ? &call->id : NULL);
+                       call != NULL ? answered : unheard, call != NULL ? (void *)call : p,
+                       call != NULL ? &call->id : NULL);
+    p->calls_pending += rc == 0;
     if (rc == -E_LIMIT) {
         return errors_set(&c->error, rc, "%d calls wait for their answers", PEER_CALLS_MAX);
     }

@@ -70,6 +70,7 @@ struct peer {
     size_t released_n;                      /* pairs */
 
     struct calls_call *calls_spare;
+    size_t calls_pending; /* not answered yet */
     struct calls_slab *calls_slabs;
     struct serving *servings; /* those that live */
     struct serving *serving_spare;

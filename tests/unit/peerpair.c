@@ -160,7 +160,7 @@ static void start(struct peerpair_end *end, struct peerpair *p, struct peerpair_
     luaL_openlibs(end->L);
     struct tasks_host host = {.wait = wait_for, .arg = end};
     end->tasks = tasks_new(end->L, &host, now_us);
-    ck_assert_ptr_nonnull(end->tasks);
+    ck_assert(end->tasks != NULL);
     lua_pushcfunction(end->L, make_peer);
     lua_pushlightuserdata(end->L, end);
     lua_pushlightuserdata(end->L, (void *)(uintptr_t)o);
@@ -177,6 +177,11 @@ struct peerpair *peerpair_new(const struct peer_options *far_options)
     struct peer_options f = {.policy = PEER_OPEN, .teleport = true};
     start(&p->near, p, &p->far, &n);
     start(&p->far, p, &p->near, far_options != NULL ? far_options : &f);
+    /* The far state finds the module by require, as a worker's does. */
+    luaL_getsubtable(p->far.L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    peer_push_module(p->far.L);
+    lua_setfield(p->far.L, -2, "grapnel");
+    lua_pop(p->far.L, 1);
     lua_State *L = p->near.L;
     peer_push(L, p->near.peer);
     lua_setglobal(L, "conn");
@@ -239,10 +244,10 @@ static char *run_one(const char *path, const char *name, const struct peer_optio
 
 void peerpair_file(const char *path, const struct peer_options *far_options)
 {
-    lua_State *L = luaL_newstate();
+    struct peerpair *p = peerpair_new(far_options);
+    lua_State *L = p->near.L;
     char *all = strdup("");
     size_t tests = 0;
-    luaL_openlibs(L);
     ck_assert_msg(luaL_dofile(L, path) == LUA_OK, "%s", lua_tostring(L, -1));
     lua_pushnil(L);
     while (lua_next(L, -2)) {
@@ -257,7 +262,7 @@ void peerpair_file(const char *path, const struct peer_options *far_options)
             all = longer;
         }
     }
-    lua_close(L);
+    peerpair_free(p);
     ck_assert_uint_gt(tests, 0);
     ck_assert_msg(all[0] == '\0', "%s", all);
     free(all);

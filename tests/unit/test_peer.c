@@ -14,6 +14,12 @@ START_TEST(objects)
 }
 END_TEST
 
+START_TEST(futures)
+{
+    peerpair_file("tests/unit/peer_futures.lua", NULL);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("peer");
@@ -21,6 +27,7 @@ static Suite *suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, values);
     tcase_add_test(t, objects);
+    tcase_add_test(t, futures);
     suite_add_tcase(s, t);
     return s;
 }

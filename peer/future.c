@@ -1,0 +1,539 @@
+#include "peer/future.h"
+
+#include <string.h>
+
+#include "peer/api.h"
+#include "peer/peer_impl.h"
+
+#define FUTURE         "grapnel.future"
+#define FUTURE_LOOK_US 50 /* that `ready` gives to events; a deadline in the past gives none */
+#define FUTURE_ROOM_US 500
+#define FUTURE_CROWD   (PEER_CALLS_MAX - 64) /* calls under way, over which async waits */
+
+/* User values of a future. */
+enum { USER_RESULTS = 1, USER_CALLBACKS, USER_COUNT = 2 };
+
+struct waiter {
+    struct tasks_wait wait;
+    struct waiter *next;
+    struct future *future; /* NULL: not in its list */
+};
+
+struct future {
+    struct tasks *tasks;
+    struct calls_call *call; /* NULL once its results are taken, and of local ones */
+    struct task *task;       /* of a local function that runs */
+    struct waiter *waiters;
+    struct waiter own; /* the first one needs no memory of its own */
+    uint64_t expiry;   /* µs; UINT64_MAX: none */
+    bool ready, taken, failed, anchored;
+};
+
+static const char anchors_key; /* futures whose callbacks are due, by address */
+
+static struct future *self(lua_State *L)
+{
+    return luaL_checkudata(L, 1, FUTURE);
+}
+
+/* ---- becoming ready ---- */
+
+static int run_callbacks(lua_State *L);
+
+static void settle(struct future *f)
+{
+    f->ready = true;
+    for (struct waiter *w = f->waiters; w != NULL; w = w->next) {
+        tasks_wake(&w->wait);
+    }
+    if (f->anchored) {
+        lua_State *C;
+        struct task *k = tasks_prepare(f->tasks, &C);
+        if (k != NULL) {
+            lua_pushcfunction(C, run_callbacks);
+            lua_pushlightuserdata(C, f);
+            tasks_start(k, 1, NULL, NULL);
+        }
+    }
+}
+
+static void told(struct calls_call *c)
+{
+    settle(c->arg);
+}
+
+static struct future *make(lua_State *L, struct world *w)
+{
+    struct future *f = lua_newuserdatauv(L, sizeof(*f), USER_COUNT);
+    memset(f, 0, sizeof(*f));
+    f->tasks = w->tasks;
+    f->expiry = UINT64_MAX;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->future_ref);
+    lua_setmetatable(L, -2);
+    return f;
+}
+
+/* ---- results ---- */
+
+/* Keeps the values above `base` in the future at index `at`. */
+static void keep(lua_State *L, struct future *f, int at, int base)
+{
+    int n = lua_gettop(L) - base;
+    lua_createtable(L, n, 1);
+    lua_insert(L, base + 1);
+    for (int i = n; i > 0; i--) {
+        lua_rawseti(L, base + 1, i);
+    }
+    lua_pushinteger(L, n);
+    lua_rawseti(L, base + 1, 0);
+    lua_setiuservalue(L, at, USER_RESULTS);
+    f->taken = true;
+}
+
+/* Of a ready future at index 1: takes what came. */
+static void take(lua_State *L, struct future *f)
+{
+    if (f->taken || f->call == NULL) {
+        return;
+    }
+    int base = lua_gettop(L);
+    f->failed = calls_results(L, f->call) < 0;
+    keep(L, f, 1, base);
+    struct peer *p = f->call->p;
+    calls_drop(f->call, false);
+    f->call = NULL;
+    peer_let(p);
+}
+
+/* Returns what became of it: all results, or raises its error. */
+static int outcome(lua_State *L, struct future *f)
+{
+    take(L, f);
+    lua_settop(L, 1);
+    if (lua_getiuservalue(L, 1, USER_RESULTS) != LUA_TTABLE) {
+        return api_raise(L, "cancelled", "cancelled");
+    }
+    lua_rawgeti(L, 2, 0);
+    int n = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    luaL_checkstack(L, n + 2, "results");
+    for (int i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, i);
+    }
+    return f->failed ? lua_error(L) : n;
+}
+
+/* ---- waiting ---- */
+
+static void leave(struct waiter *w)
+{
+    struct waiter **at = &w->future->waiters;
+    while (*at != NULL && *at != w) {
+        at = &(*at)->next;
+    }
+    if (*at == w) {
+        *at = w->next;
+    }
+    w->future = NULL;
+}
+
+static void cancel(struct future *f)
+{
+    if (f->ready) {
+        return;
+    }
+    if (f->call != NULL && peer_alive(f->call->p)) {
+        link_cancel(f->call->p->link, f->call->id);
+    }
+    if (f->task != NULL) {
+        tasks_cancel(f->task);
+    }
+}
+
+/* Waits until it is ready or that time has come.  Then k continues; w->wait.result is 0 or not. */
+static int wait_until(lua_State *L, struct future *f, uint64_t deadline, lua_KFunction k)
+{
+    struct waiter *w = &f->own;
+    if (w->future != NULL) {
+        w = lua_newuserdatauv(L, sizeof(*w), 0);
+        memset(w, 0, sizeof(*w));
+    }
+    w->wait = (struct tasks_wait){0};
+    w->future = f;
+    w->next = f->waiters;
+    f->waiters = w;
+    return tasks_suspend(L, &w->wait, deadline, k, (lua_KContext)w);
+}
+
+/* Leaves the list; raises a cancel.  True: it is ready. */
+static bool awake(lua_State *L, lua_KContext context)
+{
+    struct waiter *w = (struct waiter *)context;
+    struct future *f = w->future;
+    int result = w->wait.result;
+    leave(w);
+    if (result == -E_CANCELLED) {
+        tasks_cancelled_error(L);
+    } else if (result != 0 && result != -E_TIMEOUT) {
+        lua_pushstring(L, errors_text(result));
+        lua_error(L);
+    }
+    return f->ready;
+}
+
+static int value_came(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    struct future *f = lua_touserdata(L, 1);
+    if (!awake(L, context)) {
+        cancel(f);
+        return api_raise(L, "timeout", "the answer did not come in time");
+    }
+    return outcome(L, f);
+}
+
+/* future(): all results. */
+static int value(lua_State *L)
+{
+    struct future *f = self(L);
+    return f->ready ? outcome(L, f) : wait_until(L, f, f->expiry, value_came);
+}
+
+static int only_first(lua_State *L, int status, lua_KContext context)
+{
+    int n = value_came(L, status, context);
+    lua_settop(L, lua_gettop(L) - n + (n > 0));
+    return n > 0;
+}
+
+static int ended(lua_State *L, int status, lua_KContext context)
+{
+    struct future *f = lua_touserdata(L, 1);
+    (void)status;
+    bool ready = awake(L, context);
+    if (!ready && tasks_now(f->tasks) >= f->expiry) {
+        cancel(f);
+        return api_raise(L, "timeout", "the answer did not come in time");
+    }
+    lua_pushboolean(L, ready);
+    return 1;
+}
+
+/* future:wait([seconds]): true, or false when the seconds have passed.  Raises a timeout at its own
+ * expiry. */
+static int wait_for(lua_State *L)
+{
+    struct future *f = self(L);
+    uint64_t deadline = f->expiry;
+    if (!lua_isnoneornil(L, 2)) {
+        uint64_t at = api_deadline(L, 2);
+        deadline = at < deadline ? at : deadline;
+    }
+    lua_settop(L, 1);
+    if (f->ready) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    return wait_until(L, f, deadline, ended);
+}
+
+static int looked(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    lua_pushboolean(L, awake(L, context));
+    return 1;
+}
+
+static int set_expiry(lua_State *L)
+{
+    struct future *f = self(L);
+    f->expiry = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int cancel_it(lua_State *L)
+{
+    cancel(self(L));
+    return 0;
+}
+
+/* ---- callbacks ---- */
+
+/* In a task: (address). */
+static int run_callbacks(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+    lua_rawgetp(L, 2, lua_touserdata(L, 1));
+    lua_pushnil(L);
+    lua_rawsetp(L, 2, lua_touserdata(L, 1));
+    if (lua_isnil(L, 3)) {
+        return 0;
+    }
+    ((struct future *)lua_touserdata(L, 3))->anchored = false;
+    lua_getiuservalue(L, 3, USER_CALLBACKS);
+    lua_pushnil(L);
+    lua_setiuservalue(L, 3, USER_CALLBACKS);
+    lua_Integer n = lua_istable(L, 4) ? (lua_Integer)lua_rawlen(L, 4) : 0;
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_State *C;
+        struct task *k = tasks_prepare(((struct future *)lua_touserdata(L, 3))->tasks, &C);
+        if (k == NULL) {
+            return luaL_error(L, "%s", errors_text(-E_NOMEM));
+        }
+        lua_rawgeti(L, 4, i);
+        lua_pushvalue(L, 3);
+        lua_xmove(L, C, 2);
+        tasks_start(k, 1, NULL, NULL);
+    }
+    return 0;
+}
+
+static int add_callback(lua_State *L)
+{
+    struct future *f = self(L);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    if (f->ready && !f->anchored) {
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 0);
+        lua_settop(L, 1);
+        return 1;
+    }
+    if (lua_getiuservalue(L, 1, USER_CALLBACKS) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, USER_CALLBACKS);
+    }
+    lua_pushvalue(L, 2);
+    lua_rawseti(L, 3, (lua_Integer)lua_rawlen(L, 3) + 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+    lua_pushvalue(L, 1);
+    lua_rawsetp(L, -2, f);
+    f->anchored = true;
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* ---- looking ---- */
+
+static int get(lua_State *L)
+{
+    struct future *f = self(L);
+    const char *name = luaL_checkstring(L, 2);
+    lua_settop(L, 2);
+    if (strcmp(name, "ready") == 0) {
+        /* Who polls must let things happen, too. */
+        if (!f->ready) {
+            return wait_until(L, f, tasks_now(f->tasks) + FUTURE_LOOK_US, looked);
+        }
+        lua_pushboolean(L, 1);
+    } else if (strcmp(name, "value") == 0) {
+        lua_settop(L, 1);
+        if (!f->ready) {
+            return wait_until(L, f, f->expiry, only_first);
+        }
+        int n = outcome(L, f);
+        lua_settop(L, lua_gettop(L) - n + (n > 0));
+        return n > 0;
+    } else if (strcmp(name, "error") == 0) {
+        lua_settop(L, 1);
+        lua_pushboolean(L, 0);
+        if (f->ready) {
+            take(L, f);
+            if (lua_getiuservalue(L, 1, USER_RESULTS) != LUA_TTABLE) {
+                lua_pushliteral(L, "cancelled");
+            } else if (f->failed && lua_rawgeti(L, -1, 1) == LUA_TNIL) {
+                lua_pushboolean(L, 1);
+            } else if (!f->failed) {
+                lua_pushboolean(L, 0);
+            }
+        }
+    } else if (strcmp(name, "expired") == 0) {
+        lua_pushboolean(L, !f->ready && tasks_now(f->tasks) >= f->expiry);
+    } else {
+        luaL_getmetafield(L, 1, "methods");
+        lua_pushvalue(L, 2);
+        lua_rawget(L, -2);
+    }
+    return 1;
+}
+
+static int collect(lua_State *L)
+{
+    struct future *f = lua_touserdata(L, 1);
+    if (f->call != NULL) {
+        struct peer *p = f->call->p;
+        calls_drop(f->call, false);
+        f->call = NULL;
+        peer_let(p);
+    }
+    return 0;
+}
+
+/* ---- making ---- */
+
+static int local_ended(lua_State *L, int status, lua_KContext context)
+{
+    /* Stack: future, results or an error value. */
+    struct future *f = lua_touserdata(L, 1);
+    (void)context;
+    f->failed = status != LUA_OK && status != LUA_YIELD;
+    keep(L, f, 1, 1);
+    return 0;
+}
+
+/* In a task: (future, function, …). */
+static int run_local(lua_State *L)
+{
+    return local_ended(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, local_ended), 0);
+}
+
+static void local_done(void *arg, struct task *k, lua_State *L, int status, int n)
+{
+    struct future *f = arg;
+    (void)k, (void)L, (void)status, (void)n;
+    f->task = NULL;
+    settle(f);
+}
+
+/* function, … on the stack: runs it beside; the future takes the place of all. */
+static int start_local(lua_State *L, struct world *w)
+{
+    lua_State *C;
+    int n = lua_gettop(L);
+    struct future *f = make(L, w);
+    lua_insert(L, 1);
+    /* It must stay while the task may look at it. */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+    lua_pushvalue(L, 1);
+    lua_rawsetp(L, -2, f);
+    lua_pop(L, 1);
+    f->anchored = true;
+    struct task *k = tasks_prepare(w->tasks, &C);
+    if (k == NULL || !lua_checkstack(C, n + 4)) {
+        return luaL_error(L, "%s", errors_text(-E_NOMEM));
+    }
+    lua_pushcfunction(C, run_local);
+    lua_pushvalue(L, 1);
+    lua_insert(L, 1);
+    lua_xmove(L, C, n + 1);
+    f->task = k;
+    tasks_start(k, n + 1, local_done, f);
+    return 1;
+}
+
+/* With very many calls under way one waits until some are answered. */
+static int start(lua_State *L);
+static int call_no_reply(lua_State *L);
+
+static int room_came(lua_State *L, int status, lua_KContext context)
+{
+    struct tasks_wait *wait = lua_touserdata(L, -1);
+    (void)status;
+    if (wait->result == -E_CANCELLED) {
+        return tasks_cancelled_error(L);
+    }
+    lua_pop(L, 1);
+    return context != 0 ? start(L) : call_no_reply(L);
+}
+
+static bool crowded(struct peer *p)
+{
+    return p->calls_pending >= FUTURE_CROWD && peer_alive(p);
+}
+
+static int wait_for_room(lua_State *L, struct peer *p, bool future)
+{
+    struct tasks_wait *wait = lua_newuserdatauv(L, sizeof(*wait), 0);
+    *wait = (struct tasks_wait){0};
+    return tasks_suspend(L, wait, tasks_now(p->tasks) + FUTURE_ROOM_US, room_came, future);
+}
+
+/* (callee, …) → future. */
+static int start(lua_State *L)
+{
+    struct world *w = lua_touserdata(L, lua_upvalueindex(1));
+    struct proxy *x = proxy_at(L, w, 1);
+    if (x == NULL) {
+        return start_local(L, w);
+    }
+    struct peer *p = x->p;
+    if (crowded(p)) {
+        return wait_for_room(L, p, true);
+    }
+    struct calls_call *c = calls_send_call(L, p, 0);
+    struct future *f = make(L, w);
+    c->told = told;
+    c->arg = f;
+    f->call = c;
+    peer_hold(p);
+    return 1;
+}
+
+/* The function that async gave: upvalues world, callee. */
+static int async_call(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 1);
+    return start(L);
+}
+
+static void check_callable(lua_State *L)
+{
+    if (!lua_isfunction(L, 1) && luaL_getmetafield(L, 1, "__call") == LUA_TNIL) {
+        luaL_argerror(L, 1, "function expected");
+    }
+}
+
+/* async(f) → a function whose calls give futures. */
+static int async(lua_State *L)
+{
+    check_callable(L);
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_pushcclosure(L, async_call, 2);
+    return 1;
+}
+
+static int call_no_reply(lua_State *L)
+{
+    struct world *w = lua_touserdata(L, lua_upvalueindex(1));
+    struct proxy *x = proxy_at(L, w, 1);
+    check_callable(L);
+    if (x == NULL) {
+        start_local(L, w);
+    } else if (crowded(x->p)) {
+        return wait_for_room(L, x->p, false);
+    } else {
+        calls_send_call(L, x->p, CALLS_NO_REPLY);
+    }
+    return 0;
+}
+
+void future_init(lua_State *L, struct world *w)
+{
+    static const luaL_Reg methods[] = {{"wait", wait_for},
+                                       {"set_expiry", set_expiry},
+                                       {"add_callback", add_callback},
+                                       {"cancel", cancel_it},
+                                       {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"async", async}, {"call_no_reply", call_no_reply}, {NULL, NULL}};
+    lua_pushlightuserdata(L, w);
+    luaL_setfuncs(L, functions, 1);
+    luaL_newmetatable(L, FUTURE);
+    lua_pushcfunction(L, get);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, value);
+    lua_setfield(L, -2, "__call");
+    lua_pushcfunction(L, collect);
+    lua_setfield(L, -2, "__gc");
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "methods");
+    w->future_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &anchors_key);
+}

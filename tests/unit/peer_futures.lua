@@ -1,0 +1,155 @@
+-- Calls that are not waited for.
+local async = grapnel.async
+local test = {}
+
+conn.execute [[
+    function id(...) return ... end
+    function sleep(s) local t = require("grapnel") t.sleep(s) return s end
+    function fail(x) error(x or "failed") end
+]]
+local id, sleep, fail = conn.eval("id"), conn.eval("sleep"), conn.eval("fail")
+
+function test.value()
+    local f = async(id)(7, 8)
+    assert(not f.expired and f.value == 7 and f.ready and f.error == false)
+    local a, b = f()
+    assert(a == 7 and b == 8 and f:wait() == true)
+    f = async(fail)()
+    f:wait()
+    assert(f.ready and f.error:find("failed"))
+    local ok, e = pcall(function() return f.value end)
+    assert(not ok and e:find("failed") and e:find("traceback"), e)
+    ok, e = pcall(f)
+    assert(not ok and e:find("failed"))
+    f = async(id)({})
+    assert(grapnel.type(f.value) == "table")
+end
+
+function test.polled()
+    local f = async(sleep)(0.05)
+    assert(not f.ready)
+    local n = 0
+    while not f.ready do
+        n = n + 1
+    end
+    assert(n > 1 and f.value == 0.05)
+end
+
+function test.side_by_side()
+    local start = grapnel.now()
+    local a, b = async(sleep)(0.2), async(sleep)(0.1)
+    assert(id(5) == 5 and grapnel.now() - start < 0.08)
+    assert(not a.ready)
+    a:wait()
+    b:wait()
+    local took = grapnel.now() - start
+    assert(took > 0.19 and took < 0.29, took)
+end
+
+function test.timeouts()
+    local f = async(sleep)(5)
+    assert(f:wait(0.02) == false and not f.expired)
+    f:set_expiry(0.02)
+    local ok, e = pcall(function() return f.value end)
+    assert(not ok and e.timeout and tostring(e):find("in time"), e)
+    assert(f.expired)
+    ok, e = pcall(grapnel.timed(sleep, 0.02), 5)
+    assert(not ok and e.timeout)
+    assert(grapnel.timed(sleep, 2)(0.01) == 0.01)
+end
+
+function test.cancel()
+    conn.execute "done = 0 function long() pcall(sleep, 5) done = done + 1 sleep(5) done = done + 100 end"
+    local f = async(conn.eval("long"))()
+    assert(not f:wait(0.02))
+    f:cancel()
+    f:wait()
+    assert(f.error:find("cancelled"), f.error)
+    assert(conn.eval("done") == 1 or conn.eval("done") == 0)
+    f:cancel()
+    -- what is answered after a cancel is of no matter
+    f = async(id)(1)
+    f:cancel()
+    f:wait()
+end
+
+function test.callbacks()
+    local got = {}
+    local f = async(id)("a")
+    f:add_callback(function(x) got[#got + 1] = x.value end)
+    f:add_callback(function(x) got[#got + 1] = x.value .. "2" end)
+    f:add_callback(function() error("of no matter") end)
+    f:wait()
+    grapnel.sleep(0.01)
+    assert(got[1] == "a" and got[2] == "a2", #got)
+    f:add_callback(function(x) got[3] = x.value end)
+    assert(got[3] == "a")
+    -- of a future that nobody holds
+    async(id)("z"):add_callback(function(x) got[4] = x.value end)
+    collectgarbage()
+    collectgarbage()
+    id()
+    grapnel.sleep(0.01)
+    assert(got[4] == "z")
+end
+
+function test.locals()
+    local f = async(function(x) grapnel.sleep(0.01) return x + id(1) end)(1)
+    assert(f.value == 2)
+    f = async(function() error("here") end)()
+    assert(not pcall(f) and f.error:find("here"))
+    f = async(conn.execute)("return 6 * 7")
+    assert(f.value == 42)
+    f = async(grapnel.sleep)(5)
+    f:cancel()
+    assert(not pcall(f))
+end
+
+function test.no_reply()
+    conn.execute "count = 0 function tick(n) count = count + n return {} end"
+    for i = 1, 100 do
+        assert(select("#", grapnel.call_no_reply(conn.eval("tick"), 1)) == 0)
+    end
+    grapnel.call_no_reply(fail)
+    assert(conn.eval("count") == 100)
+    local tick = conn.eval("tick")
+    for i = 1, 70000 do
+        grapnel.call_no_reply(tick, 1)
+    end
+    assert(conn.eval("count") == 70100)
+end
+
+function test.many()
+    local start = async(id)
+    local futures = {}
+    for i = 1, 100000 do
+        futures[i] = start(i)
+    end
+    local sum = 0
+    for i = 1, 100000 do
+        sum = sum + futures[i].value
+    end
+    assert(sum == 100000 * 100001 // 2)
+end
+
+function test.dropped()
+    for i = 1, 1000 do
+        async(id)({}, conn.eval("id"))
+    end
+    settle()
+    assert(id(3) == 3)
+end
+
+function test.lost()
+    local f, g = async(sleep)(10), async(sleep)(10)
+    assert(not f:wait(0.01))
+    local told
+    g:add_callback(function(x) told = x.error end)
+    lose()
+    local ok, e = pcall(f)
+    assert(not ok and e:find("^EOF: .*cut by the test"), e)
+    grapnel.sleep(0.01)
+    assert(told:find("^EOF: "), told)
+end
+
+return test
