@@ -109,7 +109,7 @@ static void start(struct world *w)
 {
     struct tasks_host host = {.wait = host_wait, .arg = w};
 
-    w->loop = ev_default_loop(0);
+    w->loop = ev_loop_new(EVFLAG_AUTO);
     w->L = luaL_newstate();
     ck_assert_ptr_nonnull(w->L);
     luaL_openlibs(w->L);
