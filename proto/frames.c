@@ -1,5 +1,6 @@
 #include "proto/frames.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "proto/errors.h"
@@ -17,9 +18,10 @@ struct frames_row {
 #define U16(field, doc) +2
 #define U32(field, doc) +4
 #define U64(field, doc) +8
+/* By type, because it is looked into several times for each frame; rows without a name are none. */
 static const struct frames_row frames_table[] = {
 #define FRAME(NAME, name, code, id, body, limit, FIELDS, doc)                                      \
-    {(code), FRAMES_ID_##id, FRAMES_BODY_##body, (limit), 0 FIELDS, #NAME},
+    [code] = {(code), FRAMES_ID_##id, FRAMES_BODY_##body, (limit), 0 FIELDS, #NAME},
 #include "proto/frames.def"
 #undef FRAME
 };
@@ -29,12 +31,9 @@ static const struct frames_row frames_table[] = {
 
 static const struct frames_row *row(uint8_t type)
 {
-    for (size_t i = 0; i < sizeof(frames_table) / sizeof(frames_table[0]); i++) {
-        if (frames_table[i].code == type) {
-            return &frames_table[i];
-        }
-    }
-    return NULL;
+    bool known =
+        type < sizeof(frames_table) / sizeof(frames_table[0]) && frames_table[type].name != NULL;
+    return known ? &frames_table[type] : NULL;
 }
 
 /* A sequence is only for types whose largest body does not fit into one frame. */
@@ -82,6 +81,11 @@ int frames_get_header(const uint8_t *at, struct frames_header *h, struct error *
                           t->fixed);
     }
     return 0;
+}
+
+size_t frames_length(const uint8_t *header)
+{
+    return (size_t)header[6] << 8 | header[7];
 }
 
 void frames_put_header(uint8_t *at, const struct frames_header *h)

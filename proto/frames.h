@@ -62,6 +62,8 @@ struct frames_header {
 struct error;
 int frames_get_header(const uint8_t *at, struct frames_header *h, struct error *e);
 void frames_put_header(uint8_t *at, const struct frames_header *h);
+/* Bytes of the payload behind a header that is known to be right. */
+size_t frames_length(const uint8_t *header);
 
 /* Decodes the payload that belongs to `h` (h->length bytes at `payload`).  `continued` is true for
  * the second and later parts of a MORE sequence, which have no fixed fields.

@@ -8,7 +8,7 @@
 #include "proto/link_internal.h"
 
 #define LINK_BUCKETS_FIRST 16
-#define LINK_BUCKETS_MAX   4096
+#define LINK_BUCKETS_MAX   65536
 
 /* ---- ids ---- */
 
@@ -159,6 +159,9 @@ struct link *link_new(const struct link_options *options, const struct link_hand
     l->lease_us = (uint64_t)options->lease_ms * 1000;
     l->memory = options->memory != 0 ? options->memory : LINK_MEMORY;
     l->features = options->features;
+    l->calls_max = options->calls_max == 0                ? LINK_CALLS_MAX
+                   : options->calls_max < LINK_CALLS_MOST ? options->calls_max
+                                                          : LINK_CALLS_MOST;
     l->next_id = l->opener ? 1 : 2;
     l->now = l->last_heard = l->last_tick = now_us;
     deflate_policy_init(&l->policy);
@@ -196,6 +199,7 @@ void link_leave(struct link *l)
     if (!link_alive(l)) {
         wire_free(&l->gather);
         wire_free(&l->parts);
+        wire_free(&l->held);
     }
 }
 
@@ -249,6 +253,7 @@ void link_free(struct link *l)
     wire_free(&l->control);
     wire_free(&l->out);
     wire_free(&l->unpacked);
+    link_free_spare(l);
     deflate_out_free(l->packer);
     deflate_in_free(l->unpacker);
     free(l->buckets);

@@ -30,7 +30,7 @@
 #define LINK_WINDOW_MAX     (6u * 1024 * 1024)  /* most that one stream's window grows to */
 #define LINK_MEMORY         (6u * 1024 * 1024)  /* default bound of all windows' growth together */
 #define LINK_OUTPUT_MAX     (256 * 1024)        /* bulk bytes that wait for the pipe */
-#define LINK_CONTROL_MAX    (2u * 1024 * 1024)  /* over it the owner must stop reading */
+#define LINK_CONTROL_MAX    (2u * 1024 * 1024)  /* waiting, over which work, or reading, stops */
 #define LINK_PINNED         (32 * 1024)         /* output that does not change once handed out */
 
 /* Feature bits of HELLO. */
@@ -105,17 +105,19 @@ int link_input(struct link *l, const uint8_t *bytes, size_t n, uint64_t now_us);
 void link_input_end(struct link *l, uint64_t now_us);
 
 /* Sets *bytes and *n to what should be sent now (n = 0: nothing), after pulling data from the
- * streams that have some.  The pointer is valid until the next call on the link; the first
- * LINK_PINNED bytes keep their contents until they are sent, for transports that must be given the
- * same bytes again (libssh2 after EAGAIN), while control frames may still be put in behind them.
- * 0, or the link's error once it has ended and its last words (GOODBYE with the reason) were
- * handed out: sending them is a courtesy that tells the peer why. */
+ * streams that have some, and handing out what was held back (link_backlog).  The pointer is valid
+ * until the next call on the link; the first LINK_PINNED bytes keep their contents until they are
+ * sent, for transports that must be given the same bytes again (libssh2 after EAGAIN), while
+ * control frames may still be put in behind them. 0, or the link's error once it has ended and its
+ * last words (GOODBYE with the reason) were handed out: sending them is a courtesy that tells the
+ * peer why. */
 int link_output(struct link *l, const uint8_t **bytes, size_t *n, uint64_t now_us);
 /* The first n of them were sent. */
 void link_sent(struct link *l, size_t n, uint64_t now_us);
 /* True when link_output would give something. */
 int link_has_output(const struct link *l);
-/* True when the owner must stop reading the pipe until output has drained. */
+/* True when the owner must stop reading the pipe until output has drained: a peer that does not
+ * read makes us answer ever more.  A peer that keeps to the protocol's bounds never causes it. */
 int link_congested(const struct link *l);
 
 /* To be called at or after the time that the last call returned (or at once): sends PING every
@@ -167,8 +169,8 @@ int link_answer(struct link *l, uint32_t id, struct value *result);
 int link_fail(struct link *l, uint32_t id, int code, const char *text);
 
 /* Raw: bodies as they stand on the wire, for those who have an encoder of their own.  The link does
- * not look into them.  (Over 1 MiB: -E_TOO_LARGE.)  `code` 0 with the body of RETURN (alive during
- * the callback), or negative with a text.  Runs once. */
+ * not look into them.  (None: -E_ARGUMENT; over 1 MiB: -E_TOO_LARGE.)  `code` 0 with the body of
+ * RETURN (alive during the callback), or negative with a text.  Runs once. */
 typedef void link_answered_raw(void *arg, int code, const uint8_t *body, size_t n,
                                const char *text);
 /* As link_call; body: [name, args], n bytes, copied. */
@@ -188,7 +190,7 @@ size_t link_backlog(const struct link *l);
 /* Tells the peer that of each of `pairs`' n objects of its so many references are no longer held:
  * id, count, id, count, … (2 * n numbers, each 1 or more).  0; -E_UNSUPPORTED when the feature is
  * not in force (before the peer's HELLO, too: nothing can have been got by then), -E_ARGUMENT,
- * -E_NOMEM or -E_CLOSED. */
+ * -E_CLOSED, or -E_NOMEM, with which the link has ended. */
 int link_release(struct link *l, const int64_t *pairs, size_t n);
 
 #endif

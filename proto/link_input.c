@@ -136,6 +136,7 @@ static int dispatch(struct link *l, const struct frame *f)
     case FRAME_CANCEL:
         return link_in_cancel(l, f);
     case FRAME_RELEASE:
+        return link_in_release(l, f);
     case FRAME_DATA:
         break;
     }
@@ -197,7 +198,7 @@ static int whole_frame(struct link *l, const uint8_t *payload)
 {
     const struct frames_header *h = &l->in;
     struct frame f;
-    struct error e = {0};
+    struct error e; /* filled when it is needed: it is large */
     bool same_type = l->in_parts && l->parts_head.type == h->type;
     bool more = (h->flags & FRAMES_MORE) != 0;
     if (h->type == FRAME_DATA) {
@@ -230,7 +231,7 @@ static int whole_frame(struct link *l, const uint8_t *payload)
 
 static void begin_frame(struct link *l, const uint8_t *header)
 {
-    struct error e = {0};
+    struct error e; /* filled when it is needed: it is large */
     l->in_state = IN_HEADER;
     l->in_have = 0;
     if (frames_get_header(header, &l->in, &e) != 0) {

@@ -1,5 +1,6 @@
 /* What the files of the link share: link.c (ids and life), link_input.c (parser), link_output.c
- * (what is sent, and in which order), link_time.c, link_calls.c, stream.c and stream_input.c.
+ * (what is sent, and in which order), link_time.c, link_mark.c, link_calls.c, link_held.c,
+ * link_refs.c, stream.c and stream_input.c.
  * Not for anyone else. */
 #ifndef GRAPNEL_PROTO_LINK_INTERNAL_H
 #define GRAPNEL_PROTO_LINK_INTERNAL_H
@@ -24,6 +25,7 @@
 #define LINK_MARK_US      10000       /* … unless the last one was put only just now */
 #define LINK_EXCERPT      60          /* characters shown of a peer that is none of ours */
 #define LINK_CONTROL_COPY (16 * 1024) /* control up to this is copied, more is swapped in whole */
+#define LINK_HELD_MAX     (LINK_CALLS_BYTES + 8u * 1024 * 1024) /* calls and RELEASEs held back */
 
 /* Streams and calls share one number space and one table, chained by id. */
 struct link_node {
@@ -35,7 +37,13 @@ struct link_node {
 struct call {
     struct link_node node; /* first member */
     bool cancelled;
-    link_answered *answered; /* NULL: the peer's call, waiting for our answer */
+    bool held;     /* the peer's, not handed out yet */
+    bool raw;      /* ours: which of the two is meant */
+    uint32_t size; /* bytes of its body */
+    union {
+        link_answered *plain;
+        link_answered_raw *raw;
+    } answered; /* NULL: nobody wants to know */
     void *arg;
 };
 
@@ -103,9 +111,12 @@ struct link {
     uint32_t next_id, peer_highest;
     bool ids_wrapped;
     size_t streams_own, streams_peer, calls_own, calls_peer;
-    size_t unclosed;       /* streams without close_sent */
-    struct stream *graves; /* freed when depth is 0 */
-    size_t grown;          /* sum of all streams' grown */
+    size_t calls_max;                         /* of either */
+    size_t calls_own_bytes, calls_peer_bytes; /* bodies of those unanswered */
+    struct call *spare;                       /* to be used again, chained by node.next */
+    size_t unclosed;                          /* streams without close_sent */
+    struct stream *graves;                    /* freed when depth is 0 */
+    size_t grown;                             /* sum of all streams' grown */
 
     /* input */
     enum link_in in_state;
@@ -118,6 +129,7 @@ struct link {
     struct wire_buf parts;  /* bodies of a MORE sequence */
     struct frame parts_head;
     bool in_parts;
+    struct wire_buf held; /* calls and RELEASEs that wait until less waits to be sent */
     bool greeted, peer_goodbye, input_ended;
     uint64_t last_heard, received;
 
@@ -127,7 +139,8 @@ struct link {
     size_t partial;              /* bytes left of the first frame (or preface) in out */
     size_t pinned;               /* bytes of out that were handed out and must stay as they are */
     size_t control_end;          /* offset in out behind the last control frame in it; 0: none */
-    size_t replies, replies_out; /* bytes of control and of out that answer the peer */
+    size_t replies, replies_out; /* bytes of control and of out that answer the peer's frames, but
+                                  * for those that answer its calls: link_held.c sees to them */
     struct stream *ring, *ring_tail;
     bool woken, in_output, goodbye_said;
     uint64_t sent;
@@ -221,11 +234,32 @@ void stream_destroy(struct stream *s);
 
 /* link_calls.c */
 int link_in_call(struct link *l, const struct frame *f);
+/* Hands a call of the peer's, which is in the table, to the handler. */
+void link_hand_out(struct link *l, uint32_t id, const uint8_t *body, size_t n);
+struct call *link_find_call(const struct link *l, uint32_t id); /* NULL: none */
+/* Frees what was kept to be used again. */
+void link_free_spare(struct link *l);
 int link_in_answer(struct link *l, const struct frame *f);
 int link_in_cancel(struct link *l, const struct frame *f);
 void link_call_done(struct call *c, struct link *l, int code, const struct value *result,
                     const char *text);
 
+/* link_held.c */
+/* True when what came must wait for its turn. */
+bool link_holds(const struct link *l);
+/* Keeps a call of that id, or a RELEASE (id 0).  0 or -E_NOMEM. */
+int link_hold(struct link *l, uint32_t id, const uint8_t *body, size_t n);
+/* True when something that was held back can go on. */
+bool link_may_unhold(const struct link *l);
+void link_unhold(struct link *l);
+
+/* link_refs.c */
+int link_in_release(struct link *l, const struct frame *f);
+/* Tells the handler what a RELEASE said. */
+void link_released(struct link *l, const uint8_t *body, size_t n);
+
+/* values_decode, with refs where they were agreed on. */
+int link_decode(const struct link *l, const uint8_t *bytes, size_t n, struct value **v);
 /* Copies a text of the peer's (n bytes) into `to` of `size` bytes, cut to fit, terminated. */
 const char *link_text(char *to, size_t size, const uint8_t *bytes, size_t n);
 /* Bytes of `text` up to `most`, not cut within a UTF-8 character. */

@@ -20,8 +20,7 @@ void link_wake(struct link *l)
 
 static bool answers_peer(uint8_t type)
 {
-    return type == FRAME_PONG || type == FRAME_CREDIT || type == FRAME_CLOSE ||
-           type == FRAME_RETURN || type == FRAME_ERROR;
+    return type == FRAME_PONG || type == FRAME_CREDIT || type == FRAME_CLOSE;
 }
 
 int link_put(struct link *l, const struct frame *f)
@@ -287,9 +286,7 @@ static size_t boundary(const struct link *l)
     /* Control frames keep their order among themselves. */
     at = at < l->control_end ? l->control_end : at;
     while (at < l->pinned) {
-        struct frames_header h;
-        frames_get_header(wire_data(&l->out) + at, &h, NULL);
-        at += FRAMES_HEADER + h.length;
+        at += FRAMES_HEADER + frames_length(wire_data(&l->out) + at);
     }
     return at;
 }
@@ -299,7 +296,7 @@ static int insert(struct link *l, size_t at)
 {
     size_t n = wire_length(&l->control);
     struct wire_buf *out = &l->out;
-    if (out->start >= n) {
+    if (out->start >= n && at <= wire_length(out) / 2) {
         memmove(out->data + out->start - n, out->data + out->start, at);
         out->start -= n;
     } else {
@@ -357,6 +354,7 @@ int link_output(struct link *l, const uint8_t **bytes, size_t *n, uint64_t now_u
     link_enter(l);
     l->in_output = true;
     l->woken = false;
+    link_unhold(l);
     size_t waits = wire_length(&l->out);
     int rc = merge_control(l);
     if (rc == 0) {
@@ -385,22 +383,33 @@ void link_sent(struct link *l, size_t n, uint64_t now_us)
     l->pinned -= n < l->pinned ? n : l->pinned;
     l->control_end -= n < l->control_end ? n : l->control_end;
     l->replies_out -= n < l->replies_out ? n : l->replies_out;
+    if (n == wire_length(&l->out)) {
+        l->partial = 0;
+        wire_take(&l->out, n);
+        n = 0;
+    }
     while (n > 0) {
         if (l->partial == 0) {
-            struct frames_header h;
-            frames_get_header(wire_data(&l->out), &h, NULL);
-            l->partial = FRAMES_HEADER + (size_t)h.length;
+            l->partial = FRAMES_HEADER + frames_length(wire_data(&l->out));
         }
         size_t part = n < l->partial ? n : l->partial;
         wire_take(&l->out, part);
         l->partial -= part;
         n -= part;
     }
+    if (link_may_unhold(l)) {
+        link_wake(l);
+    }
 }
 
 int link_has_output(const struct link *l)
 {
-    return wire_length(&l->out) > 0 || wire_length(&l->control) > 0 || l->ring != NULL;
+    return link_backlog(l) > 0 || l->ring != NULL || link_may_unhold(l);
+}
+
+size_t link_backlog(const struct link *l)
+{
+    return wire_length(&l->out) + wire_length(&l->control);
 }
 
 int link_congested(const struct link *l)

@@ -67,6 +67,7 @@ static void trim(struct link *l)
         wire_trim(&l->control, LINK_IDLE_KEEP);
         wire_trim(&l->gather, LINK_IDLE_KEEP);
         wire_trim(&l->unpacked, LINK_IDLE_KEEP);
+        link_free_spare(l);
     }
     l->out_used = false;
 }
@@ -98,8 +99,8 @@ uint64_t link_tick(struct link *l, uint64_t now_us)
         }
         next = l->next_ping < next ? l->next_ping : next;
     }
-    if (next == UINT64_MAX && l->out.size > LINK_IDLE_KEEP) {
-        next = l->now + LINK_RTT_LIFE_US; /* only to give the buffer back */
+    if (next == UINT64_MAX && (l->out.size > LINK_IDLE_KEEP || l->spare != NULL)) {
+        next = l->now + LINK_RTT_LIFE_US; /* only to give memory back */
     }
     l->last_tick = l->now;
     link_leave(l);

@@ -186,7 +186,7 @@ int stream_in_close(struct link *l, const struct frame *f)
     if (s->close_got) {
         return link_broken(l, -E_PROTOCOL, "second CLOSE on stream %lu", (unsigned long)f->id);
     }
-    int rc = values_decode(f->body, f->body_length, &result);
+    int rc = link_decode(l, f->body, f->body_length, &result);
     if (rc != 0) {
         return link_broken(l, rc, "CLOSE with a malformed value");
     }

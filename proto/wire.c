@@ -30,17 +30,17 @@ const uint8_t *wire_data(const struct wire_buf *b)
     return b->data == NULL ? NULL : b->data + b->start;
 }
 
-/* Moves what is held into an allocation that has room for n more. */
+/* Moves what is held into a larger allocation, which has room for n more. */
 static int grow(struct wire_buf *b, size_t n)
 {
     size_t length = b->end - b->start;
-    size_t size = b->size < WIRE_FIRST ? WIRE_FIRST : b->size;
-    while (size - length < n) {
+    size_t size = b->size < WIRE_FIRST ? WIRE_FIRST / 2 : b->size;
+    do {
         if (size > PTRDIFF_MAX / 2) {
             return -E_NOMEM;
         }
         size *= 2;
-    }
+    } while (size - length < n);
     uint8_t *data = malloc(size);
     if (data == NULL) {
         return -E_NOMEM;
@@ -66,9 +66,9 @@ int wire_reserve(struct wire_buf *b, size_t n, uint8_t **at)
         return -E_NOMEM;
     }
     if (b->data == NULL || b->size - b->end < n) {
-        /* Moving to the front costs no more than what was taken since the last move, so a queue
-         * that is filled and drained by turns neither grows nor becomes quadratic. */
-        if (b->data != NULL && b->size - length >= n && b->start >= length) {
+        /* Moving to the front costs no more than a few times what was taken since the last move, so
+         * a queue that is filled and drained by turns neither grows nor becomes quadratic. */
+        if (b->data != NULL && b->size - length >= n && b->start >= length / 4) {
             memmove(b->data, b->data + b->start, length);
             b->start = 0;
             b->end = length;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/link_internal.h"
+#include "proto/refs.h"
 #include "tests/fuzz/seeds.h"
 
 #define CHECK(x)                                                                                   \
@@ -21,8 +22,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
-#define FLOWS 12
-#define CALLS 8
+#define FLOWS   12
+#define CALLS   8
+#define OBJECTS 5
 
 struct side;
 
@@ -41,6 +43,11 @@ struct side {
     unsigned mood; /* how handlers behave */
     bool ordered;  /* data is the pattern */
     bool goodbye;
+    struct refs *refs;     /* objects that the peer holds */
+    char objects[OBJECTS]; /* are these */
+    struct {
+        int64_t id, count;
+    } got[OBJECTS]; /* what this end holds of the peer's */
 };
 
 static uint8_t pattern(uint64_t at)
@@ -153,6 +160,30 @@ static void on_call(void *arg, struct link *l, uint32_t id, const char *name,
     }
 }
 
+static void on_call_raw(void *arg, struct link *l, uint32_t id, const uint8_t *body, size_t n)
+{
+    struct side *side = arg;
+    CHECK(n > 0);
+    if (side->call_count < CALLS && side->mood % 2 != 0) {
+        side->calls[side->call_count++] = id;
+    } else if (side->mood % 9 == 8) {
+        link_fail(l, id, -E_REMOTE, "raw");
+    } else if (side->ordered || n < 5000) {
+        link_answer_raw(l, id, body, n);
+    } else {
+        link_end(l, -E_MALFORMED, "raw");
+    }
+}
+
+static int on_release(void *arg, struct link *l, int64_t id, int64_t count)
+{
+    struct side *side = arg;
+    CHECK(id > 0 && count > 0 && (l->features & LINK_FEATURE_REFS) != 0);
+    int rc = refs_release(side->refs, id, count);
+    CHECK(rc == 0 || !side->ordered);
+    return rc;
+}
+
 static void on_cancel(void *arg, struct link *l, uint32_t id)
 {
     struct side *side = arg;
@@ -169,14 +200,32 @@ static void on_answer(void *arg, int code, const struct value *result, const cha
     side->answered++;
 }
 
+static void on_answer_raw(void *arg, int code, const uint8_t *body, size_t n, const char *text)
+{
+    struct side *side = arg;
+    CHECK(code <= 0 && text != NULL && (code == 0) == (n > 0) && (n > 0) == (body != NULL));
+    side->answered++;
+}
+
 static const struct link_handler link_handlers = {
-    .open = on_open, .call = on_call, .cancel = on_cancel};
+    .open = on_open, .call = on_call, .cancel = on_cancel, .release = on_release};
+
+static struct link *make(struct side *side, struct link_options o, bool raw, uint64_t now)
+{
+    struct link_handler handlers = link_handlers;
+    handlers.call_raw = raw ? on_call_raw : NULL;
+    side->refs = refs_new(0, NULL, NULL);
+    o.features |= LINK_FEATURE_REFS;
+    side->l = link_new(&o, &handlers, side, now);
+    CHECK(side->l != NULL && side->refs != NULL);
+    return side->l;
+}
 
 /* ---- what must hold ---- */
 
 static void check_books(const struct link *l)
 {
-    size_t nodes = 0, grown = 0, unclosed = 0;
+    size_t nodes = 0, grown = 0, unclosed = 0, bytes = 0, held = 0;
     for (size_t i = 0; i <= l->bucket_mask; i++) {
         for (const struct link_node *n = l->buckets[i]; n != NULL; n = n->next) {
             nodes++;
@@ -187,11 +236,16 @@ static void check_books(const struct link *l)
                 CHECK(s->allowed + s->held + s->owed + left == s->window);
                 grown += s->grown;
                 unclosed += !s->close_sent;
+            } else {
+                bytes += ((const struct call *)n)->size;
+                held += ((const struct call *)n)->held;
             }
         }
     }
     CHECK(nodes == l->nodes && grown == l->grown && grown <= l->memory);
     CHECK(unclosed == l->unclosed);
+    CHECK(bytes == l->calls_own_bytes + l->calls_peer_bytes);
+    CHECK(held == 0 || wire_length(&l->held) >= held * 9);
     CHECK(nodes == l->streams_own + l->streams_peer + l->calls_own + l->calls_peer);
     CHECK(l->gather.size <= 2 * 65536 && l->parts.size <= 4 * 1024 * 1024);
 }
@@ -227,8 +281,10 @@ static void make_slow(struct link *l)
 
 static void greet(struct link *l, uint64_t now)
 {
-    static const uint8_t hello[] = {0, 0, 0, 0, FRAME_HELLO,          0, 0, 13, 0, 1,   0,
-                                    0, 0, 0, 0, LINK_FEATURE_DEFLATE, 0, 0, 0,  0, 0xa0};
+    static const uint8_t hello[] = {
+        0, 0, 0, 0, FRAME_HELLO, 0, 0, 13,
+        0, 1, 0, 0, 0,           0, 0, LINK_FEATURE_DEFLATE | LINK_FEATURE_REFS,
+        0, 0, 0, 0, 0xa0};
     link_input(l, (const uint8_t *)LINK_PREFACE, LINK_PREFACE_SIZE, now);
     CHECK(link_input(l, hello, sizeof(hello), now) == 0);
 }
@@ -244,8 +300,10 @@ static void one_link(const uint8_t *bytes, size_t n)
     size_t partial = 0;
     bool preface = false;
     uint32_t cuts = bytes[2];
-    side.l = link_new(&o, &link_handlers, &side, now);
-    CHECK(side.l != NULL);
+    make(&side, o, (bytes[0] & 16) != 0, now);
+    for (size_t i = 0; i < 2 * OBJECTS; i++) {
+        CHECK(refs_issue(side.refs, &side.objects[i % OBJECTS]) == (int64_t)(i % OBJECTS) + 1);
+    }
     if ((bytes[0] & 8) != 0) {
         make_slow(side.l);
     }
@@ -259,7 +317,8 @@ static void one_link(const uint8_t *bytes, size_t n)
             f->s = stream_open(side.l, "service", NULL, &handler, f, &e);
             stream_ready(f->s);
             link_call(side.l, "name", NULL, on_answer, &side, NULL);
-            side.asked++;
+            link_call_raw(side.l, (const uint8_t *)"\x82\x61r\xf6", 4, on_answer_raw, &side, NULL);
+            side.asked += 2;
         }
     }
     bytes += 3;
@@ -288,6 +347,7 @@ static void one_link(const uint8_t *bytes, size_t n)
     link_input_end(side.l, now);
     drain(side.l, &partial, &preface, now);
     link_free(side.l);
+    refs_free(side.refs);
     for (size_t i = 0; i < FLOWS; i++) {
         CHECK(side.flows[i].s == NULL);
     }
@@ -336,13 +396,45 @@ static void settle(struct pair *p)
     }
 }
 
+/* A raw call, large for some arguments, so that what waits holds the peer's calls back. */
+static void call_raw(struct side *side, uint8_t arg)
+{
+    size_t n = arg < 100 ? arg : (size_t)arg * 1000;
+    uint8_t *body = calloc(1, 9 + n);
+    CHECK(body != NULL);
+    memcpy(body, "\x82\x61r\x5a", 4);
+    wire_store_u32(body + 4, (uint32_t)n);
+    if (link_call_raw(side->l, body, 8 + n, on_answer_raw, side, NULL) == 0) {
+        side->asked++;
+    }
+    free(body);
+}
+
+/* The peer gets an object of ours; or gives some references back, which must be right. */
+static void issue_or_release(struct side *side, struct side *peer, uint8_t arg)
+{
+    size_t i = arg % OBJECTS;
+    if (arg < 128) {
+        int64_t id = refs_issue(side->refs, &side->objects[i]);
+        CHECK(id > 0);
+        peer->got[i].id = id;
+        peer->got[i].count++;
+    } else if (peer->got[i].count > 0) {
+        int64_t n = 1 + arg % peer->got[i].count;
+        int64_t pairs[] = {peer->got[i].id, n};
+        int rc = link_release(peer->l, pairs, 1);
+        CHECK(rc == 0 || rc == -E_UNSUPPORTED);
+        peer->got[i].count -= rc == 0 ? n : 0;
+    }
+}
+
 static void act(struct pair *p, uint8_t op, uint8_t arg)
 {
     struct side *side = &p->sides[op & 1];
     struct flow *f = &side->flows[arg % FLOWS];
     struct error e;
     uint8_t text[256];
-    switch ((op >> 1) % 16) {
+    switch ((op >> 1) % 20) {
     case 0:
         f = free_flow(side);
         if (f != NULL && !side->goodbye) {
@@ -411,6 +503,12 @@ static void act(struct pair *p, uint8_t op, uint8_t arg)
             link_goodbye(side->l, 0, "done");
         }
         break;
+    case 13:
+        call_raw(side, arg);
+        break;
+    case 14:
+        issue_or_release(side, &p->sides[!(op & 1)], arg);
+        break;
     default:
         move(p, op & 1, arg < 200 ? arg + 1 : (size_t)arg * 300);
         break;
@@ -424,6 +522,10 @@ static void finish(struct pair *p)
         struct side *side = &p->sides[i];
         CHECK(link_error(side->l)->code == 0);
         check_books(side->l);
+        for (size_t j = 0; j < OBJECTS; j++) {
+            const int64_t pairs[] = {side->got[j].id, side->got[j].count};
+            CHECK(pairs[1] == 0 || link_release(side->l, pairs, 1) == 0);
+        }
         while (side->call_count > 0) {
             link_answer(side->l, side->calls[--side->call_count], NULL);
         }
@@ -448,6 +550,7 @@ static void finish(struct pair *p)
         CHECK(link_error(p->sides[i].l)->code == 0);
         CHECK(p->sides[i].l->nodes == 0);
         CHECK(p->sides[i].asked == p->sides[i].answered);
+        CHECK(refs_count(p->sides[i].refs) == 0);
     }
 }
 
@@ -458,8 +561,7 @@ static void two_links(const uint8_t *bytes, size_t n)
         struct link_options o = {.opener = i == 0,
                                  .features = (bytes[0] & 2) != 0 ? LINK_FEATURE_DEFLATE : 0};
         p.sides[i].ordered = true;
-        p.sides[i].l = link_new(&o, &link_handlers, &p.sides[i], p.now);
-        CHECK(p.sides[i].l != NULL);
+        make(&p.sides[i], o, (bytes[0] & (i == 0 ? 16 : 32)) != 0, p.now);
         if ((bytes[0] & (i == 0 ? 4 : 8)) != 0) {
             make_slow(p.sides[i].l);
         }
@@ -469,8 +571,10 @@ static void two_links(const uint8_t *bytes, size_t n)
         CHECK(link_error(p.sides[0].l)->code == 0 && link_error(p.sides[1].l)->code == 0);
     }
     finish(&p);
-    link_free(p.sides[0].l);
-    link_free(p.sides[1].l);
+    for (int i = 0; i < 2; i++) {
+        link_free(p.sides[i].l);
+        refs_free(p.sides[i].refs);
+    }
 }
 
 /* ---- seeds ---- */
@@ -500,14 +604,15 @@ static void greeted(void *arg, const uint8_t *bytes, size_t n)
     free(seed);
 }
 
-/* Operations of act() by number, each for either side. */
+/* Operations of act() by number, each for either side; capitals have a large argument. */
 static void program(struct onward *to, const char *ops, uint8_t mood)
 {
     uint8_t seed[200] = {mood};
     size_t n = 1;
     for (; *ops != '\0' && n + 2 < sizeof(seed); ops += 2) {
-        seed[n] = (uint8_t)((ops[0] - 'a') * 2 + (ops[1] == '1'));
-        seed[n + 1] = ops[0] == 'p' ? 255 : (uint8_t)(n / 12 % 3 * 40);
+        bool large = ops[0] >= 'A' && ops[0] <= 'Z';
+        seed[n] = (uint8_t)((ops[0] - (large ? 'A' : 'a')) * 2 + (ops[1] == '1'));
+        seed[n + 1] = large || ops[0] == 'p' ? 255 : (uint8_t)(n / 12 % 3 * 40);
         n += 2;
     }
     to->sink(to->arg, seed, n);
@@ -522,6 +627,11 @@ static void all_seeds(seeds_sink *sink, void *arg)
     program(&to, "p0p1g0p0l1g0g0p0i0p0h1p1p0m0p0g0p0", 1);
     program(&to, "p0p1a0c0c0p0j0p1j0c0p0p1j0c0p0k0p0", 3);
     program(&to, "p0p1a0c0c0p0j0p1j0c0p0p1j0c0p0k0p0", 15);
+    program(&to, "p0p1g0n0n1h1p0p1h1p1o0p0o1n0n1p1p0", 1 + 16);
+    /* Much waits on both sides, so that calls and a RELEASE are held back. */
+    program(&to, "p0p1o0o0N0N0N0N0N0N0N0N0N0N0n1p1O1p1g1p1N1N1N1N1N1N1N1N1N1N1n0p0p0p0p1p1p0p1",
+            49);
+    program(&to, "p0p1n0n1o1o0p0p1l1n0n0i0p0h1p1o0p1", 1 + 16 + 32);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

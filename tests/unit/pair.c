@@ -306,10 +306,16 @@ struct stream *pair_open(struct pair_side *side, struct pair_flow *f)
 
 struct pair_side *pair_lone(int opener)
 {
-    static const uint8_t hello[] = {0, LINK_MAJOR, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xa0};
+    struct link_options options = {.opener = opener};
+    return pair_lone_with(&options, 0);
+}
+
+struct pair_side *pair_lone_with(const struct link_options *options, uint8_t features)
+{
+    const uint8_t hello[] = {0, LINK_MAJOR, 0, 0, 0, 0, 0, features, 0, 0, 0, 0, 0xa0};
     struct pair_side *side = calloc(1, sizeof(*side));
     ck_assert_ptr_nonnull(side);
-    make(side, NULL, opener);
+    make(side, options, options->opener);
     ck_assert_int_eq(link_input(side->link, (const uint8_t *)LINK_PREFACE, LINK_PREFACE_SIZE, 1),
                      0);
     ck_assert_int_eq(pair_feed(side, 0, FRAME_HELLO, 0, hello, sizeof(hello)), 0);

@@ -87,6 +87,8 @@ struct stream *pair_open(struct pair_side *side, struct pair_flow *f);
 
 /* A lone link (opener or not) that has seen the preface and a good HELLO of a hand-made peer. */
 struct pair_side *pair_lone(int opener);
+/* The same with options (`opener` included), and a peer that offers those features. */
+struct pair_side *pair_lone_with(const struct link_options *options, uint8_t features);
 void pair_lone_free(struct pair_side *side);
 /* Feeds a hand-made frame; returns link_input's result. */
 int pair_feed(struct pair_side *side, uint32_t id, unsigned type, unsigned flags,

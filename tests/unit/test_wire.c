@@ -176,6 +176,30 @@ START_TEST(a_small_rest_does_not_make_it_grow)
 }
 END_TEST
 
+START_TEST(a_queue_that_is_nearly_full_is_not_moved_all_the_time)
+{
+    static const uint8_t bytes[100];
+    for (size_t held = 60000; held <= 65500; held += 500) {
+        struct wire_buf b = {0};
+        size_t put = 0, moved = 0;
+        while (wire_length(&b) < held) {
+            ck_assert_int_eq(wire_put(&b, bytes, sizeof(bytes)), 0);
+        }
+        for (int i = 0; i < 10000; i++) {
+            const uint8_t *data = b.data;
+            size_t start = b.start;
+            wire_take(&b, sizeof(bytes));
+            ck_assert_int_eq(wire_put(&b, bytes, sizeof(bytes)), 0);
+            put += sizeof(bytes);
+            moved += b.data != data || b.start < start ? wire_length(&b) : 0;
+        }
+        ck_assert_uint_le(moved, 5 * put);
+        ck_assert_uint_le(b.size, 4 * held);
+        wire_free(&b);
+    }
+}
+END_TEST
+
 START_TEST(trim_gives_back_only_when_empty_and_large)
 {
     struct wire_buf b = {0};
@@ -206,6 +230,7 @@ static Suite *wire_suite(void)
     tcase_add_test(t, reserve_counts_after_commit);
     tcase_add_test(t, queue_against_a_model);
     tcase_add_test(t, a_small_rest_does_not_make_it_grow);
+    tcase_add_test(t, a_queue_that_is_nearly_full_is_not_moved_all_the_time);
     tcase_add_test(t, trim_gives_back_only_when_empty_and_large);
     suite_add_tcase(s, t);
     return s;
