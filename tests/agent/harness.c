@@ -123,13 +123,18 @@ static void start_process(struct harness *h, const struct harness_options *o)
     (void)fcntl(h->fd, F_SETFL, O_NONBLOCK);
 }
 
-void harness_begin(struct harness *h, uint32_t lease_ms)
+static void begin(struct harness *h, uint32_t lease_ms, uint32_t features)
 {
     const struct link_handler handler = {.hello = on_hello, .goodbye = on_goodbye};
-    struct link_options link = {.opener = 1, .lease_ms = lease_ms};
+    struct link_options link = {.opener = 1, .lease_ms = lease_ms, .features = features};
 
     h->link = link_new(&link, &handler, h, now_us());
     ck_assert_ptr_nonnull(h->link);
+}
+
+void harness_begin(struct harness *h, uint32_t lease_ms)
+{
+    begin(h, lease_ms, 0);
 }
 
 struct harness *harness_start(const struct harness_options *o)
@@ -140,7 +145,7 @@ struct harness *harness_start(const struct harness_options *o)
     h->descriptors = count_descriptors();
     start_process(h, o);
     if (o == NULL || !o->bare) {
-        harness_begin(h, o != NULL ? o->lease_ms : 0);
+        begin(h, o != NULL ? o->lease_ms : 0, o != NULL ? o->features : 0);
     }
     return h;
 }

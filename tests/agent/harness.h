@@ -34,6 +34,7 @@ struct harness_options {
     int bare;                /* no link: the test writes and reads the line itself */
     int closed_errors;       /* descriptor 2 is closed */
     uint32_t lease_ms;       /* the launcher's, for HELLO */
+    uint32_t features;       /* … and what it offers */
 };
 
 /* Path of the agent under test: GRAPNEL_AGENT, or the one that was built. */

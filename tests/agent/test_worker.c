@@ -1,0 +1,439 @@
+/* A real worker over a socket pair: what runs in it, its limits, and how it ends. */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/worker.h"
+#include "tests/agent/harness.h"
+#include "tests/unit/unit.h"
+
+static struct harness *worker(const char *a, const char *b)
+{
+    const char *const argv[] = {"instance", a, b, NULL};
+    const char *path = getenv("GRAPNEL_WORKER");
+    struct harness_options o = {
+        .argv = argv, .program = path != NULL ? path : WORKER_PATH, .features = LINK_FEATURE_REFS};
+
+    return harness_start(&o);
+}
+
+struct answer {
+    int came, code;
+    uint32_t id;
+    struct value *result;
+    char text[300];
+};
+
+static void on_answer(void *arg, int code, const struct value *result, const char *text)
+{
+    struct answer *a = arg;
+    struct wire_buf copy = {0};
+
+    a->came = 1;
+    a->code = code;
+    snprintf(a->text, sizeof a->text, "%s", text != NULL ? text : "");
+    if (result != NULL) {
+        ck_assert_int_eq(values_encode(result, &copy), 0);
+        ck_assert_int_eq(values_decode_refs(copy.data, copy.end, &a->result), 0);
+        wire_free(&copy);
+    }
+}
+
+static int has_come(void *arg)
+{
+    const struct answer *a = arg;
+
+    return a->came;
+}
+
+static void ask(struct harness *h, struct answer *a, const char *source)
+{
+    struct value *args = values_array();
+
+    memset(a, 0, sizeof *a);
+    ck_assert_int_eq(values_append(args, values_int(1)), 0);
+    ck_assert_int_eq(values_append(args, values_text("execute")), 0);
+    ck_assert_int_eq(values_append(args, values_text(source)), 0);
+    ck_assert_int_eq(link_call(h->link, "call", args, on_answer, a, &a->id), 0);
+}
+
+static void wait_for(struct harness *h, struct answer *a)
+{
+    harness_until(h, has_come, a);
+}
+
+static void drop(struct answer *a)
+{
+    values_free(a->result);
+    a->result = NULL;
+}
+
+/* The first result as a text. */
+static const char *execute(struct harness *h, const char *source)
+{
+    static char text[1000];
+    struct answer a;
+
+    ask(h, &a, source);
+    wait_for(h, &a);
+    ck_assert_msg(a.code == 0, "%d %s", a.code, a.text);
+    ck_assert_msg(values_type(a.result) == VALUE_ARRAY, "%s", values_json(a.result));
+    const char *first = values_as_string(values_at(a.result, 0), NULL);
+    snprintf(text, sizeof text, "%s", first != NULL ? first : "(none)");
+    drop(&a);
+    return text;
+}
+
+/* The error that it raises, as a text. */
+static const char *fails(struct harness *h, const char *source)
+{
+    static char text[1000];
+    struct answer a;
+
+    ask(h, &a, source);
+    wait_for(h, &a);
+    const char *error = a.code != 0 ? errors_text(a.code) : NULL;
+    if (a.code == 0) {
+        ck_assert_int_eq(values_type(a.result), VALUE_MAP);
+        error = values_as_string(values_get(a.result, "error"), NULL);
+    }
+    snprintf(text, sizeof text, "%s", error != NULL ? error : "(none)");
+    drop(&a);
+    return text;
+}
+
+static int line_over(void *arg)
+{
+    const struct harness *h = arg;
+
+    return h->line_ended;
+}
+
+/* The launcher lets go of it. */
+static void let_go(struct harness *h)
+{
+    harness_close(h);
+    ck_assert_int_eq(harness_wait(h), 0);
+    link_end(h->link, -E_CLOSED, "");
+    harness_gone(h);
+}
+
+/* ---- what it is ---- */
+
+START_TEST(it_answers)
+{
+    struct harness *h = worker(NULL, NULL);
+
+    ck_assert_str_eq(execute(h, "return tostring(6 * 7)"), "42");
+    ck_assert_str_eq(execute(h, "x = 1 return require('sys') and 'modules'"), "modules");
+    ck_assert_str_eq(execute(h, "return type(require('grapnel').sleep)"), "function");
+    ck_assert_str_eq(fails(h, "error('boom', 0)"), "boom");
+    let_go(h);
+}
+END_TEST
+
+START_TEST(the_protocol_is_out_of_reach)
+{
+    char text[500];
+    struct harness *h = worker(NULL, NULL);
+
+    ck_assert_str_eq(execute(h, "print('to stderr') io.write('and', ' this\\n') "
+                                "os.execute('echo a child') return tostring(io.read())"),
+                     "nil");
+    harness_close(h);
+    ck_assert_int_eq(harness_wait(h), 0);
+    harness_errors(h, text, sizeof text);
+    ck_assert_str_eq(text, "to stderr\nand this\na child\n");
+    link_end(h->link, -E_CLOSED, "");
+    harness_gone(h);
+}
+END_TEST
+
+START_TEST(no_descriptor_is_left_to_children)
+{
+    struct harness *h = worker(NULL, NULL);
+
+    /* The line is the one socket of this process. */
+    ck_assert_str_eq(execute(h, "return io.popen('readlink /proc/$PPID/fd/* /proc/self/fd/* | "
+                                "sort | uniq -c | grep -c socket'):read()"),
+                     "1");
+    ck_assert_str_eq(
+        execute(h, "return io.popen('readlink /proc/self/fd/* | grep -c socket'):read()"), "0");
+    let_go(h);
+}
+END_TEST
+
+START_TEST(a_large_value_passes_both_ways)
+{
+    static char source[600000];
+    struct harness *h = worker(NULL, NULL);
+
+    memset(source, ' ', sizeof source);
+    strcpy(source + sizeof source - 100, "return ('x'):rep(700000)");
+    struct answer a;
+    ask(h, &a, source);
+    wait_for(h, &a);
+    size_t n = 0;
+    ck_assert_ptr_nonnull(values_as_string(values_at(a.result, 0), &n));
+    ck_assert_uint_eq(n, 700000);
+    drop(&a);
+    let_go(h);
+}
+END_TEST
+
+/* ---- side by side ---- */
+
+START_TEST(calls_run_side_by_side)
+{
+    struct harness *h = worker(NULL, NULL);
+    struct answer slow, endless;
+
+    ask(h, &slow, "require('grapnel').sleep(0.2) return 'slow'");
+    ask(h, &endless, "while true do end");
+    ck_assert_str_eq(execute(h, "return 'quick'"), "quick");
+    ck_assert_int_eq(slow.came, 0);
+    wait_for(h, &slow);
+    ck_assert_str_eq(values_as_string(values_at(slow.result, 0), NULL), "slow");
+    ck_assert_int_eq(endless.came, 0);
+    link_cancel(h->link, endless.id);
+    wait_for(h, &endless);
+    ck_assert_str_eq(execute(h, "return 'alive'"), "alive");
+    drop(&slow);
+    drop(&endless);
+    let_go(h);
+}
+END_TEST
+
+START_TEST(an_endless_comparator_is_cancelled)
+{
+    struct harness *h = worker(NULL, NULL);
+    struct answer a;
+
+    ask(h, &a, "table.sort({1, 2, 3}, function() while true do end end)");
+    ck_assert_str_eq(execute(h, "return 'quick'"), "quick");
+    link_cancel(h->link, a.id);
+    wait_for(h, &a);
+    drop(&a);
+    let_go(h);
+}
+END_TEST
+
+static long switches(pid_t pid)
+{
+    char path[64], line[200];
+    long n = -1;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    f = fopen(path, "re");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1) {
+            break;
+        }
+    }
+    fclose(f);
+    return n;
+}
+
+START_TEST(an_idle_one_never_wakes)
+{
+    struct harness *h = worker(NULL, NULL);
+    long before, after;
+
+    /* It has had its slices. */
+    ck_assert_str_eq(execute(h, "for i = 1, 5e7 do end return 'done'"), "done");
+    ck_assert_str_eq(execute(h, "return 'done'"), "done");
+    do {
+        before = switches(h->guardian);
+        (void)poll(NULL, 0, 5);
+        after = switches(h->guardian);
+    } while (before != after); /* until it waits */
+    (void)poll(NULL, 0, 300);
+    ck_assert_int_eq(switches(h->guardian), after);
+    let_go(h);
+}
+END_TEST
+
+/* ---- limits ---- */
+
+START_TEST(out_of_memory_is_survived)
+{
+    struct harness *h = worker("memory=8000000", NULL);
+
+    ck_assert_ptr_nonnull(strstr(fails(h, "return #('x'):rep(10000000)"), "memory"));
+    ck_assert_ptr_nonnull(
+        strstr(fails(h, "local t = {} for i = 1, 1e9 do t[i] = {i} end"), "memory"));
+    ck_assert_ptr_nonnull(strstr(fails(h, "local s = 'x' while true do s = s .. s end"), "memory"));
+    ck_assert_str_eq(execute(h, "return 'alive'"), "alive");
+    ck_assert_str_eq(execute(h, "collectgarbage() return tostring(collectgarbage('count') < 2000)"),
+                     "true");
+    let_go(h);
+}
+END_TEST
+
+START_TEST(too_little_memory_to_begin)
+{
+    struct harness *h = worker("memory=1000", NULL);
+
+    /* What the worker does itself has a little more: so this is about all that can be refused. */
+    ck_assert_ptr_nonnull(
+        strstr(fails(h, "keep = {} for i = 1, 1e9 do keep[i] = {i} end"), "memory"));
+    let_go(h);
+}
+END_TEST
+
+START_TEST(the_cpu_limit_kills)
+{
+    struct harness *h = worker("cpu=1", NULL);
+    struct answer a;
+
+    ask(h, &a, "while true do pcall(function() while true do end end) end");
+    harness_until(h, line_over, h);
+    ck_assert_int_eq(harness_wait(h), 128 + SIGXCPU);
+    ck_assert_int_ne(a.code, 0);
+    drop(&a);
+    harness_gone(h);
+}
+END_TEST
+
+/* ---- ends ---- */
+
+static void ends(const char *source, int status)
+{
+    struct harness *h = worker(NULL, NULL);
+    struct answer a, b;
+
+    /* What was answered before is not lost. */
+    ask(h, &a, "return 'first'");
+    ask(h, &b, source);
+    harness_until(h, line_over, h);
+    ck_assert_int_eq(harness_wait(h), status);
+    ck_assert_str_eq(values_as_string(values_at(a.result, 0), NULL), "first");
+    ck_assert_int_ne(b.code, 0);
+    drop(&a);
+    drop(&b);
+    harness_gone(h);
+}
+
+START_TEST(os_exit_is_its_status)
+{
+    ends("os.exit(7)", 7);
+    ends("os.exit(true, true)", 0);
+    ends("coroutine.wrap(function() table.sort({1, 2}, function() os.exit(9) end) end)()", 9);
+}
+END_TEST
+
+START_TEST(a_crash_is_its_signal)
+{
+    struct harness *h = worker(NULL, NULL);
+    struct answer a;
+
+    ask(h, &a, "while true do end");
+    ck_assert_str_eq(execute(h, "return 'up'"), "up");
+    ck_assert_int_eq(kill(h->guardian, SIGSEGV), 0);
+    harness_until(h, line_over, h);
+    ck_assert_int_eq(harness_wait(h), 128 + SIGSEGV);
+    ck_assert_int_ne(a.code, 0);
+    drop(&a);
+    harness_gone(h);
+}
+END_TEST
+
+static void close_and_wait(const char *source, int status)
+{
+    struct harness *h = worker(NULL, NULL);
+    struct answer a;
+
+    ask(h, &a, source);
+    ck_assert_str_eq(execute(h, "return 'up'"), "up");
+    harness_close(h);
+    ck_assert_int_eq(harness_wait(h), status);
+    link_end(h->link, -E_CLOSED, "");
+    drop(&a);
+    harness_gone(h);
+}
+
+START_TEST(it_ends_with_its_pipe)
+{
+    close_and_wait("return 1", 0);
+    close_and_wait("require('grapnel').sleep(1000)", 0);
+    close_and_wait("while true do end", 0);
+    close_and_wait("while true do pcall(require('grapnel').sleep, 1000) end", 0);
+    close_and_wait("table.sort({1, 2}, function() require('grapnel').sleep(1000) end)", 0);
+    /* A finalizer that does not end is ended. */
+    close_and_wait("setmetatable({}, {__gc = function() while true do end end})", 128 + SIGALRM);
+}
+END_TEST
+
+static const char *const wrong[][2] = {
+    {"memory=", NULL},
+    {"memory=0", NULL},
+    {"memory=x", NULL},
+    {"memory=-1", NULL},
+    {"cpu=1x", NULL},
+    {"depth=0", NULL},
+    {"depth=1001", ""},
+    {"what", NULL},
+    {"service=", NULL},
+    {"cpu=99999999999999999999", NULL},
+    {"service=/nonexistent", NULL},
+};
+
+START_TEST(wrong_arguments)
+{
+    struct harness *h = worker(wrong[_i][0], wrong[_i][1]);
+    char text[300];
+
+    ck_assert_int_eq(harness_wait(h), WORKER_EXIT_USAGE);
+    harness_errors(h, text, sizeof text);
+    ck_assert_int_eq(strncmp(text, "grapnel: worker: ", 17), 0);
+    link_end(h->link, -E_CLOSED, "");
+    harness_gone(h);
+}
+END_TEST
+
+START_TEST(a_breach_ends_it)
+{
+    struct harness_options o = {
+        .argv = (const char *const[]){"instance", NULL}, .program = WORKER_PATH, .bare = 1};
+    struct harness *h = harness_start(&o);
+    char text[300];
+
+    harness_send(h, "GET / HTTP/1.0\r\n\r\n", 18);
+    ck_assert_int_eq(harness_wait(h), WORKER_EXIT_PROTOCOL);
+    harness_errors(h, text, sizeof text);
+    ck_assert_int_eq(strncmp(text, "grapnel: worker: ", 17), 0);
+    harness_gone(h);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("worker");
+    TCase *c = tcase_create("worker");
+
+    tcase_set_timeout(c, 30);
+    tcase_add_test(c, it_answers);
+    tcase_add_test(c, the_protocol_is_out_of_reach);
+    tcase_add_test(c, no_descriptor_is_left_to_children);
+    tcase_add_test(c, a_large_value_passes_both_ways);
+    tcase_add_test(c, calls_run_side_by_side);
+    tcase_add_test(c, an_endless_comparator_is_cancelled);
+    tcase_add_test(c, an_idle_one_never_wakes);
+    tcase_add_test(c, out_of_memory_is_survived);
+    tcase_add_test(c, too_little_memory_to_begin);
+    tcase_add_test(c, the_cpu_limit_kills);
+    tcase_add_test(c, os_exit_is_its_status);
+    tcase_add_test(c, a_crash_is_its_signal);
+    tcase_add_test(c, it_ends_with_its_pipe);
+    tcase_add_loop_test(c, wrong_arguments, 0, (int)(sizeof wrong / sizeof *wrong));
+    tcase_add_test(c, a_breach_ends_it);
+    suite_add_tcase(s, c);
+    return s;
+}
+
+UNIT_MAIN(suite)
