@@ -80,7 +80,7 @@ static int core_serve(lua_State *L)
     return 0;
 }
 
-static void push_core(lua_State *L, struct peer *p)
+void api_push_core(lua_State *L, struct peer *p)
 {
     static const luaL_Reg methods[] = {{"call", core_call},     {"call_copy", core_call_copy},
                                        {"root", core_root},     {"close", core_close},
@@ -225,7 +225,7 @@ static void push_made(lua_State *L, struct peer *p, int *place, const char *code
     }
     luaL_checkstack(L, 8, "a connection");
     load(L, code, n);
-    push_core(L, p);
+    api_push_core(L, p);
     peer_push_module(L);
     lua_call(L, 2, 1);
     lua_pushvalue(L, -1);

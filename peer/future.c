@@ -19,13 +19,13 @@ struct waiter {
     struct future *future; /* NULL: not in its list */
 };
 
+/* Small, because there may be very many: with its user values it is one of malloc's quick sizes. */
 struct future {
     struct tasks *tasks;
     struct calls_call *call; /* NULL once its results are taken, and of local ones */
     struct task *task;       /* of a local function that runs */
     struct waiter *waiters;
-    struct waiter own; /* the first one needs no memory of its own */
-    uint64_t expiry;   /* µs; UINT64_MAX: none */
+    uint64_t expiry; /* µs; UINT64_MAX: none */
     bool ready, taken, failed, anchored;
 };
 
@@ -153,11 +153,7 @@ static void cancel(struct future *f)
 /* Waits until it is ready or that time has come.  Then k continues; w->wait.result is 0 or not. */
 static int wait_until(lua_State *L, struct future *f, uint64_t deadline, lua_KFunction k)
 {
-    struct waiter *w = &f->own;
-    if (w->future != NULL) {
-        w = lua_newuserdatauv(L, sizeof(*w), 0);
-        memset(w, 0, sizeof(*w));
-    }
+    struct waiter *w = lua_newuserdatauv(L, sizeof(*w), 0);
     w->wait = (struct tasks_wait){0};
     w->future = f;
     w->next = f->waiters;
@@ -211,6 +207,7 @@ static int ended(lua_State *L, int status, lua_KContext context)
     struct future *f = lua_touserdata(L, 1);
     (void)status;
     bool ready = awake(L, context);
+    lua_settop(L, 1);
     if (!ready && tasks_now(f->tasks) >= f->expiry) {
         cancel(f);
         return api_raise(L, "timeout", "the answer did not come in time");

@@ -149,7 +149,7 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     p->anchors_ref = anchors;
     p->imports_ref = imports;
     p->channels_ref = channels;
-    p->conn_ref = p->root_ref = p->builtins_ref = LUA_NOREF;
+    p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = LUA_NOREF;
     p->holders = 1;
     if (!make_link(p)) {
         refs_free(p->refs);
@@ -157,6 +157,9 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
         luaL_error(L, "%s", "not enough memory");
         return NULL;
     }
+    api_push_core(L, p);
+    lua_pushcclosure(L, serve_runner, 1);
+    p->runner_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return p;
 }
 
@@ -243,7 +246,7 @@ void peer_free(struct peer *p)
     p->link = NULL;
     p->freed = true;
     int *places[] = {&p->anchors_ref, &p->imports_ref,  &p->channels_ref, &p->conn_ref,
-                     &p->root_ref,    &p->builtins_ref, &p->thread_ref};
+                     &p->root_ref,    &p->builtins_ref, &p->thread_ref,   &p->runner_ref};
     lua_State *main = tasks_state(p->tasks);
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
         luaL_unref(main, LUA_REGISTRYINDEX, *places[i]);

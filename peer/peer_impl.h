@@ -60,6 +60,7 @@ struct peer {
     int channels_ref; /* stream id → channel, weak */
     int conn_ref;     /* the connection object */
     int root_ref;     /* what we serve as root */
+    int runner_ref;   /* serve_runner, with a core as its upvalue */
     int builtins_ref; /* functions that an owner calls by name alone */
 
     struct refs *refs;   /* objects handed out */
@@ -72,7 +73,9 @@ struct peer {
     struct calls_call *calls_spare;
     size_t calls_pending; /* not answered yet */
     struct calls_slab *calls_slabs;
-    struct serving *servings; /* those that live */
+    struct serving *servings;           /* those that live */
+    struct serving *queue, *queue_last; /* those of them that no task has taken yet */
+    bool standby;                       /* a task is ready that will take them */
     struct serving *serving_spare;
     struct channel *channels; /* those whose stream lives */
 };
@@ -173,7 +176,8 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
 
 /* ---- serve.c: what we are asked ---- */
 
-void serve_init(lua_State *L, struct world *w);
+/* A lua_CFunction: a task that serves. */
+int serve_runner(lua_State *L);
 void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n);
 void serve_cancel(struct peer *p, uint32_t id);
 /* Cancels all that runs for the other end. */

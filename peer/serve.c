@@ -22,7 +22,8 @@ static struct serving *make(struct peer *p)
     s->p = p;
     s->task = NULL;
     s->depth = 0;
-    s->copy = s->answered = false;
+    s->copy = s->answered = s->cancelled = false;
+    s->after = NULL;
     s->m.bytes = NULL;
     s->prev = NULL;
     s->next = p->servings;
@@ -47,6 +48,9 @@ static void give_back(struct serving *s)
 
 void serve_free(struct peer *p)
 {
+    while (p->servings != NULL) {
+        give_back(p->servings);
+    }
     while (p->serving_spare != NULL) {
         struct serving *s = p->serving_spare;
         p->serving_spare = s->next;
@@ -142,10 +146,14 @@ static void failed(struct serving *s, lua_State *L, int status)
     lua_settop(own, top);
 }
 
+/* A runner has ended: its last call failed, or there was none left. */
 static void done(void *arg, struct task *k, lua_State *L, int status, int n)
 {
-    struct serving *s = arg;
-    (void)n;
+    struct serving *s = tasks_user(k);
+    (void)arg, (void)n;
+    if (s == NULL) {
+        return;
+    }
     if (!s->answered && peer_alive(s->p)) {
         if (status == LUA_OK) {
             serve_fail(s, -E_REMOTE, "no answer");
@@ -155,17 +163,51 @@ static void done(void *arg, struct task *k, lua_State *L, int status, int n)
             failed(s, L, status);
         }
     }
-    struct peer *p = s->p;
     give_back(s);
-    peer_let(p);
 }
 
-/* ---- arrival ---- */
+/* ---- running ----
+ *
+ * A runner is a task that takes one call after another from the queue.  Before it runs code that
+ * may wait, it sees to it that another one stands by to take the rest; as long as nothing waits,
+ * the first one does all of them, and one coroutine stays warm in the caches. */
 
-/* The task's function. */
-static int serve(lua_State *L)
+/* False: out of memory. */
+static bool stand_by(struct peer *p)
 {
-    struct serving *s = lua_touserdata(L, 1);
+    lua_State *L;
+    if (p->standby || p->queue == NULL) {
+        return true;
+    }
+    struct task *k = tasks_prepare(p->tasks, &L);
+    if (k == NULL) {
+        return false;
+    }
+    /* The closure keeps the peer's memory while the coroutine lives. */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->runner_ref);
+    tasks_set_user(k, NULL);
+    tasks_start(k, 0, done, p);
+    p->standby = true;
+    return true;
+}
+
+static struct serving *dequeue(struct peer *p)
+{
+    struct serving *s;
+    while ((s = p->queue) != NULL) {
+        p->queue = s->after;
+        if (s->cancelled) {
+            serve_fail(s, -E_CANCELLED, "");
+        } else if (peer_alive(p)) {
+            return s;
+        }
+        give_back(s);
+    }
+    return NULL;
+}
+
+static int serve(lua_State *L, struct serving *s)
+{
     struct codec_in in;
     const char *name;
     size_t length, n;
@@ -182,36 +224,60 @@ static int serve(lua_State *L)
     return op(L, s, &in, n);
 }
 
+static int run_on(lua_State *L, struct peer *p, struct task *k)
+{
+    struct serving *s;
+    while (!tasks_cancelled(k) && (s = dequeue(p)) != NULL) {
+        s->task = k;
+        tasks_set_user(k, s);
+        stand_by(p);
+        serve(L, s);
+        tasks_set_user(k, NULL);
+        give_back(s);
+    }
+    stand_by(p);
+    return 0;
+}
+
+int serve_go_on(lua_State *L, struct serving *s)
+{
+    struct peer *p = s->p;
+    struct task *k = s->task;
+    tasks_set_user(k, NULL);
+    give_back(s);
+    return run_on(L, p, k);
+}
+
+int serve_runner(lua_State *L)
+{
+    struct peer *p = *(struct peer **)lua_touserdata(L, lua_upvalueindex(1));
+    p->standby = false;
+    return run_on(L, p, tasks_current(p->tasks));
+}
+
+/* ---- arrival ---- */
+
 void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n)
 {
-    lua_State *L;
     struct serving *s = make(p);
-    struct task *k = s != NULL ? tasks_prepare(p->tasks, &L) : NULL;
-    if (k == NULL) {
-        link_fail(p->link, id, -E_NOMEM, "");
-        if (s != NULL) {
-            give_back(s);
+    int rc = s != NULL ? message_take(p, &s->m, body, n) : -E_NOMEM;
+    if (rc == 0) {
+        s->id = id;
+        *(p->queue == NULL ? &p->queue : &p->queue_last->after) = s;
+        p->queue_last = s;
+        if (!stand_by(p)) {
+            s->cancelled = true;
         }
         return;
     }
-    s->id = id;
-    int rc = message_take(p, &s->m, body, n);
-    if (rc != 0) {
-        tasks_drop(k);
+    if (s != NULL) {
         give_back(s);
-        if (rc == -E_STALE || rc == -E_NOMEM) {
-            link_fail(p->link, id, rc, rc == -E_STALE ? "an object that was named" : "");
-        } else {
-            link_end(p->link, rc, "CALL with a malformed value");
-        }
-        return;
     }
-    s->task = k;
-    peer_hold(p);
-    tasks_set_user(k, s);
-    lua_pushcfunction(L, serve);
-    lua_pushlightuserdata(L, s);
-    tasks_start(k, 1, done, s);
+    if (rc == -E_STALE || rc == -E_NOMEM) {
+        link_fail(p->link, id, rc, rc == -E_STALE ? "an object that was named" : "");
+    } else {
+        link_end(p->link, rc, "CALL with a malformed value");
+    }
 }
 
 void serve_cancel(struct peer *p, uint32_t id)
@@ -221,7 +287,10 @@ void serve_cancel(struct peer *p, uint32_t id)
         s = s->next;
     }
     if (s != NULL) {
-        tasks_cancel(s->task);
+        s->cancelled = true;
+        if (s->task != NULL) {
+            tasks_cancel(s->task);
+        }
     }
 }
 
@@ -229,7 +298,10 @@ void serve_end(struct peer *p)
 {
     for (struct serving *s = p->servings; s != NULL; s = s->next) {
         s->answered = true;
-        tasks_cancel(s->task);
+        s->cancelled = true;
+        if (s->task != NULL) {
+            tasks_cancel(s->task);
+        }
     }
 }
 

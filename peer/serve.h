@@ -6,13 +6,15 @@
 
 /* One call of the other end's, from its arrival to its answer. */
 struct serving {
-    struct serving *next, *prev;
+    struct serving *next, *prev; /* in the peer's list */
+    struct serving *after;       /* in its queue */
     struct peer *p;
-    struct task *task;
+    struct task *task; /* NULL: in the queue */
     uint32_t id;
     int depth;
     bool copy;     /* results are copied */
     bool answered; /* nothing more is to be said */
+    bool cancelled;
     struct message m;
 };
 
@@ -38,8 +40,11 @@ void serve_no_reply(struct serving *s);
 /* Answers that it failed in a way of the protocol's own. */
 int serve_fail(struct serving *s, int code, const char *detail);
 
+/* For continuations, when they have answered: goes on with the next call. */
+int serve_go_on(lua_State *L, struct serving *s);
+
 /* The operations.  The cursor stands at the arguments, of which there are n; each ends with an
- * answer, or with a call whose continuation answers. */
+ * answer, or with a call whose continuation answers and goes on. */
 typedef int serve_operation(lua_State *L, struct serving *s, struct codec_in *in, size_t n);
 /* NULL: there is no such operation. */
 serve_operation *serve_find(const char *name, size_t n);

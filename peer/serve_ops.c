@@ -48,15 +48,17 @@ static int denied(struct serving *s, const char *what)
 
 static int answer_all(lua_State *L, int status, lua_KContext context)
 {
+    struct serving *s = (struct serving *)context;
     (void)status;
-    return serve_answer(L, (struct serving *)context, 0);
+    serve_answer(L, s, 0);
+    return serve_go_on(L, s);
 }
 
 /* Calls the function below n arguments, all that is on the stack, and answers with its results. */
 static int run(lua_State *L, struct serving *s, int n, int results)
 {
     lua_callk(L, n, results, (lua_KContext)s, answer_all);
-    return answer_all(L, LUA_OK, (lua_KContext)s);
+    return serve_answer(L, s, 0);
 }
 
 static int run_helper(lua_State *L, struct serving *s, enum serve_helper which, int n, int results)
@@ -290,9 +292,10 @@ static int op_root(lua_State *L, struct serving *s, struct codec_in *in, size_t 
 
 static int answer_page(lua_State *L, int status, lua_KContext context)
 {
+    struct serving *s = (struct serving *)context;
     (void)status;
-    pairs_answer_state(L, (struct serving *)context);
-    return 0;
+    pairs_answer_state(L, s);
+    return serve_go_on(L, s);
 }
 
 static int op_next(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
@@ -317,7 +320,7 @@ static int op_next(lua_State *L, struct serving *s, struct codec_in *in, size_t 
     serve_push_helper(L, s->p->world, HELPER_PAGE);
     lua_insert(L, 1);
     lua_callk(L, 4, 1, (lua_KContext)s, answer_page);
-    return answer_page(L, LUA_OK, (lua_KContext)s);
+    return pairs_answer_state(L, s);
 }
 
 /* ---- names ---- */

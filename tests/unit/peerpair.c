@@ -28,13 +28,14 @@ static size_t carry(struct peerpair_end *from)
     peer_output(from->peer, &bytes, &n);
     while (n > 0) {
         size_t part = pair->cut > 0 && pair->cut < n ? pair->cut : n;
+        part = part < 65536 ? part : 65536;
         uint8_t *copy = malloc(part);
         memcpy(copy, bytes, part);
         peer_input(from->other->peer, copy, part);
         free(copy);
         peer_sent(from->peer, part);
         moved += part;
-        if (moved > 1000000) {
+        if (moved >= 65536) {
             break;
         }
         peer_output(from->peer, &bytes, &n);
