@@ -6,6 +6,7 @@
 #include "launcher/agents.h"
 #include "launcher/archmemory.h"
 #include "launcher/connection_impl.h"
+#include "launcher/delivery.h"
 
 #define TIMEOUT_MS 30000
 #define LEASE_MS   30000
@@ -23,6 +24,21 @@ struct grapnel *connection_context(struct grapnel_server *s)
 struct grapnel_exec **connection_execs(struct grapnel_server *s)
 {
     return &s->execs;
+}
+
+struct instance **connection_instances(struct grapnel_server *s)
+{
+    return &s->instances;
+}
+
+struct delivery **connection_delivery(struct grapnel_server *s)
+{
+    return &s->delivery;
+}
+
+const struct agents_binary *connection_agent(const struct grapnel_server *s)
+{
+    return s->boot_options.agent;
 }
 
 const char *connection_target(const struct grapnel_server *s)
@@ -156,6 +172,7 @@ void connection_release(struct grapnel_server *s)
     bootstrap_free(s->boot);
     route_free(s->route);
     wire_free(&s->early);
+    delivery_free(s->delivery);
     values_free(s->facts);
     free(s->sudo_user);
     free(s);

@@ -6,6 +6,10 @@
 #include "launcher/context.h"
 #include "proto/link.h"
 
+struct agents_binary;
+struct delivery;
+struct instance;
+
 /* Sends what the links of `g` have to send, before the loop sleeps. */
 void connection_flush_all(struct grapnel *g);
 /* Ends all servers of g with -E_CANCELLED; to be called in the loop. */
@@ -22,6 +26,12 @@ const char *connection_target(const struct grapnel_server *s);
 const struct error *connection_error(const struct grapnel_server *s);
 /* The list of those of its commands whose end has not come yet; by exec.c. */
 struct grapnel_exec **connection_execs(struct grapnel_server *s);
+/* Likewise its instances, by instance.c. */
+struct instance **connection_instances(struct grapnel_server *s);
+/* The worker's binary for it, by delivery.c: NULL until the first instance. */
+struct delivery **connection_delivery(struct grapnel_server *s);
+/* The agent that runs there, or is expected to. */
+const struct agents_binary *connection_agent(const struct grapnel_server *s);
 /* A command was opened on the link: a one-shot server says now that no other follows. */
 void connection_command_opened(struct grapnel_server *s);
 

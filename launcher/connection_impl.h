@@ -13,6 +13,8 @@ struct grapnel_server {
     struct grapnel_server *next, *next_dirty;
     struct grapnel *g;
     struct grapnel_exec *execs; /* list, by exec.c */
+    struct instance *instances; /* list, by instance.c */
+    struct delivery *delivery;  /* by delivery.c */
     struct route *route;        /* where to, and by which transport */
     struct transport *transport;
     struct bootstrap *boot; /* until the agent speaks */
@@ -50,6 +52,8 @@ void connection_tell_phase(struct grapnel_server *s, const char *name, const cha
 
 /* connection_link.c: the link, whose callbacks are about s; NULL: memory is out. */
 struct link *connection_link_new(struct grapnel_server *s);
+/* What the link has to send goes to the early output now, sent or not.  0 or -E_NOMEM. */
+int connection_gather_early(struct grapnel_server *s);
 /* There may be something to send, or s is doomed: looked at before the loop sleeps. */
 void connection_mark_dirty(struct grapnel_server *s);
 /* ev_timer: the link's times. */

@@ -4,6 +4,7 @@
 #include "launcher/agents.h"
 #include "launcher/archmemory.h"
 #include "launcher/connection_impl.h"
+#include "launcher/delivery.h"
 
 #define ATTEMPTS_MAX 10 /* one for the architecture, one for gzip, one a temporary directory */
 
@@ -115,6 +116,23 @@ static void lost(struct grapnel_server *s, int status)
     connection_end_with(s, s->greeted ? -E_LOST : -E_AGENT_START, detail);
 }
 
+/* The host needs another agent than the one that was sent, and with it another worker. */
+static int change_agent(struct grapnel_server *s, const char *uname, struct error *e)
+{
+    const struct agents_binary *agent = agents_find(s->g->agents, uname, e);
+
+    if (!agent)
+        return e->code;
+    s->boot_options.agent = agent;
+    if (route_key(s->route))
+        archmemory_note(route_key(s->route), uname);
+    if (!s->delivery)
+        return 0;
+    if (connection_gather_early(s) < 0)
+        return errors_set(e, -E_NOMEM, "early output");
+    return delivery_agent_changed(s->delivery, s, &s->early, e);
+}
+
 /* Another attempt on the same connection, when the last one has told what to change. */
 static void attempt_again(struct grapnel_server *s)
 {
@@ -122,17 +140,7 @@ static void attempt_again(struct grapnel_server *s)
     const char *uname = bootstrap_next(s->boot, &s->boot_options);
 
     s->again = 0;
-    if (uname) {
-        const struct agents_binary *agent = agents_find(s->g->agents, uname, &e);
-        if (!agent) {
-            connection_end(s, &e);
-            return;
-        }
-        s->boot_options.agent = agent;
-        if (route_key(s->route))
-            archmemory_note(route_key(s->route), uname);
-    }
-    if (connection_attempt(s, &e) < 0)
+    if ((uname && change_agent(s, uname, &e) < 0) || connection_attempt(s, &e) < 0)
         connection_end(s, &e);
 }
 

@@ -142,6 +142,19 @@ static int flush_early(struct grapnel_server *s)
     return 1;
 }
 
+int connection_gather_early(struct grapnel_server *s)
+{
+    const uint8_t *bytes;
+    size_t n;
+
+    while (link_output(s->link, &bytes, &n, context_now()) == 0 && n > 0) {
+        if (wire_put(&s->early, bytes, n) < 0)
+            return -E_NOMEM;
+        link_sent(s->link, n, context_now());
+    }
+    return 0;
+}
+
 static void flush_link(struct grapnel_server *s)
 {
     const uint8_t *bytes;

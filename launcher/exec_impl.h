@@ -1,6 +1,6 @@
 /* What the files of commands share: exec.c (from start to end), exec_calls.c (what is done with one
- * meanwhile) and exec_values.c (what is said over the link).  Not for anyone else; everything needs
- * the context's lock. */
+ * meanwhile) and exec_values.c (what is said over the link, also by instance.c).  Not for anyone
+ * else; everything needs the context's lock. */
 #ifndef GRAPNEL_LAUNCHER_EXEC_IMPL_H
 #define GRAPNEL_LAUNCHER_EXEC_IMPL_H
 

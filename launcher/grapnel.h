@@ -44,6 +44,11 @@ extern "C" {
 struct grapnel;
 struct grapnel_server;
 struct grapnel_exec;
+struct grapnel_instance;
+struct grapnel_value;
+struct grapnel_ref;
+struct grapnel_future;
+struct grapnel_request;
 
 /* ---- errors ---- */
 
@@ -252,12 +257,280 @@ GRAPNEL_API int grapnel_run(struct grapnel_server *s, const struct grapnel_exec_
                             struct grapnel_result *result, struct grapnel_error *error);
 GRAPNEL_API void grapnel_result_clear(struct grapnel_result *result);
 
+/* ---- instances: code on the host ----
+ *
+ *     struct grapnel_instance *i = grapnel_instance_open(s, NULL, &error);
+ *     struct grapnel_value *names;
+ *     if (grapnel_call(i, "sys.uname", &names, &error, "") == 0)
+ *         puts(grapnel_value_string(grapnel_value_get(names, "sysname"), NULL));
+ *     grapnel_value_free(names);
+ *     grapnel_instance_free(i);
+ *
+ * An instance is a process of its own on the host, the worker, with a Lua state of its own.  The
+ * worker is sent with the first instance of a server.  What ends one instance (a crash, os.exit, a
+ * limit) ends no other. */
+
+struct grapnel_instance_options {
+    int64_t memory;      /* limit of the worker's memory, bytes; 0: none */
+    int64_t cpu_seconds; /* limit of its processor time; 0: none */
+    int depth;           /* most calls within calls, there and back; 0: 64 */
+    const char *cwd;
+    const char *const *env;   /* NULL-terminated "NAME=value" */
+    const char *const *unset; /* NULL-terminated names */
+    int number;               /* for messages: "root@web1:2"; 0: 1 */
+    int64_t call_timeout;     /* of grapnel_call and its like; 0: none */
+    size_t calls_max;         /* calls that may be unanswered, and then LIMIT; 0: 1,048,576 */
+    /* What the worker and its children write to their stdout and stderr.  NULL: dropped, but for
+     * the end of it, which stands in the error when the instance dies. */
+    void (*output)(void *arg, struct grapnel_instance *i, const void *bytes, size_t n);
+    /* The instance has died, or its line has: every call has failed with the same error.  Not
+     * called for what grapnel_instance_free or _reopen end. */
+    void (*ended)(void *arg, struct grapnel_instance *i, const struct grapnel_error *error);
+    void *arg;
+};
+
+/* Starts an instance and returns at once; calls may follow at once, also before the agent has
+ * answered, and cost no round trip of their own then.  options may be NULL.  NULL with *error
+ * filled. */
+GRAPNEL_API struct grapnel_instance *
+grapnel_instance_open(struct grapnel_server *s, const struct grapnel_instance_options *options,
+                      struct grapnel_error *error);
+/* 0 while it lives; or the code it ended with, and *error. */
+GRAPNEL_API int grapnel_instance_error(struct grapnel_instance *i, struct grapnel_error *error);
+/* "root@web1:2"; lives as long as the instance. */
+GRAPNEL_API const char *grapnel_instance_name(const struct grapnel_instance *i);
+/* A new worker with the same options, after the old one has died or instead of it; the old one's
+ * refs are STALE then, and its calls fail with CANCELLED.  0 or negative. */
+GRAPNEL_API int grapnel_instance_reopen(struct grapnel_instance *i, struct grapnel_error *error);
+/* Lets the worker end by itself, with all that it has started, and waits for that: 0; or negative
+ * when it did not within timeout (default 5 s).  Calls that are not answered fail with CANCELLED.
+ * The instance can then be reopened or freed. */
+GRAPNEL_API int grapnel_instance_close(struct grapnel_instance *i, int64_t timeout,
+                                       struct grapnel_error *error);
+/* Stops the worker if it lives, and frees the instance; pending calls fail with CANCELLED.  Its
+ * server may be freed earlier.  NULL is legal.  Every instance, future, ref and value with a ref in
+ * it must be freed before grapnel_free. */
+GRAPNEL_API void grapnel_instance_free(struct grapnel_instance *i);
+
+/* ---- values: data by copy ----
+ *
+ * What is returned const lives as long as the value it is taken from.  Wrong types give the
+ * fallback, 0 or NULL; NULL is taken for nil.  A value may be read by several threads at once. */
+
+enum grapnel_type {
+    GRAPNEL_NIL,
+    GRAPNEL_BOOL,
+    GRAPNEL_INT, /* 64 bits, signed */
+    GRAPNEL_FLOAT,
+    GRAPNEL_BYTES,
+    GRAPNEL_TEXT, /* UTF-8 */
+    GRAPNEL_ARRAY,
+    GRAPNEL_MAP, /* keys are scalars */
+    GRAPNEL_REF, /* an object at the other end, or a function of ours */
+};
+
+GRAPNEL_API enum grapnel_type grapnel_value_type(const struct grapnel_value *v);
+GRAPNEL_API int64_t grapnel_value_int(const struct grapnel_value *v, int64_t fallback);
+GRAPNEL_API double grapnel_value_float(const struct grapnel_value *v, double fallback);
+GRAPNEL_API int grapnel_value_bool(const struct grapnel_value *v, int fallback);
+/* Text or bytes, with a zero byte behind; n may be NULL, but then what has zero bytes inside gives
+ * NULL. */
+GRAPNEL_API const char *grapnel_value_string(const struct grapnel_value *v, size_t *n);
+/* Items of an array, pairs of a map, else 0. */
+GRAPNEL_API size_t grapnel_value_count(const struct grapnel_value *v);
+GRAPNEL_API const struct grapnel_value *grapnel_value_at(const struct grapnel_value *array,
+                                                         size_t i);
+GRAPNEL_API const struct grapnel_value *grapnel_value_get(const struct grapnel_value *map,
+                                                          const char *key);
+/* Pair i of a map; 0 behind the last one. */
+GRAPNEL_API int grapnel_value_pair(const struct grapnel_value *map, size_t i,
+                                   const struct grapnel_value **key,
+                                   const struct grapnel_value **item);
+GRAPNEL_API int grapnel_value_equal(const struct grapnel_value *a, const struct grapnel_value *b);
+/* One JSON text, for grapnel_string_free; NULL when memory is out.  Bytes that are not UTF-8 become
+ * {"base64": "…"}, NaN and infinities strings, refs {"ref": "function"}. */
+GRAPNEL_API char *grapnel_value_json(const struct grapnel_value *v);
+
+/* Makers; NULL when memory is out.  Strings are text if they are UTF-8, else bytes. */
+GRAPNEL_API struct grapnel_value *grapnel_value_new_nil(void);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_bool(int v);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_int(int64_t v);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_float(double v);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_string(const char *text, size_t n);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_bytes(const void *bytes, size_t n);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_array(void);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_map(void);
+GRAPNEL_API struct grapnel_value *grapnel_value_new_ref(struct grapnel_ref *ref);
+/* The value of one JSON text.  NULL with *error: ARGUMENT for what is no JSON, integers over 64
+ * bits, or nesting over 64. */
+GRAPNEL_API struct grapnel_value *grapnel_value_from_json(const char *text, size_t n,
+                                                          struct grapnel_error *error);
+/* Put `item`, which belongs to the container then and is freed also on failure, into it; both are
+ * complete by then.  NULL is taken for memory that is out.  0 or negative. */
+GRAPNEL_API int grapnel_value_append(struct grapnel_value *array, struct grapnel_value *item);
+GRAPNEL_API int grapnel_value_set(struct grapnel_value *map, const char *key,
+                                  struct grapnel_value *item);
+GRAPNEL_API int grapnel_value_set_pair(struct grapnel_value *map, struct grapnel_value *key,
+                                       struct grapnel_value *item);
+/* Frees what is the caller's, with all inside.  NULL is legal. */
+GRAPNEL_API void grapnel_value_free(struct grapnel_value *v);
+
+/* ---- calls ----
+ *
+ * What is called is named by a path, "sys.uname": the module "sys", loaded with require, and its
+ * function "uname"; or the name of a global, or "execute" or "eval" with a source text.
+ *
+ * The format tells the types of the arguments, one after another:
+ *
+ *     n           nil; takes no argument        s  const char *: a string; NULL is nil
+ *     b           int: true or false            S  const char *, size_t: a string of that length
+ *     i u x t     int, unsigned, int64_t,       y  const void *, size_t: bytes
+ *                 uint64_t (below 2^63)         v  const struct grapnel_value *; NULL is nil
+ *     d           double                        r  struct grapnel_ref *
+ *     f           grapnel_function *, void *: a function of ours that the other end may call
+ *     (…)         an array of these:             "(sx)", "one", (int64_t)1
+ *     aT          an array of unsigned many T:   "as", 2u, "one", "two"
+ *     {KTKT…}     a map of these pairs:          "{sssx}", "name", "x", "size", (int64_t)1
+ *     a{KT}       a map of unsigned many pairs:  "a{si}", 2u, "one", 1, "two", 2
+ *
+ * What is called runs as a task of its own there, so that calls do not wait for each other.
+ *
+ * Results come by copy; functions, files and what else cannot be copied come as refs.  The first
+ * result is the value of the call, nil if there is none.  A first result of nil with a text for the
+ * second is how functions of Lua say that they failed: then the call fails with REMOTE and that
+ * text.  An error in the code there is REMOTE, too, with its message and the remote traceback. */
+
+/* Calls and waits.  0 with *reply (which may be NULL) for grapnel_value_free, negative with *error
+ * and *reply NULL.  Not from a callback. */
+GRAPNEL_API int grapnel_call(struct grapnel_instance *i, const char *path,
+                             struct grapnel_value **reply, struct grapnel_error *error,
+                             const char *format, ...);
+/* The same for a function, or another callable object, at the other end. */
+GRAPNEL_API int grapnel_call_ref(struct grapnel_ref *ref, struct grapnel_value **reply,
+                                 struct grapnel_error *error, const char *format, ...);
+/* Starts a call and does not wait: thousands may be under way at once.  NULL with *error. */
+GRAPNEL_API struct grapnel_future *grapnel_call_start(struct grapnel_instance *i, const char *path,
+                                                      struct grapnel_error *error,
+                                                      const char *format, ...);
+GRAPNEL_API struct grapnel_future *grapnel_call_ref_start(struct grapnel_ref *ref,
+                                                          struct grapnel_error *error,
+                                                          const char *format, ...);
+
+#define GRAPNEL_CALL_REFS     0x1u /* tables among the results come as refs, not as copies */
+#define GRAPNEL_CALL_NO_REPLY 0x2u /* nobody wants results or errors: it is answered at once */
+
+struct grapnel_call_options {
+    const char *path;                 /* either this */
+    struct grapnel_ref *ref;          /* or this, of that instance */
+    const char *op;                   /* with ref: another operation than a call: "index" [key],
+                                         "newindex" [key, value], "len" [], "tostring" [],
+                                         "op" [name, operand], "obtain" [] … */
+    const struct grapnel_value *args; /* an array; NULL: none */
+    unsigned flags;
+    int64_t timeout; /* of the future: see grapnel_future_expire; 0: none */
+};
+
+/* As grapnel_call_start, with arguments that were made ready. */
+GRAPNEL_API struct grapnel_future *grapnel_callv(struct grapnel_instance *i,
+                                                 const struct grapnel_call_options *call,
+                                                 struct grapnel_error *error);
+
+/* ---- futures: answers that are under way ---- */
+
+/* True when the answer has come, or will not come any more. */
+GRAPNEL_API int grapnel_future_ready(const struct grapnel_future *f);
+/* Waits for it: 0 when there is a value, else negative with *error: the call has failed; or
+ * -TIMEOUT after `timeout` (< 0: none), and it goes on (grapnel_future_ready tells the two apart).
+ */
+GRAPNEL_API int grapnel_future_wait(struct grapnel_future *f, int64_t timeout,
+                                    struct grapnel_error *error);
+/* The value; NULL when it is not ready or has failed.  Lives as long as f. */
+GRAPNEL_API const struct grapnel_value *grapnel_future_value(struct grapnel_future *f);
+/* The array of all results, also of nil and a text; NULL likewise.  Lives as long as f. */
+GRAPNEL_API const struct grapnel_value *grapnel_future_results(struct grapnel_future *f);
+/* The value, for grapnel_value_free; f has none any more. */
+GRAPNEL_API struct grapnel_value *grapnel_future_take(struct grapnel_future *f);
+/* 0 while it is not ready, and when there is a value; else negative with *error. */
+GRAPNEL_API int grapnel_future_error(struct grapnel_future *f, struct grapnel_error *error);
+/* What the code there threw, if that was it: any value, a string as a rule; and the traceback
+ * (which may be NULL).  NULL if nothing was thrown.  Lives as long as f. */
+GRAPNEL_API const struct grapnel_value *grapnel_future_thrown(struct grapnel_future *f,
+                                                              const char **traceback);
+/* Stops the task there.  It ends with CANCELLED as a rule, when the other end confirms. */
+GRAPNEL_API void grapnel_future_cancel(struct grapnel_future *f);
+/* Cancels it, and lets it end with TIMEOUT, if it is not ready `timeout` from now.  < 0: no limit
+ * any more. */
+GRAPNEL_API int grapnel_future_expire(struct grapnel_future *f, int64_t timeout);
+/* done(arg, f) runs when it is ready, in this call if it is.  One for each future: a second one
+ * takes its place. */
+GRAPNEL_API void grapnel_future_on_done(struct grapnel_future *f,
+                                        void (*done)(void *arg, struct grapnel_future *f),
+                                        void *arg);
+/* Cancels it if it is not ready (done will not run), and frees it.  NULL is legal. */
+GRAPNEL_API void grapnel_future_free(struct grapnel_future *f);
+
+/* ---- refs: objects at the other end ----
+ *
+ * A ref is counted.  The object lives there as long as a ref or a value holds it here.  Two refs to
+ * the same object are the same pointer.  With its instance a ref ends: STALE. */
+
+/* The ref in a value, for grapnel_ref_free; NULL when it is none, or a function of ours. */
+GRAPNEL_API struct grapnel_ref *grapnel_value_ref(const struct grapnel_value *v);
+GRAPNEL_API struct grapnel_ref *grapnel_ref_share(struct grapnel_ref *ref);
+GRAPNEL_API void grapnel_ref_free(struct grapnel_ref *ref);
+/* "table", "function", "userdata", "thread", "file"; and a name for people, or NULL. */
+GRAPNEL_API const char *grapnel_ref_kind(const struct grapnel_ref *ref);
+GRAPNEL_API const char *grapnel_ref_name(const struct grapnel_ref *ref);
+/* object[key], object[key] = value, #object, and the object's copy; they wait as grapnel_call does.
+ * The format is of the key, or of key and value. */
+GRAPNEL_API int grapnel_ref_index(struct grapnel_ref *ref, struct grapnel_value **reply,
+                                  struct grapnel_error *error, const char *format, ...);
+GRAPNEL_API int grapnel_ref_set(struct grapnel_ref *ref, struct grapnel_error *error,
+                                const char *format, ...);
+GRAPNEL_API int64_t grapnel_ref_length(struct grapnel_ref *ref, struct grapnel_error *error);
+GRAPNEL_API int grapnel_ref_obtain(struct grapnel_ref *ref, struct grapnel_value **reply,
+                                   struct grapnel_error *error);
+
+/* ---- functions of ours that the other end may call ----
+ *
+ * It can call what was passed to it, and reach nothing else here. */
+
+/* A call from the other end: args is an array, alive during the callback.  Answer, now or later,
+ * once, with grapnel_return or grapnel_fail.  Calls that are started within count as nested in it,
+ * for the limit of depth. */
+typedef void grapnel_function(void *arg, struct grapnel_request *request,
+                              const struct grapnel_value *args);
+
+/* A value that is this function; every one made is an object of its own.  gone(arg), which may be
+ * NULL, runs when neither a value here nor the other end hold it any more.  NULL when memory is
+ * out (gone does not run). */
+GRAPNEL_API struct grapnel_value *grapnel_value_new_function(grapnel_function *function, void *arg,
+                                                             void (*gone)(void *arg));
+/* Answers with results in the format above ("" for none; several are several results), and frees
+ * the request.  0, or negative: then the caller there was told of the failure. */
+GRAPNEL_API int grapnel_return(struct grapnel_request *request, const char *format, ...);
+/* Throws an error with this message there, and frees the request. */
+GRAPNEL_API void grapnel_fail(struct grapnel_request *request, const char *message);
+/* True when the caller there has cancelled its call: an answer is still needed. */
+GRAPNEL_API int grapnel_request_cancelled(const struct grapnel_request *request);
+
 /* ---- waiting ---- */
 
 /* Drives the context for up to timeout (< 0: for ever), until grapnel_stop is called (by a callback
  * or another thread).  0: stopped, -TIMEOUT. */
 GRAPNEL_API int grapnel_drive(struct grapnel *g, int64_t timeout);
 GRAPNEL_API void grapnel_stop(struct grapnel *g);
+/* For programs with an event loop of their own: a descriptor, the context's, which is readable (in
+ * poll, select, epoll) when grapnel_dispatch has something to do, be it that bytes have come, that
+ * something is to be sent, or that a time is up.  From the first call on callbacks run only in
+ * threads that are in grapnel_dispatch or wait for something in here, never in the heartbeat
+ * thread: so the program must dispatch when the descriptor says so, or leases lapse.  Negative:
+ * failed. */
+GRAPNEL_API int grapnel_fd(struct grapnel *g);
+/* Does what there is to do, in this thread, and does not wait.  0, or negative. */
+GRAPNEL_API int grapnel_dispatch(struct grapnel *g);
+/* Monotonic seconds. */
+GRAPNEL_API double grapnel_now(void);
 /* Cuts the lines of all servers at once, upon which their hosts clean up by themselves, without
  * waiting: for a program that is told to end.  What waits for a server or runs on one ends with
  * CANCELLED, and so does what is begun in g later.  All of it is still to be freed. */

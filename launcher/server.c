@@ -3,6 +3,7 @@
 
 #include "launcher/connection_impl.h"
 #include "launcher/exec.h"
+#include "launcher/instance.h"
 
 #define CLOSE_MS 5000
 
@@ -91,6 +92,7 @@ int grapnel_close(struct grapnel_server *s, int64_t timeout, struct grapnel_erro
         errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     } else {
         exec_cancel_all(s);
+        instance_cancel_all(s);
         if (!s->error.code && !s->closed)
             link_goodbye(s->link, 0, NULL);
         e.code = context_wait(g, is_closed, s, context_deadline(timeout > 0 ? timeout : CLOSE_MS));
