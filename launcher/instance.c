@@ -7,7 +7,7 @@
 
 #include "launcher/delivery.h"
 #include "launcher/exec_impl.h"
-#include "proto/worker_status.h"
+#include "proto/worker.h"
 
 #define TAIL_MAX  1000 /* bytes of stderr that are kept for messages */
 #define ARGUMENTS 8
@@ -21,7 +21,8 @@ struct instance {
     struct instance_handler handler;
     void *arg;
     int starting, cancelled, freed, result_came, in_bytes;
-    size_t consumed; /* within `bytes` */
+    int64_t cpu_seconds; /* its limit, 0: none */
+    size_t consumed;     /* within `bytes` */
     char tail[TAIL_MAX];
     size_t tail_length;
     struct grapnel_exec_status status;
@@ -45,18 +46,15 @@ static void last_words(const struct instance *i, char *text, size_t size)
     text[at] = '\0';
 }
 
-static int code_of(const struct grapnel_exec_status *status)
+static int code_of(const struct instance *i)
 {
-    if (!status->exited)
-        return strcmp(status->signal, "XCPU") == 0 ? -E_CPU_LIMIT : -E_INSTANCE;
-    switch (status->exit_status) {
-    case WORKER_STATUS_MEMORY:
-        return -E_MEMORY;
-    case WORKER_STATUS_CPU:
+    const struct grapnel_exec_status *status = &i->status;
+
+    if (!status->exited && i->cpu_seconds > 0 &&
+        (strcmp(status->signal, "XCPU") == 0 ||
+         status->user_us + status->system_us >= i->cpu_seconds * 1000000))
         return -E_CPU_LIMIT;
-    default:
-        return -E_INSTANCE;
-    }
+    return status->exited && status->exit_status == WORKER_EXIT_MEMORY ? -E_MEMORY : -E_INSTANCE;
 }
 
 /* How it ended, when all of its stderr has come. */
@@ -73,7 +71,7 @@ static void explain(struct instance *i)
         snprintf(how, sizeof how, "killed by signal %s%s", status->signal,
                  status->core ? " (core dumped)" : "");
     last_words(i, said, sizeof said);
-    errors_set(&i->error, i->cancelled ? -E_CANCELLED : code_of(status), "%s%s%s", how,
+    errors_set(&i->error, i->cancelled ? -E_CANCELLED : code_of(i), "%s%s%s", how,
                *said ? "; its last words: " : "", said);
 }
 
@@ -260,6 +258,7 @@ struct instance *instance_start(struct grapnel_server *s, const struct grapnel_i
     i->handler = *handler;
     i->arg = arg;
     i->starting = 1;
+    i->cpu_seconds = o->cpu_seconds;
     i->next = *connection_instances(s);
     *connection_instances(s) = i;
     if (open_streams(i, o, e) < 0) {
