@@ -7,6 +7,7 @@
 #include "launcher/archmemory.h"
 #include "launcher/connection_impl.h"
 #include "launcher/delivery.h"
+#include "launcher/instances.h"
 
 #define TIMEOUT_MS 30000
 #define LEASE_MS   30000
@@ -29,6 +30,11 @@ struct grapnel_exec **connection_execs(struct grapnel_server *s)
 struct instance **connection_instances(struct grapnel_server *s)
 {
     return &s->instances;
+}
+
+struct grapnel_instance **connection_handles(struct grapnel_server *s)
+{
+    return &s->handles;
 }
 
 struct delivery **connection_delivery(struct grapnel_server *s)
@@ -162,6 +168,7 @@ void connection_release(struct grapnel_server *s)
         }
     }
     link_free(s->link);
+    instances_forget(s);
     for (at = &s->g->dirty; *at; at = &(*at)->next_dirty) {
         if (*at == s) {
             *at = s->next_dirty;

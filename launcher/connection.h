@@ -28,6 +28,8 @@ const struct error *connection_error(const struct grapnel_server *s);
 struct grapnel_exec **connection_execs(struct grapnel_server *s);
 /* Likewise its instances, by instance.c. */
 struct instance **connection_instances(struct grapnel_server *s);
+/* What their owners hold, by instances.c. */
+struct grapnel_instance **connection_handles(struct grapnel_server *s);
 /* The worker's binary for it, by delivery.c: NULL until the first instance. */
 struct delivery **connection_delivery(struct grapnel_server *s);
 /* The agent that runs there, or is expected to. */

@@ -12,10 +12,11 @@
 struct grapnel_server {
     struct grapnel_server *next, *next_dirty;
     struct grapnel *g;
-    struct grapnel_exec *execs; /* list, by exec.c */
-    struct instance *instances; /* list, by instance.c */
-    struct delivery *delivery;  /* by delivery.c */
-    struct route *route;        /* where to, and by which transport */
+    struct grapnel_exec *execs;       /* list, by exec.c */
+    struct instance *instances;       /* list, by instance.c */
+    struct grapnel_instance *handles; /* list, by instances.c */
+    struct delivery *delivery;        /* by delivery.c */
+    struct route *route;              /* where to, and by which transport */
     struct transport *transport;
     struct bootstrap *boot; /* until the agent speaks */
     struct bootstrap_options boot_options;

@@ -13,6 +13,7 @@
 #include "launcher/agents.h"
 #include "launcher/blocking.h"
 #include "launcher/connection.h"
+#include "launcher/foreign.h"
 #include "launcher/safetext.h"
 #include "launcher/ssh/keyring.h"
 #include "launcher/ssh/transport_ssh2.h"
@@ -41,6 +42,11 @@ void context_unlock(struct grapnel *g)
 {
     if (g->led && !pthread_equal(g->leader, pthread_self()))
         ev_async_send(g->loop, &g->wake);
+    pthread_mutex_unlock(&g->lock);
+}
+
+void context_unlock_quiet(struct grapnel *g)
+{
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -161,6 +167,8 @@ int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64
             result = -E_TIMEOUT;
             break;
         }
+        if (foreign_run(g))
+            continue;
         if (!g->led) {
             lead_once(g, deadline_us == UINT64_MAX ? UINT64_MAX : deadline_us - now);
             continue;
@@ -192,7 +200,7 @@ static void *heartbeat(void *arg)
         if (g->led || g->followers)
             pthread_cond_wait(&g->resting, &g->lock);
         g->heartbeat_rests = 0;
-        if (!g->ending) /* or who ends the context would wait along */
+        if (!g->ending && !g->foreign) /* or who ends the context would wait along */
             wait_condition(&g->resting, &g->lock, context_now() + HANDOVER_MS * 1000);
         g->heartbeat_leads = 1;
         while (!g->led && !g->followers && !g->ending)
@@ -299,9 +307,11 @@ void grapnel_free(struct grapnel *g)
     context_lock(g);
     g->ending = 1;
     pthread_cond_broadcast(&g->resting);
+    foreign_end(g);
     context_unlock(g);
     if (g->heartbeat_runs)
         pthread_join(g->heartbeat, NULL);
+    foreign_free(g);
     if (g->loop)
         connection_free_all(g);
     keyring_free(g->keys);

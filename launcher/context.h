@@ -12,6 +12,7 @@
 
 struct agents;
 struct blocking;
+struct foreign;
 struct keyring;
 
 /* One mutex (recursive, as callbacks call back) guards everything that hangs on a context.  The
@@ -31,7 +32,8 @@ struct grapnel {
     pthread_t leader;
     pthread_t heartbeat;
     int heartbeat_runs, heartbeat_leads, heartbeat_rests, ending;
-    int stopped;   /* grapnel_stop */
+    struct foreign *foreign; /* by foreign.c: a loop of the program's own calls; NULL: none does */
+    int stopped;             /* grapnel_stop */
     int abandoned; /* grapnel_abandon */
     struct blocking *blocking;
     struct agents *agents;
@@ -44,6 +46,8 @@ struct grapnel {
 void context_lock(struct grapnel *g);
 /* Also makes the leading thread notice changed watchers. */
 void context_unlock(struct grapnel *g);
+/* The same where nothing was changed that the leading thread must know. */
+void context_unlock_quiet(struct grapnel *g);
 
 /* With the lock held once: drives the loop (or waits for who does) until reached(arg) is true or
  * the monotonic deadline (µs; UINT64_MAX: none) has passed.  0, -E_TIMEOUT, or -E_ARGUMENT when

@@ -134,15 +134,48 @@ struct value *values_ref(int64_t id, const char *kind, const char *name)
                            name != NULL ? strlen(name) : 0, &malformed);
 }
 
-int values_impl_is_key(const struct value *v)
-{
-    return v->height == 0 && v->type != VALUE_REF;
-}
-
 /* Slots that stand in v->items. */
 static size_t slots(const struct value *v)
 {
     return v->type == VALUE_MAP ? 2 * v->count : v->type == VALUE_ARRAY ? v->count : 0;
+}
+
+void values_ref_bind(struct value *ref, void *object, void (*drop)(void *object))
+{
+    ref->ref->object = object;
+    ref->ref->drop = drop;
+}
+
+void *values_ref_object(const struct value *v, void (*drop)(void *object))
+{
+    return values_type(v) == VALUE_REF && v->ref->drop == drop ? v->ref->object : NULL;
+}
+
+int values_each_ref(struct value *v, int (*each)(void *arg, struct value *ref), void *arg)
+{
+    int rc = 0;
+    if (v != NULL && v->type == VALUE_REF) {
+        return each(arg, v);
+    }
+    for (size_t i = 0; v != NULL && rc == 0 && i < slots(v); i++) {
+        rc = values_each_ref(v->items[i], each, arg);
+    }
+    return rc;
+}
+
+struct value *values_take(struct value *array, size_t i)
+{
+    if (values_type(array) != VALUE_ARRAY || i >= array->count) {
+        return NULL;
+    }
+    struct value *item = array->items[i];
+    array->items[i] = NULL;
+    return item;
+}
+
+int values_impl_is_key(const struct value *v)
+{
+    return v->height == 0 && v->type != VALUE_REF;
 }
 
 void values_free(struct value *v)
@@ -158,6 +191,9 @@ void values_free(struct value *v)
     } else if (v->type == VALUE_ARRAY || v->type == VALUE_MAP) {
         free(v->items);
     } else if (v->type == VALUE_REF) {
+        if (v->ref->drop != NULL) {
+            v->ref->drop(v->ref->object);
+        }
         free(v->ref);
     }
     free(v);

@@ -41,6 +41,9 @@ struct value *values_map(void);
  * NULL also when id < 1, or kind is not 1 to VALUES_KIND_MAX bytes of UTF-8, or name not UTF-8, or
  * there is a name without a kind. */
 struct value *values_ref(int64_t id, const char *kind, const char *name);
+/* Hangs what its owner likes on a ref (VALUE_REF): drop(object) runs when the ref is freed.  Where
+ * there was something before, that is forgotten. */
+void values_ref_bind(struct value *ref, void *object, void (*drop)(void *object));
 void values_free(struct value *v);
 
 /* Puts `item` (owned by the container afterwards, and freed even on failure; NULL is taken as
@@ -68,8 +71,16 @@ int values_is_utf8(const void *bytes, size_t n);
 int64_t values_ref_id(const struct value *v);
 const char *values_ref_kind(const struct value *v);
 const char *values_ref_name(const struct value *v);
+/* What was hung on v together with that drop; else NULL. */
+void *values_ref_object(const struct value *v, void (*drop)(void *object));
+/* Calls each(arg, ref) for all refs in v, itself included, until one returns other than 0, which is
+ * the result. */
+int values_each_ref(struct value *v, int (*each)(void *arg, struct value *ref), void *arg);
 size_t values_count(const struct value *v); /* items of an array, pairs of a map, else 0 */
 const struct value *values_at(const struct value *array, size_t i);
+/* Takes an item out of an array, for the caller to free; nil (NULL) is left in its place.  NULL
+ * when there is none. */
+struct value *values_take(struct value *array, size_t i);
 const struct value *values_get(const struct value *map, const char *key);
 int values_pair(const struct value *map, size_t i, const struct value **key,
                 const struct value **item);

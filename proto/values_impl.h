@@ -11,6 +11,8 @@ struct values_ref {
     const char *kind; /* NULL: comes home */
     const char *name; /* NULL: none */
     size_t kind_length, name_length;
+    void *object; /* values_ref_bind */
+    void (*drop)(void *object);
     char texts[]; /* both, with a zero byte behind each */
 };
 

@@ -1,0 +1,151 @@
+#include "launcher/foreign.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "launcher/connection.h"
+#include "launcher/context.h"
+
+struct foreign {
+    int fd;              /* an eventfd: readable while `due` */
+    int due;             /* the heartbeat thread waits for what is pending to be run … */
+    pthread_cond_t done; /* … and hears of it by this */
+};
+
+static void set_readable(struct foreign *f, int readable)
+{
+    uint64_t n = 1;
+    ssize_t ignored;
+
+    if (readable)
+        ignored = write(f->fd, &n, sizeof n);
+    else
+        ignored = read(f->fd, &n, sizeof n);
+    (void)ignored; /* it cannot block, and was as it should be if it fails */
+}
+
+/* That only somebody's unlocking has woken it up, or that nothing needs to be sent before it
+ * sleeps, concerns no callback. */
+static int concerns_nobody(struct grapnel *g)
+{
+    unsigned idle = 0;
+
+    if (ev_is_pending(&g->wake) && !g->abandoned)
+        idle++;
+    if (ev_is_pending(&g->before_poll) && !g->dirty)
+        idle++;
+    return ev_pending_count(g->loop) == idle;
+}
+
+/* libev calls this instead of running what is pending. */
+static void invoke_pending(struct ev_loop *loop)
+{
+    struct grapnel *g = ev_userdata(loop);
+    struct foreign *f = g->foreign;
+
+    if (!g->heartbeat_leads || !pthread_equal(pthread_self(), g->heartbeat) || concerns_nobody(g)) {
+        ev_invoke_pending(loop);
+        return;
+    }
+    f->due = 1;
+    set_readable(f, 1);
+    if (g->followers)
+        pthread_cond_broadcast(&g->happened);
+    while (f->due && !g->ending)
+        pthread_cond_wait(&f->done, &g->lock);
+    f->due = 0;
+}
+
+int foreign_run(struct grapnel *g)
+{
+    struct foreign *f = g->foreign;
+    pthread_t leader;
+
+    if (!f || !f->due)
+        return 0;
+    set_readable(f, 0);
+    leader = g->leader;
+    g->leader = pthread_self();
+    ev_invoke_pending(g->loop);
+    connection_flush_all(g); /* it would only wake us up again for that */
+    g->leader = leader;
+    f->due = 0;
+    pthread_cond_signal(&f->done);
+    if (g->followers)
+        pthread_cond_broadcast(&g->happened);
+    return 1;
+}
+
+void foreign_end(struct grapnel *g)
+{
+    if (g->foreign)
+        pthread_cond_broadcast(&g->foreign->done);
+}
+
+void foreign_free(struct grapnel *g)
+{
+    struct foreign *f = g->foreign;
+
+    if (!f)
+        return;
+    close(f->fd);
+    pthread_cond_destroy(&f->done);
+    free(f);
+    g->foreign = NULL;
+}
+
+static int make(struct grapnel *g)
+{
+    struct foreign *f = calloc(1, sizeof *f);
+
+    if (!f)
+        return -E_NOMEM;
+    f->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (f->fd < 0) {
+        free(f);
+        return errno == EMFILE || errno == ENFILE ? -E_DESCRIPTORS : -E_SYSTEM;
+    }
+    pthread_cond_init(&f->done, NULL);
+    g->foreign = f;
+    ev_set_invoke_pending_cb(g->loop, invoke_pending);
+    return 0;
+}
+
+int grapnel_fd(struct grapnel *g)
+{
+    int rc = 0;
+
+    context_lock(g);
+    if (!g->foreign)
+        rc = make(g);
+    if (rc == 0)
+        rc = context_need_heartbeat(g);
+    if (rc == 0)
+        rc = g->foreign->fd;
+    context_unlock(g);
+    return rc;
+}
+
+int grapnel_dispatch(struct grapnel *g)
+{
+    struct context_sigpipe held;
+    int rc = 0;
+
+    context_lock(g);
+    if (context_in_callback(g)) {
+        rc = -E_ARGUMENT;
+    } else {
+        context_hold_sigpipe(&held);
+        foreign_run(g);
+        context_release_sigpipe(&held);
+    }
+    context_unlock_quiet(g);
+    return rc;
+}
+
+double grapnel_now(void)
+{
+    return (double)context_now() / 1e6;
+}

@@ -1,0 +1,402 @@
+#include "launcher/remote.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/typed.h"
+#include "proto/values.h"
+
+#define SCRATCH_KEEP (64 * 1024)
+
+/* ---- holders ---- */
+
+void remote_hold(struct remote *c)
+{
+    c->holders++;
+}
+
+static void destroy(struct remote *c)
+{
+    struct grapnel_future *f;
+
+    ev_timer_stop(c->g->loop, &c->tick);
+    instance_free(c->worker);
+    link_free(c->link);
+    refs_free(c->functions);
+    ref_free_table(c);
+    while ((f = c->spare) != NULL) {
+        c->spare = f->next;
+        free(f);
+    }
+    wire_free(&c->released);
+    wire_free(&c->scratch);
+    free(c->issued.ids);
+    free(c->name);
+    free(c);
+}
+
+void remote_release(struct remote *c)
+{
+    if (--c->holders == 0)
+        destroy(c);
+}
+
+/* ---- the end ---- */
+
+/* Calls that the link has not taken. */
+static void fail_queue(struct remote *c)
+{
+    struct grapnel_future *f;
+
+    while ((f = c->queue) != NULL) {
+        c->queue = f->next;
+        c->pending--;
+        answer_came(f, c->error.code, NULL, 0, c->error.detail);
+    }
+    c->queue_tail = NULL;
+    c->queued_bytes = 0;
+}
+
+void remote_end(struct remote *c, int code, const char *text)
+{
+    struct refs *functions = c->functions;
+
+    if (c->error.code)
+        return;
+    remote_hold(c);
+    errors_set(&c->error, code, "%s", text);
+    link_end(c->link, code, text);
+    fail_queue(c);
+    c->functions = NULL;
+    refs_free(functions);
+    if (c->worker) {
+        instance_ready(c->worker); /* the last words */
+        instance_eof(c->worker);
+    }
+    remote_release(c);
+}
+
+void remote_leave(struct remote *c, int code, const char *text)
+{
+    c->ended = NULL;
+    c->output = NULL;
+    remote_hold(c);
+    remote_end(c, code, text);
+    instance_free(c->worker);
+    c->worker = NULL;
+    ev_timer_stop(c->g->loop, &c->tick);
+    remote_release(c); /* what remote_hold took */
+    remote_release(c);
+}
+
+/* instance_handler */
+static void on_ended(void *arg, const struct error *e)
+{
+    struct remote *c = arg;
+    struct error cause = *e;
+
+    remote_hold(c);
+    instance_free(c->worker);
+    c->worker = NULL;
+    ev_timer_stop(c->g->loop, &c->tick);
+    remote_end(c, cause.code, cause.detail);
+    if (c->ended)
+        c->ended(c->arg, &c->error);
+    remote_release(c);
+}
+
+/* ---- bytes ---- */
+
+static void schedule_tick(struct remote *c)
+{
+    uint64_t now = context_now(), next = link_tick(c->link, now);
+
+    ev_timer_stop(c->g->loop, &c->tick);
+    if (next == UINT64_MAX || c->error.code)
+        return;
+    ev_timer_set(&c->tick, next > now ? (double)(next - now) / 1e6 : 0., 0.);
+    ev_timer_start(c->g->loop, &c->tick);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    schedule_tick(w->data);
+}
+
+/* While answers pile up that the worker does not read, it gets no more room to ask. */
+static void give_room(struct remote *c)
+{
+    size_t n = c->owed;
+
+    if (!c->worker || n == 0 || (!c->error.code && link_congested(c->link)))
+        return;
+    c->owed = 0;
+    instance_consumed(c->worker, n);
+}
+
+static void on_bytes(void *arg, const uint8_t *bytes, size_t n)
+{
+    struct remote *c = arg;
+
+    remote_hold(c);
+    c->owed += n;
+    if (!c->error.code && link_input(c->link, bytes, n, context_now()) < 0) {
+        struct error e = *link_error(c->link);
+        remote_end(c, e.code, e.detail);
+        if (c->worker && e.code == -E_PROTOCOL)
+            instance_cancel(c->worker); /* it may not leave by itself */
+    }
+    give_room(c);
+    remote_release(c);
+}
+
+static size_t on_fill(void *arg, uint8_t *at, size_t room)
+{
+    struct remote *c = arg;
+    size_t done = 0, n = 0;
+    const uint8_t *bytes;
+
+    remote_hold(c);
+    ref_send_released(c);
+    while (done < room) {
+        uint64_t now = context_now();
+        link_output(c->link, &bytes, &n, now);
+        n = n < room - done ? n : room - done;
+        if (n == 0)
+            break;
+        memcpy(at + done, bytes, n);
+        link_sent(c->link, n, now);
+        done += n;
+    }
+    give_room(c);
+    remote_release(c);
+    return done;
+}
+
+static void on_output(void *arg, const uint8_t *bytes, size_t n)
+{
+    struct remote *c = arg;
+
+    if (c->output)
+        c->output(c->arg, bytes, n);
+}
+
+void remote_wake(struct remote *c)
+{
+    if (c->worker)
+        instance_ready(c->worker);
+}
+
+/* ---- the link ---- */
+
+static void on_wake(void *arg, struct link *l)
+{
+    (void)l;
+    remote_wake(arg);
+}
+
+static void on_hello(void *arg, struct link *l, const struct value *facts)
+{
+    (void)l;
+    (void)facts;
+    schedule_tick(arg);
+}
+
+static int on_release(void *arg, struct link *l, int64_t id, int64_t count)
+{
+    struct remote *c = arg;
+
+    (void)l;
+    return c->functions ? refs_release(c->functions, id, count) : 0;
+}
+
+static int on_open(void *arg, struct stream *s, const char *service, const struct value *args,
+                   struct error *e)
+{
+    (void)arg;
+    (void)s;
+    (void)args;
+    return errors_set(e, -E_DENIED, "\"%.100s\": only functions that were passed can be called",
+                      service);
+}
+
+static struct link *make_link(struct remote *c)
+{
+    static const struct link_handler handler = {.hello = on_hello,
+                                                .open = on_open,
+                                                .cancel = function_cancelled,
+                                                .wake = on_wake,
+                                                .call_raw = function_called,
+                                                .release = on_release};
+    struct link_options o = {.opener = 1,
+                             .features = LINK_FEATURE_REFS,
+                             .calls_max = LINK_CALLS_MOST,
+                             .facts = values_map()};
+
+    values_set(o.facts, "version", values_text(GRAPNEL_VERSION));
+    return link_new(&o, &handler, c, context_now());
+}
+
+struct remote *remote_start(struct grapnel_server *s, const struct grapnel_instance_options *o,
+                            const char *name, void (*ended)(void *arg, const struct error *e),
+                            void (*output)(void *arg, const uint8_t *bytes, size_t n), void *arg,
+                            struct error *e)
+{
+    static const struct instance_handler handler = {
+        .bytes = on_bytes, .fill = on_fill, .output = on_output, .ended = on_ended};
+    struct remote *c = calloc(1, sizeof *c);
+
+    if (!c) {
+        errors_set(e, -E_NOMEM, "instance");
+        return NULL;
+    }
+    c->g = connection_context(s);
+    c->holders = 1;
+    c->ended = ended;
+    c->output = output;
+    c->arg = arg;
+    c->depth_max = o->depth > 0 ? o->depth : REMOTE_DEPTH;
+    c->pending_max = o->calls_max ? o->calls_max : REMOTE_PENDING;
+    c->timeout_ms = o->call_timeout > 0 ? o->call_timeout : -1;
+    c->scratch.limit = 2 * REMOTE_BODY_MAX;
+    ev_timer_init(&c->tick, on_tick, 0., 0.);
+    c->tick.data = c;
+    c->name = strdup(name);
+    c->functions = refs_new(0, function_gone, c);
+    c->link = c->name && c->functions ? make_link(c) : NULL;
+    if (!c->link)
+        errors_set(e, -E_NOMEM, "instance");
+    else
+        c->worker = instance_start(s, o, &handler, c, e);
+    if (!c->worker) {
+        remote_release(c);
+        return NULL;
+    }
+    instance_ready(c->worker);
+    return c;
+}
+
+/* ---- sending ---- */
+
+int remote_begin(struct remote *c, const char *op, size_t count, struct error *e)
+{
+    const struct error *over = c->error.code ? &c->error : link_error(c->link);
+
+    size_t n = strlen(op);
+    int rc;
+
+    if (over->code)
+        return errors_set(e, over->code, "%s", over->detail);
+    if (c->depth > c->depth_max)
+        return errors_set(e, -E_DEPTH, "%d calls within calls", c->depth);
+    if (c->pending >= c->pending_max)
+        return errors_set(e, -E_LIMIT, "%zu calls wait for their answers", c->pending);
+    wire_take(&c->scratch, wire_length(&c->scratch));
+    wire_trim(&c->scratch, SCRATCH_KEEP);
+    rc = typed_put_head(&c->scratch, TYPED_ARRAY, 2);
+    if (rc == 0)
+        rc = typed_put_text(&c->scratch, op, n);
+    if (rc == 0)
+        rc = typed_put_head(&c->scratch, TYPED_ARRAY, count);
+    return rc < 0 ? errors_set(e, rc, "a call") : 0;
+}
+
+void remote_keep_issued(struct remote *c)
+{
+    c->issued.n = 0;
+}
+
+void remote_undo_issued(struct remote *c)
+{
+    for (size_t i = 0; i < c->issued.n && c->functions; i++)
+        refs_release(c->functions, c->issued.ids[i], 1);
+    c->issued.n = 0;
+}
+
+static void on_answered(void *arg, int code, const uint8_t *body, size_t n, const char *text);
+
+/* The link has taken f, or will not: -E_LIMIT means later. */
+static int give_link(struct grapnel_future *f, const uint8_t *body, size_t n)
+{
+    return link_call_raw(f->remote->link, body, n, on_answered, f, &f->id);
+}
+
+/* Calls that had to wait, as far as the link takes them now. */
+static void send_queue(struct remote *c)
+{
+    while (c->queue && !c->error.code) {
+        struct grapnel_future *f = c->queue;
+        int rc = f->cancelled ? -E_CANCELLED : give_link(f, f->body, f->n);
+        if (rc == -E_LIMIT)
+            return;
+        c->queue = f->next;
+        c->queue_tail = c->queue ? c->queue_tail : NULL;
+        c->queued_bytes -= f->n;
+        if (rc < 0) {
+            c->pending--;
+            answer_came(f, rc, NULL, 0, "before it was sent");
+        } else if (f->body != f->small) {
+            free(f->body);
+            f->body = NULL;
+        }
+    }
+}
+
+static void on_answered(void *arg, int code, const uint8_t *body, size_t n, const char *text)
+{
+    struct grapnel_future *f = arg;
+    struct remote *c = f->remote;
+
+    remote_hold(c);
+    c->pending--;
+    answer_came(f, code, body, n, text);
+    if (c->queue)
+        send_queue(c);
+    remote_release(c);
+}
+
+static int enqueue(struct remote *c, struct grapnel_future *f)
+{
+    size_t n = wire_length(&c->scratch);
+
+    if (c->queued_bytes + n > REMOTE_QUEUE_MAX)
+        return -E_LIMIT;
+    if (answer_keep(f, wire_data(&c->scratch), n) < 0)
+        return -E_NOMEM;
+    f->next = NULL;
+    *(c->queue ? &c->queue_tail->next : &c->queue) = f;
+    c->queue_tail = f;
+    c->queued_bytes += n;
+    return 0;
+}
+
+struct grapnel_future *remote_send(struct remote *c, struct error *e)
+{
+    struct grapnel_future *f = answer_new(c);
+    size_t n = wire_length(&c->scratch);
+    int rc;
+
+    if (!f)
+        rc = -E_NOMEM;
+    else if (n > REMOTE_BODY_MAX)
+        rc = -E_TOO_LARGE;
+    else if (c->queue)
+        rc = enqueue(c, f);
+    else if ((rc = give_link(f, wire_data(&c->scratch), n)) == -E_LIMIT)
+        rc = enqueue(c, f);
+    if (rc == 0) {
+        remote_keep_issued(c);
+        f->under_way = 1;
+        c->pending++;
+        return f;
+    }
+    if (rc == -E_TOO_LARGE)
+        errors_set(e, rc, "a call of %zu bytes; send it through a channel", n);
+    else
+        errors_set(e, rc, "%zu calls wait for their answers", c->pending);
+    if (f)
+        answer_destroy(f);
+    return NULL;
+}
