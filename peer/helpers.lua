@@ -46,7 +46,7 @@ local function find(path, builtins)
             error(found, 0)
         end
     end
-    local at = builtins.globals()
+    local at = builtins.namespace()
     for part in string.gmatch(path, "[^.]+") do
         if type(at) ~= "table" then
             return nil

@@ -3,12 +3,14 @@
 # Measures grapnel beside ssh and beside bare libssh2: side by side, by turns, in one run, on one
 # throwaway sshd, for an account whose shell reads no start-up files.
 #
-#   bench.sh [NAME...]      cold far bulk bulkfar echo agent links stuck; default: all
+#   bench.sh [NAME...]      cold far bulk bulkfar echo agent links stuck calls tables channel
+#                           first worker; default: all
 #
 # Prints a table and writes build/bench.json. What does not reach the value asked for is marked, and
 # is no failure; the exit status is 1 only when something could not be measured.
 # BENCH_RUNS (40), BENCH_FAR_RUNS (15), BENCH_MIB (2048), BENCH_FAR_MIB (256), BENCH_BULK_RUNS (3),
-# BENCH_ROUNDS (5000), BENCH_LINKS (60) change how much is done.
+# BENCH_ROUNDS (5000), BENCH_LINKS (60), BENCH_CALLS (200000), BENCH_CHANNEL_MIB (256),
+# BENCH_FIRST_RUNS (10) change how much is done.
 set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-$PWD/build}
@@ -329,15 +331,119 @@ stuck() {
     [ -z "${BENCH_VERBOSE:-}" ] || cat "$work/stuck" >&2
 }
 
+# ---- remote code -------------------------------------------------------------------------------
+
+# Those of the systems that people would use instead which are installed.
+rivals() {
+    local name
+    for name in rpyc execnet mitogen; do
+        [ ! -x /usr/bin/python3 ] || ! "$peers" "$name" there 2>/dev/null || echo "$name"
+    done
+}
+
+peers=tests/bench/peers.py
+in_lua() {
+    LUA_CPATH="$BUILD/lua/?.so" lua5.4 tests/bench/calls.lua "$@"
+}
+
+# best max|min MEASURE COUNT [BEFORE...]: the best of the rivals' figures; BEFORE stands before their
+# commands.
+best() {
+    local want=$1 what=$2 count=$3 name figure best=-
+    shift 3
+    for name in $(rivals); do
+        figure=$("$@" "$peers" "$name" "$what" "$count") || continue
+        best=$(awk -v a="$best" -v b="$figure" -v want="$want" 'BEGIN {
+            print (a == "-" || (want == "min" ? b + 0 < a + 0 : b + 0 > a + 0)) ? b : a }')
+    done
+    echo "$best"
+}
+
+# As with the echo, the ends have a core each.
+calls() {
+    local count=${BENCH_CALLS:-200000} rounds=${BENCH_ROUNDS:-5000} all theirs
+    all=$(taskset -pc "$SSHD_PID" | sed 's/.*: *//')
+    taskset -pc 1 "$SSHD_PID" >/dev/null || return 1
+    theirs=$(best min sync "$rounds" taskset -c 0)
+    taskset -c 0 "$BIN/echo" "$rounds" >"$work/echo" || return 1
+    taskset -c 0 "$BIN/calls" sync "$rounds" >"$work/sync" || return 1
+    row call 'synchronous call, median' "$(<"$work/sync")" "$theirs" us max 0.75
+    row call-libssh2 '  against cat over libssh2 alone' "$(<"$work/sync")" \
+        "$(field "$work/echo" 2 1)" us max 1.4
+    LUA_CPATH="$BUILD/lua/?.so" taskset -c 0 lua5.4 tests/bench/calls.lua sync "$rounds" \
+        >"$work/sync" || return 1
+    row call-lua '  from Lua' "$(<"$work/sync")" "$theirs" us max 0.75
+    taskset -pc "$all" "$SSHD_PID" >/dev/null || return 1
+    theirs=$(best max pipeline "$((count / 10))")
+    "$BIN/calls" pipeline "$count" >"$work/pipeline" || return 1
+    row pipeline 'pipelined calls' "$(<"$work/pipeline")" "$theirs" /s min 8
+    in_lua pipeline "$count" >"$work/pipeline" || return 1
+    row pipeline-lua '  from Lua' "$(<"$work/pipeline")" "$theirs" /s min 8
+}
+
+# Iterating asks RPyC for a tenth of the items, and takes it for so much longer.
+tables() {
+    local theirs=- ours
+    ours=$(in_lua iterate 100000) || return 1
+    if "$peers" rpyc there 2>/dev/null; then
+        theirs=$("$peers" rpyc iterate 10000) || return 1
+        theirs=$(awk -v s="$theirs" 'BEGIN { printf "%.0f", 10000 / s }')
+    fi
+    row iterate 'iterate a far table of 100,000' \
+        "$(awk -v s="$ours" 'BEGIN { printf "%.0f", 100000 / s }')" "$theirs" items/s min 20
+}
+
+# A channel beside the same bytes as the output of a command.
+channel() {
+    local mib=${BENCH_CHANNEL_MIB:-256} words
+    source_words "$mib"
+    in_lua channel "$mib" >"$work/channel" || return 1
+    "$BIN/race" -n 3 -w 0 -p "$GRAPNEL" run -F "$SSHD_CONFIG" t -- "${words[@]}" \
+        >"$work/raw" || return 1
+    row channel "$mib MiB through a channel" "$(<"$work/channel")" "$(field "$work/raw" 1 6)" \
+        MB/s min 0.8
+}
+
+first() {
+    local runs=${BENCH_FIRST_RUNS:-10} name limit ours theirs
+    for name in $(rivals); do
+        limit=0.3
+        [ "$name" != rpyc ] || limit=0.1
+        "$BIN/race" -n "$runs" -w 1 "$GRAPNEL" call -F "$SSHD_CONFIG" t math.abs -42 \
+            ::: "$peers" "$name" first >"$work/first" || return 1
+        row "first-$name" "first call on a fresh host, beside $name" \
+            "$(field "$work/first" 1 1)" "$(field "$work/first" 2 1)" ms max "$limit"
+    done
+    far_start || return 1
+    ours=$(round_trips "$GRAPNEL" call -F "$FAR_CONFIG" t math.abs -42) || return 1
+    theirs=$(round_trips ssh -F "$FAR_CONFIG" t true) || return 1
+    row first-trips '  round trips, with TCP, beside ssh true' "$ours" "$theirs" '' max 1
+}
+
+worker() {
+    local file
+    file=$(find "$BUILD/workers" -name "linux-$(uname -m).gz") || return 1
+    row worker-gzip 'worker, gzipped' "$(kib "$(stat -c %s "$file")")" - KiB max 192
+    in_lua instance 40 >"$work/instance" || return 1
+    row worker-start '  start of a further instance, with its first call' "$(<"$work/instance")" - ms \
+        max 5
+    in_lua resident 8 >"$work/resident" || return 1
+    row worker-rss '  resident for each further instance' \
+        "$(mib "$(<"$work/resident")")" - MiB max 2
+}
+
 # ---- all of it ---------------------------------------------------------------------------------
 
 account
 sshd_start 'MaxStartups 500' 'MaxSessions 100' 'LogLevel INFO'
-export SSHD_PORT SSHD_CONFIG SSHD_KEY SSHD_USER
-[ $# -gt 0 ] || set -- cold far bulk bulkfar echo agent links stuck
+export SSHD_PORT SSHD_CONFIG SSHD_KEY SSHD_USER SSHD_KNOWN
+[ $# -gt 0 ] || set -- cold far bulk bulkfar echo agent links stuck \
+    calls tables channel first worker
 for name in "$@"; do
     case $name in
-    cold | far | bulk | bulkfar | agent | links | stuck) measure "$name" "$name" ;;
+    cold | far | bulk | bulkfar | agent | links | stuck | calls | tables | channel | first | worker)
+        measure "$name" "$name"
+        ;;
     echo) measure echo echoes ;;
     *)
         echo "bench: there is no \"$name\"" >&2

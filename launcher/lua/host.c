@@ -1,0 +1,321 @@
+#include "launcher/lua/host.h"
+
+#include <dlfcn.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/lua/input.h"
+#include "launcher/lua/line.h"
+#include "peer/tasks.h"
+
+#define CLOSE_MS 5000
+
+/* A server, and how many connections use it. */
+struct shared {
+    struct shared *next;
+    struct grapnel_server *server;
+    char *key; /* target and options; NULL: not to be found by others */
+    int users;
+};
+
+struct host {
+    struct grapnel *g;
+    int borrowed; /* the context is not ours */
+    struct tasks *tasks;
+    struct shared *servers;
+    struct line *lines;   /* chained by line_link */
+    struct input *inputs; /* chained by input_link */
+    int stirred;          /* guarded by the context's lock */
+};
+
+static const char host_key; /* its address is the place in the registry */
+
+static int no_memory(struct grapnel_error *e, const char *target)
+{
+    struct error inner = {0};
+
+    errors_set(&inner, -E_NOMEM, "server");
+    return context_error(e, target, &inner);
+}
+
+struct grapnel *host_context(struct host *h)
+{
+    return h->g;
+}
+
+struct tasks *host_tasks(struct host *h)
+{
+    return h->tasks;
+}
+
+/* ---- waiting ---- */
+
+void host_stir(struct host *h)
+{
+    h->stirred = 1;
+}
+
+static int is_stirred(void *arg)
+{
+    return ((struct host *)arg)->stirred;
+}
+
+/* tasks_host.wait */
+static int wait(void *arg, uint64_t deadline_us)
+{
+    struct host *h = arg;
+    int code;
+
+    for (struct line *at = h->lines; at; at = *line_link(at))
+        line_flush(at);
+    context_lock(h->g);
+    code = context_wait(h->g, is_stirred, h, deadline_us);
+    h->stirred = 0;
+    input_serve(h->inputs);
+    context_unlock(h->g);
+    for (struct line *at = h->lines; at; at = *line_link(at))
+        line_serve(at);
+    return code == -E_TIMEOUT ? 0 : code;
+}
+
+void host_add_line(struct host *h, struct line *line)
+{
+    *line_link(line) = h->lines;
+    h->lines = line;
+}
+
+void host_remove_line(struct host *h, struct line *line)
+{
+    for (struct line **at = &h->lines; *at; at = line_link(*at)) {
+        if (*at == line) {
+            *at = *line_link(line);
+            return;
+        }
+    }
+}
+
+void host_add_input(struct host *h, struct input *in)
+{
+    *input_link(in) = h->inputs;
+    h->inputs = in;
+}
+
+void host_remove_input(struct host *h, struct input *in)
+{
+    for (struct input **at = &h->inputs; *at; at = input_link(*at)) {
+        if (*at == in) {
+            *at = *input_link(in);
+            return;
+        }
+    }
+}
+
+/* ---- servers ---- */
+
+/* Text that is equal exactly for equal ways to the same place; NULL: no memory. */
+static char *make_key(const char *target, const struct grapnel_connect_options *o)
+{
+    char *key = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&key, &n);
+
+    if (!f)
+        return NULL;
+    fprintf(f, "%s\n%s\n%u\n%s\n%s\n%s\n%lld %lld\n", target, o->user ? o->user : "", o->port,
+            o->config_file ? o->config_file : "", o->transport ? o->transport : "",
+            o->sudo_user ? o->sudo_user : "\n", (long long)o->connect_timeout, (long long)o->lease);
+    for (size_t i = 0; o->identity_files && o->identity_files[i]; i++)
+        fprintf(f, "i %s\n", o->identity_files[i]);
+    for (size_t i = 0; o->ssh_options && o->ssh_options[i]; i++)
+        fprintf(f, "o %s\n", o->ssh_options[i]);
+    if (fclose(f) != 0) {
+        free(key);
+        return NULL;
+    }
+    return key;
+}
+
+/* True for one that can still be used. */
+static int lives(struct host *h, struct grapnel_server *s)
+{
+    int code;
+
+    context_lock(h->g);
+    code = connection_error(s)->code;
+    context_unlock(h->g);
+    return code == 0;
+}
+
+static struct shared *find_server(struct host *h, const char *key)
+{
+    for (struct shared *s = h->servers; s; s = s->next) {
+        if (s->key && strcmp(s->key, key) == 0 && lives(h, s->server))
+            return s;
+    }
+    return NULL;
+}
+
+/* key is taken over. */
+static struct shared *add_server(struct host *h, struct grapnel_server *server, char *key)
+{
+    struct shared *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return NULL;
+    *s = (struct shared){.next = h->servers, .server = server, .key = key, .users = 1};
+    h->servers = s;
+    return s;
+}
+
+int host_adopt_server(struct host *h, struct grapnel_server *s)
+{
+    return add_server(h, s, NULL) ? 0 : -E_NOMEM;
+}
+
+struct grapnel_server *host_server(struct host *h, const char *target,
+                                   const struct grapnel_connect_options *o, struct grapnel_error *e)
+{
+    char *key = make_key(target, o);
+    struct shared *s = key ? find_server(h, key) : NULL;
+    struct grapnel_server *server = NULL;
+
+    if (s) {
+        free(key);
+        s->users++;
+        return s->server;
+    }
+    server = key ? grapnel_open(h->g, target, o, e) : NULL;
+    if (server && add_server(h, server, key))
+        return server;
+    if (server || !key)
+        no_memory(e, target);
+    grapnel_server_free(server);
+    free(key);
+    return NULL;
+}
+
+static void free_shared(struct shared *s)
+{
+    grapnel_server_free(s->server);
+    free(s->key);
+    free(s);
+}
+
+void host_leave_server(struct host *h, struct grapnel_server *server)
+{
+    for (struct shared **at = &h->servers; *at; at = &(*at)->next) {
+        struct shared *s = *at;
+        if (s->server != server)
+            continue;
+        if (--s->users > 0)
+            return;
+        *at = s->next;
+        grapnel_close(s->server, CLOSE_MS, NULL);
+        free_shared(s);
+        return;
+    }
+}
+
+/* ---- making and freeing ---- */
+
+/* __gc: the state is being closed. */
+static int collect(lua_State *L)
+{
+    struct host *h = *(struct host **)lua_touserdata(L, 1);
+    struct shared *next;
+
+    if (!h)
+        return 0;
+    while (h->lines)
+        line_end(h->lines);
+    for (struct shared *s = h->servers; s; s = next) {
+        next = s->next;
+        free_shared(s);
+    }
+    tasks_free(h->tasks);
+    if (!h->borrowed)
+        grapnel_free(h->g);
+    free(h);
+    return 0;
+}
+
+static int fail(lua_State *L, const struct grapnel_error *e)
+{
+    char text[1600];
+
+    grapnel_error_format(e, text, sizeof text);
+    return luaL_error(L, "%s", text);
+}
+
+/* The agents of the build tree in which this module lies, if it does; else "": the usual places. */
+static void find_agents(char *folder, size_t size)
+{
+    Dl_info here;
+    const char *slash = NULL;
+
+    folder[0] = '\0';
+    if (!getenv("GRAPNEL_AGENTS") && dladdr(&host_key, &here) && here.dli_fname)
+        slash = strrchr(here.dli_fname, '/');
+    if (slash)
+        snprintf(folder, size, "%.*s/../agents", (int)(slash - here.dli_fname), here.dli_fname);
+    if (slash && access(folder, R_OK) != 0)
+        folder[0] = '\0';
+}
+
+static struct grapnel *make_context(struct grapnel_error *e)
+{
+    char folder[PATH_MAX];
+    struct grapnel_options o = {0};
+
+    find_agents(folder, sizeof folder);
+    if (*folder)
+        o.agents = folder;
+    return grapnel_new(&o, e);
+}
+
+/* Fills *h; g may be NULL: a new one.  0, or negative with *e filled. */
+static int set_up(lua_State *L, struct host *h, struct grapnel *g, struct grapnel_error *e)
+{
+    struct tasks_host waiting = {.wait = wait, .arg = h};
+
+    h->g = g ? g : make_context(e);
+    h->borrowed = g != NULL;
+    if (!h->g)
+        return -1;
+    h->tasks = tasks_new(L, &waiting, context_now);
+    return h->tasks ? 0 : no_memory(e, "");
+}
+
+struct host *host_on(lua_State *L, struct grapnel *g)
+{
+    struct grapnel_error e;
+    struct host **box, *h;
+
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key) == LUA_TUSERDATA) {
+        h = *(struct host **)lua_touserdata(L, -1);
+        lua_pop(L, 1);
+        return h;
+    }
+    lua_pop(L, 1);
+    box = lua_newuserdatauv(L, sizeof(struct host *), 0);
+    *box = NULL;
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, collect);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    *box = h = calloc(1, sizeof *h);
+    if (!h)
+        luaL_error(L, "out of memory");
+    if (set_up(L, h, g, &e) < 0)
+        fail(L, &e);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &host_key);
+    return h;
+}
+
+struct host *host_of(lua_State *L)
+{
+    return host_on(L, NULL);
+}

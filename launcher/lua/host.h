@@ -1,0 +1,46 @@
+/* What all connections of one Lua state share: a context, the tasks, and the servers behind the
+ * connections.  Everything here is called in the thread of that Lua state. */
+#ifndef GRAPNEL_LAUNCHER_LUA_HOST_H
+#define GRAPNEL_LAUNCHER_LUA_HOST_H
+
+#include <lua.h>
+
+#include "launcher/context.h"
+
+struct host;
+struct input;
+struct line;
+struct tasks;
+
+/* Makes it for L at the first call, with its tasks; it is freed with the state.  Raises an error
+ * of Lua's when that fails. */
+struct host *host_of(lua_State *L);
+/* The same at the first call, on a context of the caller's, which must outlive the state. */
+struct host *host_on(lua_State *L, struct grapnel *g);
+
+struct grapnel *host_context(struct host *h);
+struct tasks *host_tasks(struct host *h);
+
+/* The server for this target and these options, opened at the first call: instances of the same one
+ * share it.  To be given back by host_leave_server.  NULL with *e filled. */
+struct grapnel_server *host_server(struct host *h, const char *target,
+                                   const struct grapnel_connect_options *o,
+                                   struct grapnel_error *e);
+/* Takes over an open server for a connection of its own, as if host_server had opened it.  0, or
+ * -E_NOMEM: then it stays the caller's. */
+int host_adopt_server(struct host *h, struct grapnel_server *s);
+/* Closes it when nobody else uses it: waits until the host confirms that all is gone. */
+void host_leave_server(struct host *h, struct grapnel_server *s);
+
+/* A line is looked after from now on, or no more. */
+void host_add_line(struct host *h, struct line *line);
+void host_remove_line(struct host *h, struct line *line);
+
+/* The same for an input. */
+void host_add_input(struct host *h, struct input *in);
+void host_remove_input(struct host *h, struct input *in);
+
+/* Something has happened that the Lua thread must see; needs the context's lock. */
+void host_stir(struct host *h);
+
+#endif

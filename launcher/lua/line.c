@@ -1,0 +1,241 @@
+#include "launcher/lua/line.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "peer/peer.h"
+#include "proto/fifo.h"
+
+#define OUT_MAX  (256 * 1024) /* bytes that wait for the loop to send them */
+#define LEAVE_MS 2000         /* for the worker to leave by itself */
+
+struct line {
+    struct line *next;
+    struct host *host;
+    struct grapnel_server *server;
+    struct peer *peer;
+
+    /* guarded by the context's lock */
+    struct instance *instance;
+    struct fifo in, out;
+    int full;           /* the peer has more to say than went into `out` */
+    int leaving;        /* what comes is of no interest any more */
+    int over;           /* the instance has ended … */
+    struct error error; /* … for this reason */
+
+    int told; /* the peer knows that */
+};
+
+struct line **line_link(struct line *line)
+{
+    return &line->next;
+}
+
+struct peer *line_peer(struct line *line)
+{
+    return line->peer;
+}
+
+struct grapnel_server *line_server(struct line *line)
+{
+    return line->server;
+}
+
+/* ---- the instance's side: in any thread, with the context's lock ---- */
+
+static void on_bytes(void *arg, const uint8_t *bytes, size_t n)
+{
+    struct line *line = arg;
+
+    if (line->leaving)
+        instance_consumed(line->instance, n);
+    if (line->leaving || line->over)
+        return;
+    if (fifo_put(&line->in, bytes, n) < 0) {
+        line->over = 1;
+        errors_set(&line->error, -E_NOMEM, "bytes of the line");
+    }
+    host_stir(line->host);
+}
+
+static size_t on_fill(void *arg, uint8_t *at, size_t room)
+{
+    struct line *line = arg;
+    size_t done = 0;
+
+    while (done < room && fifo_length(&line->out) > 0) {
+        size_t n;
+        const uint8_t *bytes = fifo_data(&line->out, &n);
+        n = n < room - done ? n : room - done;
+        memcpy(at + done, bytes, n);
+        fifo_take(&line->out, n);
+        done += n;
+    }
+    if (line->full && fifo_length(&line->out) < OUT_MAX / 2)
+        host_stir(line->host);
+    return done;
+}
+
+static void on_ended(void *arg, const struct error *e)
+{
+    struct line *line = arg;
+
+    if (!line->over) {
+        line->over = 1;
+        line->error = *e;
+    }
+    host_stir(line->host);
+}
+
+/* ---- the peer's side: in the thread of Lua ---- */
+
+void line_flush(struct line *line)
+{
+    struct grapnel *g = host_context(line->host);
+    const uint8_t *bytes;
+    size_t n, put = 0;
+
+    context_lock(g);
+    line->full = 0;
+    while (!line->over && peer_output(line->peer, &bytes, &n) == 0 && n > 0) {
+        size_t held = fifo_length(&line->out);
+        if (held >= OUT_MAX) {
+            line->full = 1;
+            break;
+        }
+        n = n < OUT_MAX - held ? n : OUT_MAX - held;
+        if (fifo_put(&line->out, bytes, n) < 0)
+            break;
+        peer_sent(line->peer, n);
+        put += n;
+    }
+    if (put > 0)
+        instance_ready(line->instance);
+    context_unlock(g);
+}
+
+/* At once, and not before the thread waits: it may compute for long before that. */
+static void on_wake(void *arg)
+{
+    struct line *line = arg;
+
+    if (line->peer)
+        line_flush(line);
+}
+
+static void feed(struct line *line, struct fifo *in)
+{
+    const uint8_t *bytes;
+    size_t n;
+
+    while (fifo_length(in) > 0) {
+        bytes = fifo_data(in, &n);
+        if (peer_input(line->peer, bytes, n) < 0)
+            break;
+        fifo_take(in, n);
+    }
+    fifo_free(in);
+}
+
+void line_serve(struct line *line)
+{
+    struct grapnel *g = host_context(line->host);
+    struct fifo in;
+    struct error error;
+    int over;
+
+    /* What one that does not listen any more has said stays where it is, and so does its credit. */
+    if (peer_congested(line->peer))
+        return;
+    context_lock(g);
+    in = line->in;
+    line->in = (struct fifo){0};
+    over = line->over;
+    error = line->error;
+    if (fifo_length(&in) > 0 && !over)
+        instance_consumed(line->instance, fifo_length(&in));
+    context_unlock(g);
+    feed(line, &in);
+    if (over && !line->told) {
+        line->told = 1;
+        peer_lost(line->peer, error.code, error.detail);
+    }
+}
+
+/* ---- making and freeing ---- */
+
+struct line *line_start(lua_State *L, struct host *h, struct grapnel_server *s,
+                        const struct grapnel_instance_options *instance,
+                        const struct peer_options *options, struct grapnel_error *e)
+{
+    static const struct instance_handler handler = {
+        .bytes = on_bytes, .fill = on_fill, .ended = on_ended};
+    struct grapnel *g = host_context(h);
+    struct line *line = calloc(1, sizeof *line);
+    struct peer_options o = *options;
+    struct error inner = {0};
+
+    if (!line) {
+        errors_set(&inner, -E_NOMEM, "line");
+        goto failed;
+    }
+    line->host = h;
+    line->server = s;
+    o.wake = on_wake;
+    o.arg = line;
+    line->peer = peer_new(L, host_tasks(h), &o);
+    if (!line->peer) {
+        errors_set(&inner, -E_NOMEM, "line");
+        goto failed;
+    }
+    context_lock(g);
+    line->instance = instance_start(s, instance, &handler, line, &inner);
+    context_unlock(g);
+    if (!line->instance)
+        goto failed;
+    host_add_line(h, line);
+    line_flush(line);
+    return line;
+failed:
+    if (line)
+        peer_free(line->peer);
+    free(line);
+    context_error(e, connection_target(s), &inner);
+    host_leave_server(h, s);
+    return NULL;
+}
+
+static int is_over(void *arg)
+{
+    return ((struct line *)arg)->over;
+}
+
+/* The worker learns that this is the end, and leaves by itself; else it is stopped. */
+static void leave(struct line *line)
+{
+    struct grapnel *g = host_context(line->host);
+
+    if (peer_error(line->peer, NULL) == 0)
+        peer_close(line->peer);
+    line_flush(line);
+    context_lock(g);
+    line->leaving = 1;
+    instance_consumed(line->instance, fifo_length(&line->in));
+    fifo_free(&line->in);
+    instance_eof(line->instance);
+    (void)context_wait(g, is_over, line, context_deadline(LEAVE_MS));
+    instance_free(line->instance);
+    context_unlock(g);
+}
+
+void line_end(struct line *line)
+{
+    struct host *h = line->host;
+
+    host_remove_line(h, line);
+    leave(line);
+    peer_free(line->peer);
+    fifo_free(&line->out);
+    host_leave_server(h, line->server);
+    free(line);
+}

@@ -1,0 +1,23 @@
+/* The options of grapnel.connect: one table of what there is, read into those of the C interface.
+ */
+#ifndef GRAPNEL_LAUNCHER_LUA_OPTIONS_H
+#define GRAPNEL_LAUNCHER_LUA_OPTIONS_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "launcher/grapnel.h"
+
+struct options_lua {
+    struct grapnel_connect_options connect;
+    struct grapnel_instance_options instance;
+    bool teleport;
+    const char *service; /* a file of here; NULL: none */
+    int require;         /* stack index of `require`'s value; 0: not given */
+};
+
+/* Reads the table at index 2, if there is one.  What *o points to stays on the stack, which must
+ * not be cut before *o is done with.  Raises an error about what is unknown or of a wrong type. */
+void options_lua_read(lua_State *L, struct options_lua *o);
+
+#endif

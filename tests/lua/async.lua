@@ -1,0 +1,144 @@
+-- Asynchronous calls, as RPyC's tutorial has them, and what it has not.
+local grapnel = require "grapnel"
+local check = require "check"
+local eq, fails = check.eq, check.fails
+
+local conn = check.connect()
+local sleep = conn.modules.time.sleep
+
+-- asleep = async(sleep), polled by ready.
+do
+    local asleep = grapnel.async(sleep)
+    local result = asleep(0.2)
+    eq(result.ready, false)
+    local polls = 0
+    while not result.ready do
+        polls = polls + 1
+        grapnel.sleep(0.02)
+    end
+    eq(polls > 2, true)
+    eq(result.error, false)
+    eq(result.value, nil)
+end
+
+-- Two sleeps take as long as the longer one, and a plain call does not wait for either.
+do
+    local asleep = grapnel.async(sleep)
+    local before = grapnel.now()
+    local long, short = asleep(1), asleep(0.5)
+    eq(conn.eval "1 + 1", 2)
+    local at_once = grapnel.now() - before
+    eq(long.ready or short.ready, false, "the plain call was first")
+    short:wait()
+    eq(long.ready, false)
+    long:wait()
+    local took = grapnel.now() - before
+    eq(took >= 1 and took < 1.45, true, ("took %.2f s (plain call %.3f s)"):format(took, at_once))
+end
+
+-- Callbacks, errors, expiry.
+do
+    local got
+    local result = grapnel.async(conn.eval "function(x) return x * 2 end")(21)
+    result:add_callback(function(r)
+        got = r.value
+    end)
+    result:wait()
+    eq(got, 42)
+    result:add_callback(function()
+        got = "late"
+    end)
+    eq(got, "late", "a callback added afterwards runs at once")
+
+    result = grapnel.async(conn.eval "function() error('far') end")()
+    result:wait()
+    eq(result.error, true)
+    fails("far", function()
+        return result.value
+    end)
+
+    result = grapnel.async(sleep)(30)
+    result:set_expiry(0.1)
+    fails("timed out", result.wait, result)
+    eq(result.expired, true)
+    result = grapnel.async(sleep)(30)
+    fails("timed out", result.wait, result, 0.05)
+    eq(result.ready, false)
+    eq(result.expired, false, "only the wait was over")
+    result:cancel()
+    fails("cancel", function()
+        return result.value
+    end)
+
+    local slow = grapnel.timed(sleep, 0.1)
+    fails("timed out", slow, 30)
+    slow(0)
+end
+
+-- Cancelling stops the work, also work that never pauses.
+do
+    conn.execute [[
+        rounds = 0
+        function spin() while true do rounds = rounds + 1 end end
+        function stubborn() while true do pcall(spin) end end
+    ]]
+    for _, name in ipairs {"spin", "stubborn"} do
+        local spinning = grapnel.async(conn.namespace[name])()
+        while conn.eval "rounds" == 0 do
+            grapnel.sleep(0.01)
+        end
+        spinning:cancel()
+        fails("cancel", function()
+            return spinning.value
+        end)
+        local before = conn.eval "rounds"
+        eq(conn.eval "rounds", before, name .. " has stopped")
+        conn.execute "rounds = 0"
+    end
+end
+
+-- Without an answer; and many at once.
+do
+    conn.execute "heard = {} function hear(x) heard[#heard + 1] = x end"
+    local hear = conn.namespace.hear
+    for i = 1, 100 do
+        grapnel.call_no_reply(hear, i)
+    end
+    while conn.eval "#heard" < 100 do
+        grapnel.sleep(0.01)
+    end
+    local twice, results = grapnel.async(conn.eval "function(x) return x + x end"), {}
+    for i = 1, 20000 do
+        results[i] = twice(i)
+    end
+    for i = 1, 20000 do
+        if results[i].value ~= 2 * i then
+            error("answer " .. i)
+        end
+    end
+end
+
+-- What ends the instance fails what waits, at once, with the cause; and it can be had again.
+do
+    local other = check.connect {instance = 2}
+    local pending = grapnel.async(other.modules.time.sleep)(30)
+    local before = grapnel.now()
+    local message = fails("status 3", other.execute, "os.exit(3)")
+    fails("status 3", function()
+        return pending.value
+    end)
+    eq(grapnel.now() - before < 5, true, message)
+    eq(conn.eval "1", 1, "the other instance lives")
+    other.close()
+    other = check.connect {instance = 2}
+    eq(other.eval "2", 2)
+    fails("KILL", other.execute, "require 'proc'.signal(require 'proc'.pid(), 'KILL')")
+    other.close()
+    other = check.connect {instance = 2, memory = 16 << 20}
+    fails("memory", other.eval, "('x'):rep(1 << 30)")
+    eq(other.eval "3", 3, "and has survived")
+    other.close()
+end
+
+conn.close()
+print "ok"

@@ -1,0 +1,69 @@
+-- A client of track_your_package.lua, who also tries what is not for clients.
+-- TEST_SERVED: the far end serves it by itself (a forced command); otherwise it is sent along.
+local check = require "check"
+local eq, fails = check.eq, check.fails
+
+local here = debug.getinfo(1, "S").source:match "^@(.*)/"
+local conn = check.connect {
+    service = not os.getenv "TEST_SERVED" and here .. "/track_your_package.lua" or nil,
+}
+local root = conn.root
+
+eq(root.status(1), "on its way")
+eq(root.exposed_status(2), "delivered")
+eq(root.connected(), 1)
+fails("no such package", root.status, 3)
+do
+    local told = {}
+    eq(root.notify(2, function(id, what)
+        told[id] = what
+    end), true)
+    eq(told, {[2] = "delivered"})
+end
+
+-- A file that is handed over can be read, written and seeked; nothing else is reached through it.
+do
+    local file = root.label(7)
+    eq(file:read "l", "package 7")
+    eq(file:seek("set", 0), 0)
+    eq(file:read "a", "package 7\n")
+    fails("denied", function()
+        return file.__gc
+    end)
+    fails("denied", function()
+        return file.whatever
+    end)
+    file:close()
+end
+
+-- Everything else is denied.
+for _, name in ipairs {"secret", "hidden", "name", "on_connect", "__index", "nothing"} do
+    fails("denied", function()
+        return root[name]
+    end)
+end
+fails("denied", function()
+    root.status = print
+end)
+fails("denied", function()
+    for _ in pairs(root) do
+        error "there is nothing to be seen"
+    end
+end)
+fails("denied", conn.eval, "1")
+fails("denied", conn.execute, "x = 1")
+fails("denied", conn.call, "os.exit")
+fails("denied", function()
+    return conn.modules.os
+end)
+fails("denied", function()
+    return conn.namespace.x
+end)
+fails("denied", conn.teleport, function() end)
+fails("denied", function()
+    conn.remote_exec("channel:send(1)"):receive()
+end)
+eq(root.status(1), "on its way", "and the service goes on")
+
+conn.close()
+print "ok"
