@@ -34,7 +34,7 @@ struct grapnel {
     int heartbeat_runs, heartbeat_leads, heartbeat_rests, ending;
     struct foreign *foreign; /* by foreign.c: a loop of the program's own calls; NULL: none does */
     int stopped;             /* grapnel_stop */
-    int abandoned; /* grapnel_abandon */
+    int abandoned;           /* grapnel_abandon */
     struct blocking *blocking;
     struct agents *agents;
     struct keyring *keys;
@@ -46,6 +46,8 @@ struct grapnel {
 void context_lock(struct grapnel *g);
 /* Also makes the leading thread notice changed watchers. */
 void context_unlock(struct grapnel *g);
+/* When no watcher was changed, and nothing is to be sent. */
+void context_unlock_quietly(struct grapnel *g);
 /* The same where nothing was changed that the leading thread must know. */
 void context_unlock_quiet(struct grapnel *g);
 

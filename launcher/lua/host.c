@@ -307,10 +307,11 @@ struct host *host_on(lua_State *L, struct grapnel *g)
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
     *box = h = calloc(1, sizeof *h);
-    if (!h)
-        luaL_error(L, "out of memory");
-    if (set_up(L, h, g, &e) < 0)
+    if (!h || set_up(L, h, g, &e) < 0) {
+        if (!h)
+            no_memory(&e, "");
         fail(L, &e);
+    }
     lua_rawsetp(L, LUA_REGISTRYINDEX, &host_key);
     return h;
 }

@@ -9,6 +9,11 @@
 #define OUT_MAX  (256 * 1024) /* bytes that wait for the loop to send them */
 #define LEAVE_MS 2000         /* for the worker to leave by itself */
 
+/* What is said while the program goes on without waiting is sent when so much of it is there, or so
+ * many seconds after its first byte: not each call in a packet of its own. */
+#define BATCH   (32 * 1024)
+#define BATCH_S 0.0005
+
 struct line {
     struct line *next;
     struct host *host;
@@ -18,6 +23,7 @@ struct line {
     /* guarded by the context's lock */
     struct instance *instance;
     struct fifo in, out;
+    ev_timer batch;
     int full;           /* the peer has more to say than went into `out` */
     int leaving;        /* what comes is of no interest any more */
     int over;           /* the instance has ended … */
@@ -89,13 +95,12 @@ static void on_ended(void *arg, const struct error *e)
 
 /* ---- the peer's side: in the thread of Lua ---- */
 
-void line_flush(struct line *line)
+/* Moves what the peer has to say to `out`, as far as there is room; needs the context's lock. */
+static void take_output(struct line *line)
 {
-    struct grapnel *g = host_context(line->host);
     const uint8_t *bytes;
-    size_t n, put = 0;
+    size_t n;
 
-    context_lock(g);
     line->full = 0;
     while (!line->over && peer_output(line->peer, &bytes, &n) == 0 && n > 0) {
         size_t held = fifo_length(&line->out);
@@ -107,20 +112,54 @@ void line_flush(struct line *line)
         if (fifo_put(&line->out, bytes, n) < 0)
             break;
         peer_sent(line->peer, n);
-        put += n;
     }
-    if (put > 0)
+}
+
+/* What is in `out` goes on its way; needs the context's lock. */
+static void send_output(struct line *line)
+{
+    ev_timer_stop(host_context(line->host)->loop, &line->batch);
+    if (fifo_length(&line->out) > 0)
         instance_ready(line->instance);
+}
+
+static void on_batch(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop;
+    (void)events;
+    send_output(w->data);
+}
+
+void line_flush(struct line *line)
+{
+    struct grapnel *g = host_context(line->host);
+
+    context_lock(g);
+    take_output(line);
+    send_output(line);
     context_unlock(g);
 }
 
-/* At once, and not before the thread waits: it may compute for long before that. */
+/* Soon, and not only when the thread waits: it may compute for long before that. */
 static void on_wake(void *arg)
 {
     struct line *line = arg;
+    struct grapnel *g = host_context(line->host);
 
-    if (line->peer)
-        line_flush(line);
+    if (!line->instance)
+        return;
+    context_lock(g);
+    take_output(line);
+    if (fifo_length(&line->out) >= BATCH) {
+        send_output(line);
+        context_unlock(g);
+    } else if (!ev_is_active(&line->batch)) {
+        ev_timer_set(&line->batch, BATCH_S, 0.);
+        ev_timer_start(g->loop, &line->batch);
+        context_unlock(g);
+    } else {
+        context_unlock_quietly(g);
+    }
 }
 
 static void feed(struct line *line, struct fifo *in)
@@ -181,6 +220,8 @@ struct line *line_start(lua_State *L, struct host *h, struct grapnel_server *s,
     }
     line->host = h;
     line->server = s;
+    ev_timer_init(&line->batch, on_batch, 0., 0.);
+    line->batch.data = line;
     o.wake = on_wake;
     o.arg = line;
     line->peer = peer_new(L, host_tasks(h), &o);
@@ -224,6 +265,7 @@ static void leave(struct line *line)
     fifo_free(&line->in);
     instance_eof(line->instance);
     (void)context_wait(g, is_over, line, context_deadline(LEAVE_MS));
+    ev_timer_stop(g->loop, &line->batch);
     instance_free(line->instance);
     context_unlock(g);
 }
