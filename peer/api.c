@@ -3,6 +3,7 @@
 #include "lua_classic.h"
 #include "lua_far.h"
 #include "lua_module.h"
+#include "peer/channel.h"
 #include "peer/future.h"
 #include "peer/pairs.h"
 
@@ -82,10 +83,10 @@ static int core_serve(lua_State *L)
 
 void api_push_core(lua_State *L, struct peer *p)
 {
-    static const luaL_Reg methods[] = {{"call", core_call},     {"call_copy", core_call_copy},
-                                       {"root", core_root},     {"close", core_close},
-                                       {"closed", core_closed}, {"name", core_name},
-                                       {"serve", core_serve},   {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"call", core_call},   {"call_copy", core_call_copy}, {"root", core_root},
+        {"close", core_close}, {"closed", core_closed},       {"name", core_name},
+        {"serve", core_serve}, {"open", channel_open},        {NULL, NULL}};
     struct peer **at = lua_newuserdatauv(L, sizeof(*at), 0);
     *at = NULL;
     if (luaL_newmetatable(L, CORE)) {
@@ -205,6 +206,10 @@ void api_init(lua_State *L, struct world *w)
     peer_push_version(L);
     lua_setfield(L, -2, "version");
     future_init(L, w);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->channel_ref);
+    lua_getfield(L, -1, "methods");
+    lua_setfield(L, -3, "channel_methods");
+    lua_pop(L, 1);
     load(L, lua_module, lua_module_size);
     lua_pushvalue(L, -2);
     lua_call(L, 1, 0);

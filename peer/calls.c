@@ -207,8 +207,7 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
 
 /* ---- answers ---- */
 
-/* {error = …, traceback = …} at the top becomes the error value. */
-static void push_failure(lua_State *L)
+void calls_push_failure(lua_State *L)
 {
     lua_getfield(L, -1, "error");
     lua_getfield(L, -2, "traceback");
@@ -250,7 +249,7 @@ int calls_results(lua_State *L, struct calls_call *c)
     if (!lua_istable(L, -1)) {
         luaL_error(L, "%s", "malformed answer");
     }
-    push_failure(L);
+    calls_push_failure(L);
     return -1;
 }
 

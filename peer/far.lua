@@ -24,4 +24,13 @@ function far.eval(source, ...)
     return assert(load("return " .. source, "=eval", "t", namespace))(...)
 end
 
+-- The code of a channel: it ends with the code.
+function far.remote_exec(channel, source, ...)
+    if type(source) == "function" then
+        return source(channel, ...)
+    end
+    local env = setmetatable({channel = channel}, {__index = _G})
+    return assert(load(source, "=remote_exec", "t", env))(...)
+end
+
 return far

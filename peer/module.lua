@@ -1,6 +1,25 @@
 -- Functions of the module that are better said in Lua.
 local grapnel = ...
 
+-- channel:set_callback(f [, endmarker]): f gets each item, those that have come already first; then
+-- once the endmarker, unless it is nil.
+function grapnel.channel_methods.set_callback(channel, f, endmarker)
+    grapnel.async(function()
+        local ok, why = pcall(function()
+            for item in channel:iter() do
+                f(item)
+            end
+        end)
+        if endmarker ~= nil then
+            f(endmarker)
+        end
+        if not ok and not channel.closed then
+            channel:close(tostring(why))
+        end
+    end)()
+end
+grapnel.channel_methods = nil
+
 -- timed(f, seconds): f, whose calls raise a timeout and stop the far side when they take longer.
 function grapnel.timed(f, seconds)
     local start = grapnel.async(f)

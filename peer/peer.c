@@ -6,6 +6,7 @@
 
 #include "lua_helpers.h"
 #include "peer/api.h"
+#include "peer/channel.h"
 #include "peer/pairs.h"
 #include "peer/peer_impl.h"
 
@@ -39,6 +40,7 @@ struct world *peer_world(lua_State *L)
     w->copy_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     proxy_init(L, w);
     pairs_init(L, w);
+    channel_init(L, w);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     w->loaded_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     load(L, lua_helpers, lua_helpers_size, "=grapnel");
@@ -70,6 +72,12 @@ static void on_cancel(void *arg, struct link *l, uint32_t id)
 {
     (void)l;
     serve_cancel(arg, id);
+}
+
+static int on_open(void *arg, struct stream *s, const char *service, const struct value *args,
+                   struct error *e)
+{
+    return channel_offer(arg, s, service, args, e);
 }
 
 static int on_release(void *arg, struct link *l, int64_t id, int64_t count)
@@ -113,6 +121,7 @@ static int weak_table(lua_State *L)
 static bool make_link(struct peer *p)
 {
     static const struct link_handler handler = {.wake = on_wake,
+                                                .open = on_open,
                                                 .call_raw = on_call,
                                                 .cancel = on_cancel,
                                                 .release = on_release,
@@ -149,7 +158,7 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     p->anchors_ref = anchors;
     p->imports_ref = imports;
     p->channels_ref = channels;
-    p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = LUA_NOREF;
+    p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = p->exec_ref = LUA_NOREF;
     p->holders = 1;
     if (!make_link(p)) {
         refs_free(p->refs);
@@ -160,6 +169,9 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     api_push_core(L, p);
     lua_pushcclosure(L, serve_runner, 1);
     p->runner_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    api_push_core(L, p);
+    lua_pushcclosure(L, channel_exec_run, 1);
+    p->exec_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return p;
 }
 
@@ -175,6 +187,7 @@ void peer_let(struct peer *p)
     }
     calls_free(p);
     serve_free(p);
+    channel_exec_free(p);
     wire_free(&p->out);
     free(p->issued);
     free(p);
@@ -188,6 +201,7 @@ static void note_end(struct peer *p)
         p->error = *e;
         p->released_n = 0;
         serve_end(p);
+        channel_exec_end(p);
         api_ended(p);
     }
 }
@@ -240,13 +254,15 @@ void peer_free(struct peer *p)
         return;
     }
     peer_lost(p, -E_CLOSED, "");
+    channel_free(p);
     refs_free(p->refs);
     p->refs = NULL;
     link_free(p->link);
     p->link = NULL;
     p->freed = true;
-    int *places[] = {&p->anchors_ref, &p->imports_ref,  &p->channels_ref, &p->conn_ref,
-                     &p->root_ref,    &p->builtins_ref, &p->thread_ref,   &p->runner_ref};
+    int *places[] = {&p->anchors_ref, &p->imports_ref, &p->channels_ref,
+                     &p->conn_ref,    &p->root_ref,    &p->builtins_ref,
+                     &p->thread_ref,  &p->runner_ref,  &p->exec_ref};
     lua_State *main = tasks_state(p->tasks);
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
         luaL_unref(main, LUA_REGISTRYINDEX, *places[i]);

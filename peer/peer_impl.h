@@ -41,6 +41,7 @@ struct world {
 struct calls_call;
 struct serving;
 struct channel;
+struct channel_exec;
 
 struct peer {
     struct world *world;
@@ -61,6 +62,7 @@ struct peer {
     int conn_ref;     /* the connection object */
     int root_ref;     /* what we serve as root */
     int runner_ref;   /* serve_runner, with a core as its upvalue */
+    int exec_ref;     /* channel_exec_run, the same */
     int builtins_ref; /* functions that an owner calls by name alone */
 
     struct refs *refs;   /* objects handed out */
@@ -77,6 +79,7 @@ struct peer {
     struct serving *queue, *queue_last; /* those of them that no task has taken yet */
     bool standby;                       /* a task is ready that will take them */
     struct serving *serving_spare;
+    struct channel_exec *execs;
     struct channel *channels; /* those whose stream lives */
 };
 
@@ -164,6 +167,8 @@ int calls_wait(lua_State *L, struct calls_call *c);
 /* Of an answered call: pushes its results and returns their number ≥ 0; or pushes the error value
  * and returns -1.  Raises malformed answers and memory errors. */
 int calls_results(lua_State *L, struct calls_call *c);
+/* {error = …, traceback = …} at the top becomes the error value. */
+void calls_push_failure(lua_State *L);
 /* Gives a call back: cancelled if it is pending and `cancel`. */
 void calls_drop(struct calls_call *c, bool cancel);
 /* The frees of peer_free. */

@@ -20,6 +20,12 @@ START_TEST(futures)
 }
 END_TEST
 
+START_TEST(channels)
+{
+    peerpair_file("tests/unit/peer_channels.lua", NULL);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("peer");
@@ -28,6 +34,7 @@ static Suite *suite(void)
     tcase_add_test(t, values);
     tcase_add_test(t, objects);
     tcase_add_test(t, futures);
+    tcase_add_test(t, channels);
     suite_add_tcase(s, t);
     return s;
 }

@@ -1,0 +1,171 @@
+-- Channels and the code behind them.
+local test = {}
+
+local function eof(f, ...)
+    local ok, e = pcall(f, ...)
+    assert(not ok and e.eof and tostring(e):find("^EOF"), tostring(e))
+end
+
+function test.exec()
+    local ch = conn.remote_exec([[
+        local a, b = ...
+        channel:send(a + b)
+        channel:send({list = {1, 2, 3}})
+        for item in channel:iter() do
+            channel:send(item * 2)
+        end
+        channel:send("done")
+    ]], 3, 4)
+    assert(ch:receive() == 7)
+    assert(ch:receive().list[3] == 3)
+    for i = 1, 10 do
+        ch:send(i)
+        assert(ch:receive() == 2 * i)
+    end
+    ch:close_write()
+    assert(not pcall(ch.send, ch, 1))
+    assert(ch:receive() == "done")
+    eof(ch.receive, ch)
+    eof(ch.receive, ch)
+    ch:wait_close()
+    assert(ch.closed)
+end
+
+function test.errors()
+    local ch = conn.remote_exec("channel:send(1) channel:send(2) error('oh no')")
+    grapnel.sleep(0.02)
+    assert(ch:receive() == 1 and ch:receive() == 2)
+    local ok, e = pcall(ch.receive, ch)
+    assert(not ok and e:find("oh no") and e:find("remote traceback"), tostring(e))
+    eof(ch.receive, ch)
+    ch:wait_close()
+    ch = conn.remote_exec("error({code = 3})")
+    ok, e = pcall(ch.wait_close, ch)
+    assert(not ok and e.code == 3, tostring(e))
+    ch = conn.remote_exec("syntax error")
+    ok, e = pcall(ch.receive, ch)
+    assert(not ok and e:find("syntax"), tostring(e))
+end
+
+function test.timeouts()
+    local ch = conn.remote_exec("channel:receive() channel:send('late')")
+    local ok, e = pcall(ch.receive, ch, 0.02)
+    assert(not ok and e.timeout)
+    ok, e = pcall(ch.wait_close, ch, 0.02)
+    assert(not ok and e.timeout)
+    ch:send(1)
+    assert(ch:receive(1) == "late")
+end
+
+function test.iteration()
+    local ch = conn.remote_exec("for i = 1, 1000 do channel:send(i) end")
+    local n = 0
+    for i in ch do
+        n = n + 1
+        assert(i == n)
+    end
+    assert(n == 1000)
+end
+
+function test.callbacks()
+    local ch = conn.remote_exec("for i = 1, 5 do channel:send(i) end channel:receive() channel:send(6)")
+    grapnel.sleep(0.01)
+    local got = {}
+    ch:set_callback(function(x) got[#got + 1] = x end, "end")
+    grapnel.sleep(0.01)
+    assert(#got == 5)
+    ch:send(1)
+    grapnel.sleep(0.02)
+    assert(#got == 7 and got[6] == 6 and got[7] == "end", #got)
+end
+
+function test.channels_over_channels()
+    local ch = conn.remote_exec("local other = channel:receive().it other:send('through') other:close()")
+    local mine = conn.channel()
+    ch:send({it = mine})
+    assert(mine:receive() == "through")
+    eof(mine.receive, mine)
+    conn.execute("function take(c) keep = c c:send(1) return c end")
+    local other = conn.channel()
+    assert(rawequal(conn.eval("take")(other), other))
+    assert(other:receive() == 1)
+    other:close("stop")
+    local ok, e = pcall(conn.execute, "keep:receive()")
+    assert(not ok and tostring(e):find("stop"), tostring(e))
+end
+
+function test.functions()
+    local ch = conn.remote_exec("local f = channel:receive() channel:send(f(20)) channel:send(string.upper)")
+    ch:send(function(x) return x + 1 end)
+    assert(ch:receive() == 21)
+    assert(ch:receive()("abc") == "ABC")
+end
+
+function test.bounded()
+    conn.execute [[
+        sent = 0
+        function flood(channel)
+            for i = 1, 4000 do channel:send(("x"):rep(10000)) sent = i end
+        end]]
+    local ch = conn.remote_exec("flood(channel)", 1)
+    local flood = conn.eval("flood")
+    ch = conn.remote_exec(flood)
+    grapnel.sleep(0.1)
+    local sent = conn.eval("sent")
+    assert(sent > 10 and sent < 1500, sent)
+    local n = 0
+    for s in ch do
+        n = n + 1
+        assert(#s == 10000)
+    end
+    assert(n == 4000)
+end
+
+function test.large()
+    local ch = conn.remote_exec("for s in channel:iter() do channel:send(#s) channel:send(s) end")
+    local big = ("0123456789abcdef"):rep(1 << 20)
+    ch:send(big)
+    assert(ch:receive() == #big)
+    assert(ch:receive() == big)
+    local ok, e = pcall(ch.send, ch, ("x"):rep((64 << 20) + 1))
+    assert(not ok and tostring(e):find("larger than its limit"), tostring(e))
+    ch:send("a")
+    assert(ch:receive() == 1)
+end
+
+function test.dropped()
+    for i = 1, 100 do
+        local ch = conn.remote_exec("channel:send({}) channel:send(print) pcall(channel.receive, channel)")
+    end
+    settle()
+    settle()
+    assert(conn.eval("1") == 1)
+    for i = 1, 50 do
+        local ch = conn.channel()
+        ch:send(print)
+    end
+    settle()
+end
+
+function test.lost()
+    local ch = conn.remote_exec("channel:send(1) channel:receive()")
+    assert(ch:receive() == 1)
+    local ok, e
+    local f = grapnel.async(function() ok, e = pcall(ch.receive, ch) end)()
+    grapnel.sleep(0.01)
+    lose()
+    f:wait()
+    assert(not ok and e.eof and tostring(e):find("cut by the test"), tostring(e))
+    eof(ch.send, ch, 1)
+    eof(ch.wait_close, ch)
+    assert(ch.closed)
+    ok, e = pcall(conn.channel)
+    assert(not ok and e:find("^EOF"))
+end
+
+function test.refused()
+    local ok, e = pcall(conn.execute, "local f = ... return f()", function() return 1 end)
+    assert(ok)
+end
+
+return test
