@@ -43,6 +43,21 @@ static int core_call_copy(lua_State *L)
     return calls_wait(L, calls_send_call(L, p, CALLS_COPY));
 }
 
+/* The same, arguments by copy. */
+static int core_deliver(lua_State *L)
+{
+    struct peer *p = core(L);
+    lua_remove(L, 1);
+    return calls_wait(L, calls_send_call(L, p, CALLS_DELIVER));
+}
+
+static int core_teleport(lua_State *L)
+{
+    const struct peer *p = core(L);
+    lua_pushboolean(L, p->o.teleport && p->o.policy == PEER_OPEN);
+    return 1;
+}
+
 static int core_root(lua_State *L)
 {
     struct codec_out c;
@@ -86,7 +101,7 @@ void api_push_core(lua_State *L, struct peer *p)
     static const luaL_Reg methods[] = {
         {"call", core_call},   {"call_copy", core_call_copy}, {"root", core_root},
         {"close", core_close}, {"closed", core_closed},       {"name", core_name},
-        {"serve", core_serve}, {"open", channel_open},        {NULL, NULL}};
+        {"serve", core_serve},   {"deliver", core_deliver}, {"teleport", core_teleport}, {"open", channel_open},        {NULL, NULL}};
     struct peer **at = lua_newuserdatauv(L, sizeof(*at), 0);
     *at = NULL;
     if (luaL_newmetatable(L, CORE)) {
@@ -247,7 +262,51 @@ void peer_push_builtins(lua_State *L, struct peer *p)
     push_made(L, p, &p->builtins_ref, lua_far, lua_far_size);
 }
 
+/* ---- services are told ---- */
+
+static int api_told(lua_State *L, int status, lua_KContext context)
+{
+    (void)L, (void)status, (void)context;
+    return 0;
+}
+
+/* In a task: (what).  Upvalue 1: the core. */
+int api_service(lua_State *L)
+{
+    struct peer *p = *(struct peer **)lua_touserdata(L, lua_upvalueindex(1));
+    if (peer_unusable(p)) {
+        return 0;
+    }
+    lua_settop(L, 1);
+    peer_push_builtins(L, p);
+    lua_getfield(L, 2, lua_toboolean(L, 1) ? "connected" : "disconnected");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->root_ref);
+    peer_push(L, p);
+    lua_callk(L, 2, 0, 0, api_told);
+    return 0;
+}
+
+static void tell_service(struct peer *p, bool connected)
+{
+    lua_State *L;
+    struct task *k = NULL;
+    if (p->o.policy == PEER_SERVICE && p->root_ref != LUA_NOREF) {
+        k = tasks_prepare(p->tasks, &L);
+    }
+    if (k != NULL) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, p->service_ref);
+        lua_pushboolean(L, connected);
+        tasks_set_user(k, NULL);
+        tasks_start(k, 1, NULL, NULL);
+    }
+}
+
 void api_ended(struct peer *p)
 {
-    (void)p;
+    tell_service(p, false);
+}
+
+void api_served(struct peer *p)
+{
+    tell_service(p, true);
 }

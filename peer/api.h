@@ -8,6 +8,10 @@
 void api_init(lua_State *L, struct world *w);
 /* Pushes a userdata that holds the peer's memory, and whose first bytes are its address. */
 void api_push_core(lua_State *L, struct peer *p);
+/* A lua_CFunction: the task that tells a service. */
+int api_service(lua_State *L);
+/* A root was set: the service is told (on_connect). */
+void api_served(struct peer *p);
 /* The link has ended: what Lua has asked to know of it is told (on_disconnect). */
 void api_ended(struct peer *p);
 

@@ -191,7 +191,8 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
         peer_raise(L, p, -E_DEPTH, "");
     }
     calls_begin(&c, p, L, "call", (size_t)top + 1);
-    int rc = put_callee(&c, flags);
+    int rc = put_callee(&c, flags & ~(unsigned)CALLS_DELIVER);
+    c.copy = (flags & CALLS_DELIVER) != 0;
     for (int i = 2; rc == 0 && i <= top; i++) {
         rc = codec_put(&c, i);
     }

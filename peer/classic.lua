@@ -6,12 +6,14 @@ local conn = {}
 -- Methods may be called with a dot or with a colon.
 local function method(name, f)
     conn[name] = function(first, ...)
-        if first == conn then
+        if rawequal(first, conn) then
             return f(...)
         end
         return f(first, ...)
     end
 end
+
+-- ---- calls and code ----
 
 method("call", function(path, ...)
     return core:call_copy(path, ...)
@@ -22,20 +24,216 @@ end)
 method("eval", function(source, ...)
     return core:call("eval", source, ...)
 end)
+method("ping", function()
+    local start = grapnel.now()
+    core:call("ping")
+    return grapnel.now() - start
+end)
+method("obtain", grapnel.obtain)
+method("deliver", function(value)
+    return core:deliver("deliver", value)
+end)
+method("channel", function()
+    return core:open("channel")
+end)
+
+-- ---- teleport ----
+
+local library -- C functions by what they are called everywhere
+
+local function name_of(f)
+    if not library then
+        library = {}
+        for _, module in ipairs {"string", "table", "math", "utf8", "io", "os", "coroutine", "debug"} do
+            for name, value in pairs(_G[module] or {}) do
+                if type(value) == "function" then
+                    library[value] = module .. "." .. name
+                end
+            end
+        end
+        for name, value in pairs(_G) do
+            if type(value) == "function" then
+                library[value] = name
+            end
+        end
+    end
+    return library[f]
+end
+
+local function is_c(f)
+    return debug.getinfo(f, "S").what == "C"
+end
+
+local pack
+
+local function pack_upvalue(state, f, n)
+    local name, value = debug.getupvalue(f, n)
+    local up = {id = state.ids[debug.upvalueid(f, n)]}
+    if up.id == nil then
+        state.last = state.last + 1
+        up.id = state.last
+        state.ids[debug.upvalueid(f, n)] = up.id
+    end
+    local kind = type(value)
+    if kind == "function" and name_of(value) then
+        up.c = name_of(value)
+    elseif kind == "function" and not is_c(value) then
+        up.f = pack(state, value)
+    elseif rawequal(value, _G) then
+        up.env = true
+    elseif kind == "table" or kind == "function" or kind == "userdata" or kind == "thread" then
+        table.insert(state.refs, value)
+        up.r = #state.refs
+    else
+        up.v = value
+    end
+    return up
+end
+
+function pack(state, f)
+    if state.done[f] then
+        return state.done[f]
+    end
+    local place = #state.list + 1
+    local one = {code = string.dump(f), up = {}}
+    state.list[place], state.done[f] = one, place
+    for n = 1, debug.getinfo(f, "u").nups do
+        one.up[n] = pack_upvalue(state, f, n)
+    end
+    return place
+end
+
+local function teleport(f)
+    if grapnel.isproxy(f) then
+        return f
+    end
+    if type(f) ~= "function" then
+        error("a function is expected, not a " .. type(f), 3)
+    end
+    if is_c(f) then
+        local name = name_of(f)
+        if not name then
+            error("this function is not written in Lua: it cannot be sent", 3)
+        end
+        return core:call("eval", name)
+    end
+    local state = {list = {}, done = {}, ids = {}, refs = {}, last = 0}
+    pack(state, f)
+    return core:call("teleport", grapnel.copy(state.list), table.unpack(state.refs))
+end
+
+method("teleport", teleport)
+method("remote_exec", function(source, ...)
+    if type(source) == "function" then
+        source = teleport(source)
+    end
+    return core:open("remote_exec", {source, ...})
+end)
+
+-- ---- modules ----
+
+local function read_file(path)
+    local file, why = io.open(path, "rb")
+    if not file then
+        return nil, why
+    end
+    local text = file:read("a")
+    file:close()
+    return text
+end
+
+-- What is given is a file's name, or source text.
+method("upload_module", function(name, source)
+    if not source:find("\n", 1, true) then
+        source = read_file(source) or source
+    end
+    core:call("upload_module", name, source)
+    return conn.modules[name]
+end)
+
+local function search(name)
+    local path = package.searchpath(name, package.path)
+    if path then
+        return read_file(path), path
+    end
+end
+
+-- From here on a module that the far `require` does not find is looked for here: by
+-- searcher(name) → source text, file name; or along package.path. false: no longer.
+method("require_from", function(searcher)
+    core:call("require_from", searcher == nil and search or searcher)
+end)
+
+-- ---- standard output ----
+
+local function writer(to)
+    if type(to) == "function" then
+        return to
+    end
+    return function(text)
+        to:write(text)
+        if to.flush then
+            to:flush()
+        end
+    end
+end
+
+-- Until the object that is returned is closed, what is printed there is printed here.
+method("redirect_stdio", function(out, err)
+    local restore = core:call("redirect_stdio", writer(out or io.stdout), writer(err or out or io.stderr))
+    local function close()
+        if restore then
+            local last = restore
+            restore = nil
+            if not core:closed() then
+                last()
+            end
+        end
+    end
+    return setmetatable({close = close}, {__close = close})
+end)
+
+local function read_line(prompt)
+    io.stdout:write(prompt)
+    io.stdout:flush()
+    return io.read("l")
+end
+
+-- A dialogue with the far Lua until the end of input. read(prompt) → line or nil.
+method("interact", function(read)
+    read = read or grapnel.read_line or read_line
+    local scope <close> = conn.redirect_stdio()
+    local text
+    while true do
+        local line = read(text and ">> " or "> ")
+        if not line then
+            break
+        end
+        text = text and text .. "\n" .. line or line
+        local ok, complete, shown = pcall(core.call, core, "interact", text)
+        if not ok then
+            io.stderr:write(tostring(complete), "\n")
+            text = nil
+            if core:closed() then
+                break
+            end
+        elseif complete then
+            text = nil
+            if shown then
+                print(shown)
+            end
+        end
+    end
+end)
+
+-- ---- the connection itself ----
+
 method("close", function()
     core:close()
 end)
 method("serve", function(service)
     core:serve(service)
 end)
-method("remote_exec", function(source, ...)
-    return core:open("remote_exec", {source, ...})
-end)
-method("channel", function()
-    return core:open("channel")
-end)
-method("obtain", grapnel.obtain)
-
 conn.name = core:name()
 
 local lazy = {
@@ -70,6 +268,9 @@ return setmetatable(conn, {
             rawset(conn, name, made)
             return made
         end
+    end,
+    __close = function()
+        core:close()
     end,
     __name = "grapnel.conn",
 })

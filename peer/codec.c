@@ -7,6 +7,7 @@
 #include "peer/channel.h"
 #include "peer/heads.h"
 #include "peer/peer_impl.h"
+#include "peer/serve.h"
 #include "peer/strict.h"
 
 void codec_begin(struct codec_out *c, struct peer *p, lua_State *L, size_t limit)
@@ -294,6 +295,20 @@ static bool marked(struct codec_out *c, int idx)
     return yes;
 }
 
+/* A service's tables go by copy, unless there is something to be reached through them or they have
+ * a secret. */
+static bool by_copy(struct codec_out *c, int idx)
+{
+    if (c->p->o.policy != PEER_SERVICE) {
+        return c->copy || marked(c, idx);
+    }
+    if (lua_getmetatable(c->L, idx)) {
+        lua_pop(c->L, 1);
+        return marked(c, idx);
+    }
+    return !serve_exposes(c->L, idx);
+}
+
 /* ---- values ---- */
 
 static int put_number(struct codec_out *c, int idx)
@@ -321,7 +336,7 @@ int codec_put(struct codec_out *c, int idx)
         return put_string(c, strict_is_text(s, n) ? HEAD_TEXT : HEAD_BYTES, s, n);
     }
     case LUA_TTABLE:
-        return c->copy || marked(c, idx) ? put_copy(c, idx) : put_object(c, idx, "table");
+        return by_copy(c, idx) ? put_copy(c, idx) : put_object(c, idx, "table");
     case LUA_TFUNCTION:
         return put_object(c, idx, "function");
     case LUA_TUSERDATA:

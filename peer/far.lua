@@ -1,4 +1,4 @@
--- What the owner of this end may call by name alone.
+-- What the owner of this end may call by name alone, and what services are told.
 local core, grapnel = ...
 
 local namespace = setmetatable({}, {__index = _G})
@@ -16,12 +16,46 @@ function far.require(name)
     return require(name)
 end
 
+function far.ping()
+end
+
+function far.deliver(value)
+    return value
+end
+
+-- ---- code ----
+
+local function compile(source, name)
+    local f, why = load(source, name, "t", namespace)
+    if not f then
+        error(why, 0)
+    end
+    return f
+end
+
 function far.execute(source, ...)
-    return assert(load(source, "=execute", "t", namespace))(...)
+    return compile(source, "=execute")(...)
 end
 
 function far.eval(source, ...)
-    return assert(load("return " .. source, "=eval", "t", namespace))(...)
+    return compile("return " .. source, "=eval")(...)
+end
+
+-- One line or more of a dialogue: complete, then the results as text; or what is wrong.
+function far.interact(source)
+    local f = load("return " .. source, "=stdin", "t", namespace)
+    local why
+    if not f then
+        f, why = load(source, "=stdin", "t", namespace)
+    end
+    if not f then
+        return why:find("<eof>", 1, true) == nil, why
+    end
+    local results = table.pack(f())
+    for i = 1, results.n do
+        results[i] = tostring(results[i])
+    end
+    return true, results.n > 0 and table.concat(results, "\t") or nil
 end
 
 -- The code of a channel: it ends with the code.
@@ -29,8 +63,187 @@ function far.remote_exec(channel, source, ...)
     if type(source) == "function" then
         return source(channel, ...)
     end
-    local env = setmetatable({channel = channel}, {__index = _G})
-    return assert(load(source, "=remote_exec", "t", env))(...)
+    local f, why = load(source, "=remote_exec", "t",
+        setmetatable({channel = channel}, {__index = namespace}))
+    if not f then
+        error(why, 0)
+    end
+    return f(...)
+end
+
+-- ---- functions that come ----
+
+local function by_name(path)
+    local at = _G
+    for part in path:gmatch("[^.]+") do
+        at = type(at) == "table" and at[part] or nil
+    end
+    if at == nil then
+        error("there is no function " .. path .. " here", 0)
+    end
+    return at
+end
+
+-- packed: list of {code = bytecode, up = {…}}; an upvalue is one of {env}, {v = scalar},
+-- {r = place among the further arguments}, {f = place in the list}, {c = name}, and has `id` if it
+-- is shared.
+function far.teleport(packed, ...)
+    if not core:teleport() then
+        error("bytecode is not accepted here", 0)
+    end
+    local passed, made, shared = table.pack(...), {}, {}
+    for i, one in ipairs(packed) do
+        local why
+        made[i], why = load(one.code, "=teleported", "b", _G)
+        if not made[i] then
+            error("the function cannot be used by this Lua: " .. why, 0)
+        end
+    end
+    for i, one in ipairs(packed) do
+        for n, up in ipairs(one.up) do
+            local first = up.id and shared[up.id]
+            if first then
+                debug.upvaluejoin(made[i], n, first[1], first[2])
+            else
+                local value = up.v
+                if up.env then
+                    value = _G
+                elseif up.r then
+                    value = passed[up.r]
+                elseif up.f then
+                    value = made[up.f]
+                elseif up.c then
+                    value = by_name(up.c)
+                end
+                -- A variable of its own: load gives all functions' first one the same value only.
+                local box = value
+                local function own()
+                    return box
+                end
+                debug.upvaluejoin(made[i], n, own, 1)
+                if up.id then
+                    shared[up.id] = {made[i], n}
+                end
+            end
+        end
+    end
+    return made[1]
+end
+
+-- ---- modules that come ----
+
+function far.upload_module(name, source)
+    local f, why = load(source, "=" .. name, "t")
+    if not f then
+        error(why, 0)
+    end
+    package.preload[name] = f
+    package.loaded[name] = nil
+end
+
+local finder
+
+function far.require_from(f)
+    if finder == nil then
+        table.insert(package.searchers, function(name)
+            local source, where = finder and finder(name)
+            if not source then
+                return "\n\tno module '" .. name .. "' with the launcher"
+            end
+            local chunk, why = load(source, "@" .. (where or name), "t")
+            if not chunk then
+                error(why, 0)
+            end
+            return chunk, where
+        end)
+    end
+    finder = f or false
+end
+
+-- ---- standard output ----
+
+local redirections = {}
+
+local function install()
+    local original = {print = print, io_write = io.write}
+    local methods = getmetatable(io.stdout).__index
+    original.write = methods.write
+    local function target(file)
+        local top = redirections[#redirections]
+        return top and (file == io.stdout and top.out or file == io.stderr and top.err) or nil
+    end
+    local function text(...)
+        local parts = table.pack(...)
+        for i = 1, parts.n do
+            if type(parts[i]) ~= "string" and type(parts[i]) ~= "number" then
+                error(("bad argument #%d to 'write' (string expected, got %s)"):format(i,
+                    type(parts[i])), 3)
+            end
+        end
+        return table.concat(parts)
+    end
+    function methods.write(file, ...)
+        local to = target(file)
+        if not to then
+            return original.write(file, ...)
+        end
+        to(text(...))
+        return file
+    end
+    function io.write(...)
+        return io.output():write(...)
+    end
+    function _G.print(...)
+        local to = target(io.stdout)
+        if not to then
+            return original.print(...)
+        end
+        local parts = table.pack(...)
+        for i = 1, parts.n do
+            parts[i] = tostring(parts[i])
+        end
+        to(table.concat(parts, "\t") .. "\n")
+    end
+    return function()
+        _G.print, io.write, methods.write = original.print, original.io_write, original.write
+    end
+end
+
+local uninstall
+
+-- From here on print and writes to stdout and stderr go to these functions; until the function that
+-- is returned is called.
+function far.redirect_stdio(out, err)
+    local mine = {out = out, err = err}
+    if #redirections == 0 then
+        uninstall = install()
+    end
+    table.insert(redirections, mine)
+    return function()
+        for i, one in ipairs(redirections) do
+            if one == mine then
+                table.remove(redirections, i)
+                if #redirections == 0 then
+                    uninstall()
+                end
+                return
+            end
+        end
+    end
+end
+
+-- ---- services ----
+
+function far.connected(root, conn)
+    if type(root) == "table" and root.on_connect then
+        root:on_connect(conn)
+    end
+end
+
+function far.disconnected(root, conn)
+    if type(root) == "table" and root.on_disconnect then
+        root:on_disconnect(conn)
+    end
 end
 
 return far

@@ -158,7 +158,7 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     p->anchors_ref = anchors;
     p->imports_ref = imports;
     p->channels_ref = channels;
-    p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = p->exec_ref = LUA_NOREF;
+    p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = p->exec_ref = p->service_ref = LUA_NOREF;
     p->holders = 1;
     if (!make_link(p)) {
         refs_free(p->refs);
@@ -172,6 +172,9 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     api_push_core(L, p);
     lua_pushcclosure(L, channel_exec_run, 1);
     p->exec_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    api_push_core(L, p);
+    lua_pushcclosure(L, api_service, 1);
+    p->service_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return p;
 }
 
@@ -262,7 +265,7 @@ void peer_free(struct peer *p)
     p->freed = true;
     int *places[] = {&p->anchors_ref, &p->imports_ref, &p->channels_ref,
                      &p->conn_ref,    &p->root_ref,    &p->builtins_ref,
-                     &p->thread_ref,  &p->runner_ref,  &p->exec_ref};
+                     &p->thread_ref,  &p->runner_ref,  &p->exec_ref, &p->service_ref};
     lua_State *main = tasks_state(p->tasks);
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
         luaL_unref(main, LUA_REGISTRYINDEX, *places[i]);
@@ -326,6 +329,7 @@ void peer_set_root(lua_State *L, struct peer *p)
 {
     luaL_unref(L, LUA_REGISTRYINDEX, p->root_ref);
     p->root_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    api_served(p);
 }
 
 void peer_push_version(lua_State *L)

@@ -63,6 +63,7 @@ struct peer {
     int root_ref;     /* what we serve as root */
     int runner_ref;   /* serve_runner, with a core as its upvalue */
     int exec_ref;     /* channel_exec_run, the same */
+    int service_ref;  /* api_service, the same */
     int builtins_ref; /* functions that an owner calls by name alone */
 
     struct refs *refs;   /* objects handed out */
@@ -177,6 +178,7 @@ void calls_free(struct peer *p);
 /* `callee` at index 1 (a proxy or a path text), arguments above it: sends it.  flags: CALLS_*. */
 #define CALLS_COPY     1
 #define CALLS_NO_REPLY 2
+#define CALLS_DELIVER  0x10000000 /* not told: the arguments are copied */
 struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags);
 
 /* ---- serve.c: what we are asked ---- */

@@ -107,6 +107,15 @@ static int tell_failure(lua_State *L)
 {
     struct serving *s = lua_touserdata(L, 1);
     struct codec_out c;
+    if (s->p->o.policy == PEER_SERVICE) {
+        /* A service's insides are none of its client's business. */
+        lua_pushnil(L);
+        lua_replace(L, 2);
+        if (lua_type(L, 3) != LUA_TSTRING && lua_type(L, 3) != LUA_TNUMBER) {
+            lua_pushstring(L, errors_text(-E_REMOTE));
+            lua_replace(L, 3);
+        }
+    }
     codec_begin(&c, s->p, L, CODEC_CALL_MAX);
     int rc = codec_put_map(&c, 2);
     rc = rc != 0 ? rc : codec_put_text(&c, "error");
