@@ -155,12 +155,29 @@ static void failed(struct serving *s, lua_State *L, int status)
     lua_settop(own, top);
 }
 
+/* A runner had no memory to begin: those that wait for it would wait for ever. */
+static void refuse_queue(struct peer *p)
+{
+    struct serving *s;
+    p->standby = false;
+    while ((s = p->queue) != NULL) {
+        p->queue = s->after;
+        serve_fail(s, -E_NOMEM, "");
+        give_back(s);
+    }
+}
+
+static bool stand_by(struct peer *p);
+
 /* A runner has ended: its last call failed, or there was none left. */
 static void done(void *arg, struct task *k, lua_State *L, int status, int n)
 {
     struct serving *s = tasks_user(k);
-    (void)arg, (void)n;
+    (void)n;
     if (s == NULL) {
+        if (status == LUA_ERRMEM) {
+            refuse_queue(arg);
+        }
         return;
     }
     if (!s->answered && peer_alive(s->p)) {
@@ -172,7 +189,11 @@ static void done(void *arg, struct task *k, lua_State *L, int status, int n)
             failed(s, L, status);
         }
     }
+    struct peer *p = s->p;
     give_back(s);
+    if (!stand_by(p)) {
+        refuse_queue(p);
+    }
 }
 
 /* ---- running ----
