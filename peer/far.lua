@@ -43,13 +43,13 @@ end
 
 -- One line or more of a dialogue: complete, then the results as text; or what is wrong.
 function far.interact(source)
-    local f = load("return " .. source, "=stdin", "t", namespace)
+    local f, first = load("return " .. source, "=stdin", "t", namespace)
     local why
     if not f then
         f, why = load(source, "=stdin", "t", namespace)
     end
     if not f then
-        return why:find("<eof>", 1, true) == nil, why
+        return not (first:find("<eof>$") or why:find("<eof>$")), why
     end
     local results = table.pack(f())
     for i = 1, results.n do

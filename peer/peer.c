@@ -158,7 +158,8 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     p->anchors_ref = anchors;
     p->imports_ref = imports;
     p->channels_ref = channels;
-    p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = p->exec_ref = p->service_ref = LUA_NOREF;
+    p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = p->exec_ref = p->service_ref =
+        LUA_NOREF;
     p->holders = 1;
     if (!make_link(p)) {
         refs_free(p->refs);
@@ -263,9 +264,9 @@ void peer_free(struct peer *p)
     link_free(p->link);
     p->link = NULL;
     p->freed = true;
-    int *places[] = {&p->anchors_ref, &p->imports_ref, &p->channels_ref,
-                     &p->conn_ref,    &p->root_ref,    &p->builtins_ref,
-                     &p->thread_ref,  &p->runner_ref,  &p->exec_ref, &p->service_ref};
+    int *places[] = {&p->anchors_ref, &p->imports_ref,  &p->channels_ref, &p->conn_ref,
+                     &p->root_ref,    &p->builtins_ref, &p->thread_ref,   &p->runner_ref,
+                     &p->exec_ref,    &p->service_ref};
     lua_State *main = tasks_state(p->tasks);
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
         luaL_unref(main, LUA_REGISTRYINDEX, *places[i]);

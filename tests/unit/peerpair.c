@@ -121,6 +121,26 @@ static int far(lua_State *L)
     return 1;
 }
 
+static int set_root(lua_State *F)
+{
+    peer_set_root(F, lua_touserdata(F, lua_upvalueindex(1)));
+    return 0;
+}
+
+/* serve(code): what the code returns in the far state becomes its root. */
+static int serve(lua_State *L)
+{
+    struct peerpair *p = pair_of(L);
+    lua_State *F = p->far.L;
+    lua_pushlightuserdata(F, p->far.peer);
+    lua_pushcclosure(F, set_root, 1);
+    if (luaL_loadstring(F, luaL_checkstring(L, 1)) != LUA_OK || lua_pcall(F, 0, 1, 0) != LUA_OK ||
+        lua_pcall(F, 1, 0, 0) != LUA_OK) {
+        return luaL_error(L, "%s", lua_tostring(F, -1));
+    }
+    return 0;
+}
+
 /* settle(): everything under way arrives, at both ends, after a collection at both. */
 static int settle(lua_State *L)
 {
@@ -171,7 +191,8 @@ static void start(struct peerpair_end *end, struct peerpair *p, struct peerpair_
 struct peerpair *peerpair_new(const struct peer_options *far_options)
 {
     static const luaL_Reg functions[] = {{"lose", lose},     {"freeze", freeze}, {"far", far},
-                                         {"settle", settle}, {"moved", moved},   {NULL, NULL}};
+                                         {"settle", settle}, {"serve", serve},   {"moved", moved},
+                                         {NULL, NULL}};
     struct peerpair *p = calloc(1, sizeof(*p));
     struct peer_options n = {
         .opener = true, .policy = PEER_PASSED, .teleport = true, .name = "root@there:1"};

@@ -26,6 +26,19 @@ START_TEST(channels)
 }
 END_TEST
 
+START_TEST(classic)
+{
+    peerpair_file("tests/unit/peer_classic.lua", NULL);
+}
+END_TEST
+
+START_TEST(services)
+{
+    struct peer_options o = {.policy = PEER_SERVICE, .teleport = true};
+    peerpair_file("tests/unit/peer_service.lua", &o);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("peer");
@@ -35,6 +48,8 @@ static Suite *suite(void)
     tcase_add_test(t, objects);
     tcase_add_test(t, futures);
     tcase_add_test(t, channels);
+    tcase_add_test(t, classic);
+    tcase_add_test(t, services);
     suite_add_tcase(s, t);
     return s;
 }

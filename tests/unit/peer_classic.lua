@@ -1,0 +1,155 @@
+-- The classic API.
+local test = {}
+
+function test.namespace()
+    conn.execute("def = 1")
+    assert(conn.namespace.def == 1 and conn.namespace.print == conn.builtins.print)
+    conn.namespace.f = function(x) return x .. "!" end
+    assert(conn.eval("f('hi')") == "hi!")
+    assert(conn:eval("1 + 1") == 2 and conn.eval("1 + 1") == 2)
+    assert(conn.builtins.def == nil)
+    local ok, e = pcall(conn.execute, string.dump(function() end))
+    assert(not ok and tostring(e):find("binary chunk"), e)
+    assert(conn.ping() >= 0)
+end
+
+function test.modules()
+    assert(conn.modules.string == conn.modules.string)
+    assert(conn.modules.math.floor(1.5) == 1)
+    local ok, e = pcall(function() return conn.modules.nothing_there end)
+    assert(not ok and e:find("nothing_there"), e)
+    local net = conn.modules.string
+    local function local_program(string) return string.format("%d", 5) end
+    assert(local_program(net) == "5")
+end
+
+function test.deliver()
+    local t = {1, {x = 2}}
+    local far_t = conn.deliver(t)
+    assert(grapnel.isproxy(far_t) and #far_t == 2 and far_t[2].x == 2)
+    far_t[1] = 5
+    assert(t[1] == 1)
+    local back = conn.obtain(far_t)
+    assert(back[1] == 5 and back[2].x == 2)
+end
+
+local counter = 10
+local function helper(x)
+    return x * 2
+end
+
+function test.teleport()
+    local here = {}
+    local function f(x)
+        counter = counter + 1
+        local s = string.format("%d", helper(x))
+        return s, counter, where, here
+    end
+    local upper = string.upper
+    conn.execute("rawset(_G, 'where', 'far')")
+    local g = conn.teleport(f)
+    assert(grapnel.type(g) == "function")
+    local s, n, where, h = g(21)
+    assert(s == "42" and n == 11 and where == "far" and rawequal(h, here), where)
+    s, n = g(1)
+    assert(n == 12 and counter == 10)
+    assert(conn.teleport(function(x) return upper(x) end)("a") == "A")
+    local function fact(k)
+        return k == 0 and 1 or k * fact(k - 1)
+    end
+    assert(conn.teleport(fact)(10) == 3628800)
+    local n2 = 0
+    local function inc() n2 = n2 + 1 end
+    local both = conn.teleport(function() inc() inc() return n2 end)
+    assert(both() == 2, "shared variables")
+    assert(conn.teleport(print) == conn.builtins.print)
+    local ok, e = pcall(conn.teleport, coroutine.wrap(print))
+    assert(not ok and tostring(e):find("not written in Lua"), e)
+    ok, e = pcall(conn.call, "teleport", grapnel.copy {{code = "\27Lua junk", up = {}}})
+    assert(not ok and tostring(e):find("cannot be used"), e)
+    local ch = conn.remote_exec(function(channel, a) channel:send(a + helper(1)) end, 5)
+    assert(ch:receive() == 7)
+end
+
+function test.upload()
+    local m = conn.upload_module("made_here", "local m = {}\nfunction m.f() return 'f' end\nreturn m")
+    assert(m.f() == "f" and conn.call("made_here.f") == "f")
+    local ok, e = pcall(conn.upload_module, "bad", "syntax error\n")
+    assert(not ok and tostring(e):find("syntax error"))
+end
+
+function test.require()
+    local asked
+    conn.require_from(function(name)
+        asked = name
+        if name == "from_here" then
+            return "return {name = ...}", "here.lua"
+        end
+    end)
+    assert(conn.call("execute", "return require('from_here').name") == "from_here" and asked == "from_here")
+    assert(conn.modules.from_here.name == "from_here")
+    local ok, e = pcall(conn.execute, "require('not_here')")
+    assert(not ok and tostring(e):find("with the launcher"), e)
+    conn.require_from(false)
+    ok, e = pcall(conn.execute, "require('from_here2')")
+    assert(not ok)
+end
+
+function test.stdio()
+    local out, err = {}, {}
+    do
+        local scope <close> = conn.redirect_stdio(
+            function(s) out[#out + 1] = s end, function(s) err[#err + 1] = s end)
+        conn.execute [[
+            print("hello", 1, nil)
+            io.write("a", 2)
+            io.stdout:write("b"):write("c")
+            io.stderr:write("e")
+        ]]
+        assert(table.concat(out) == "hello\t1\tnil\na2bc", table.concat(out))
+        assert(table.concat(err) == "e")
+        local ok, e = pcall(conn.execute, "io.write({})")
+        assert(not ok and tostring(e):find("bad argument"))
+    end
+    far("io.stdout:write('') assert(print ~= nil)")
+    assert(#out == 4)
+    assert(far("return tostring(print):find('builtin') or tostring(print)") ~= "")
+end
+
+function test.interact()
+    local lines = {"x = 5", "x + 1", "function f()", "return 7", "end", "f()", "1 +", "2", "x y"}
+    local real, shown = print, {}
+    local at = 0
+    print = function(...) shown[#shown + 1] = table.concat({...}, "\t") end
+    conn.interact(function() at = at + 1 return lines[at] end)
+    print = real
+    assert(table.concat(shown, ",") :find("^6,7,3,.*syntax error"), table.concat(shown, ","))
+end
+
+-- What the documentation of others shows.
+function test.others()
+    conn.execute("scores = {Foo = 23, Bar = 42}")
+    local ns = conn.namespace
+    ns.scores.Bar = ns.scores.Bar + 58
+    assert(conn.eval("scores.Bar") == 100)
+    local out = {}
+    do
+        local scope <close> = conn.redirect_stdio(function(s) out[#out + 1] = s end)
+        conn.execute("function hello() print('hello') end")
+        conn.namespace.hello()
+    end
+    assert(out[1] == "hello\n")
+    local sorted = conn.remote_exec([[
+        local list = channel:receive()
+        table.sort(list)
+        channel:send(list)
+    ]])
+    sorted:send {3, 1, 2}
+    assert(table.concat(sorted:receive(), ",") == "1,2,3")
+    local sleep = conn.modules.grapnel.sleep
+    local asleep = grapnel.async(sleep)(0.05)
+    assert(not asleep.ready)
+    while not asleep.ready do end
+end
+
+return test
