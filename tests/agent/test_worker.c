@@ -1,4 +1,5 @@
 /* A real worker over a socket pair: what runs in it, its limits, and how it ends. */
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -223,6 +224,7 @@ END_TEST
 
 static long switches(pid_t pid)
 {
+    static const char name[] = "voluntary_ctxt_switches:";
     char path[64], line[200];
     long n = -1;
     FILE *f;
@@ -230,12 +232,13 @@ static long switches(pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     f = fopen(path, "re");
     ck_assert_ptr_nonnull(f);
-    while (fgets(line, sizeof line, f) != NULL) {
-        if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1) {
-            break;
+    while (n < 0 && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, name, sizeof name - 1) == 0) {
+            n = strtol(line + sizeof name - 1, NULL, 10);
         }
     }
     fclose(f);
+    ck_assert_int_ge(n, 0);
     return n;
 }
 
@@ -396,6 +399,36 @@ START_TEST(wrong_arguments)
 }
 END_TEST
 
+/* ---- a service ---- */
+
+START_TEST(a_service_is_all_that_is_served)
+{
+    static const char source[] = "require('grapnel').sleep(0.01)\n"
+                                 "return {exposed_add = function(a, b) return a + b end}\n";
+    char path[] = "/tmp/grapnel-test-XXXXXX", argument[64];
+    int fd = mkostemp(path, O_CLOEXEC);
+    struct answer a = {0};
+    struct harness *h;
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, source, sizeof source - 1), sizeof source - 1);
+    close(fd);
+    snprintf(argument, sizeof argument, "service=%s", path);
+    h = worker(argument, NULL);
+    ck_assert_int_eq(link_call(h->link, "root", values_array(), on_answer, &a, &a.id), 0);
+    wait_for(h, &a);
+    ck_assert_int_eq(a.code, 0);
+    ck_assert_int_gt(values_ref_id(values_at(a.result, 0)), 0);
+    drop(&a);
+    ask(h, &a, "return 1");
+    wait_for(h, &a);
+    ck_assert_int_eq(a.code, -E_DENIED);
+    drop(&a);
+    let_go(h);
+    unlink(path);
+}
+END_TEST
+
 START_TEST(a_breach_ends_it)
 {
     struct harness_options o = {
@@ -431,6 +464,7 @@ static Suite *suite(void)
     tcase_add_test(c, a_crash_is_its_signal);
     tcase_add_test(c, it_ends_with_its_pipe);
     tcase_add_loop_test(c, wrong_arguments, 0, (int)(sizeof wrong / sizeof *wrong));
+    tcase_add_test(c, a_service_is_all_that_is_served);
     tcase_add_test(c, a_breach_ends_it);
     suite_add_tcase(s, c);
     return s;
