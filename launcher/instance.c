@@ -20,7 +20,10 @@ struct instance {
     uint32_t id;                   /* of the pipe */
     struct instance_handler handler;
     void *arg;
-    int starting, cancelled, freed, result_came, in_bytes;
+    int starting, freed, result_came, in_bytes;
+    int over;            /* the worker has closed its end */
+    int cancel_asked;    /* of the agent … */
+    int cancelled;       /* … and before it ended by itself */
     int64_t cpu_seconds; /* its limit, 0: none */
     size_t consumed;     /* within `bytes` */
     char tail[TAIL_MAX];
@@ -101,6 +104,38 @@ static void leave_server(struct instance *i)
     i->server = NULL;
 }
 
+/* ---- stopping ---- */
+
+static void ignore_answer(void *arg, int code, const struct value *result, const char *text)
+{
+    (void)arg;
+    (void)code;
+    (void)result;
+    (void)text;
+}
+
+static void ask_cancel(struct instance *i)
+{
+    struct value *args;
+    uint32_t id;
+
+    if (!i->server || i->cancel_asked)
+        return;
+    args = values_array();
+    /* Not a CLOSE: the stream stays open for the confirmation that all of it has ended. */
+    if (values_append(args, values_int(i->id)) == 0)
+        i->cancel_asked =
+            link_call(connection_link(i->server), "cancel", args, ignore_answer, NULL, &id) == 0;
+    else
+        values_free(args);
+}
+
+void instance_cancel(struct instance *i)
+{
+    i->cancelled = i->cancelled || !i->over;
+    ask_cancel(i);
+}
+
 /* ---- stream callbacks ---- */
 
 static size_t on_bytes(void *arg, struct stream *s, const uint8_t *bytes, size_t n)
@@ -140,6 +175,17 @@ static size_t on_err(void *arg, struct stream *s, const uint8_t *bytes, size_t n
     if (!i->freed && i->handler.output)
         i->handler.output(i->arg, bytes, n);
     return n;
+}
+
+/* The worker has closed its end, as it does by ending.  What it has started may live and hold its
+ * stderr open: that must not keep its end from being told. */
+static void on_eof(void *arg, struct stream *s)
+{
+    struct instance *i = arg;
+
+    (void)s;
+    i->over = 1;
+    ask_cancel(i);
 }
 
 static void on_err_closed(void *arg, struct stream *s, int code, const struct value *result,
@@ -223,7 +269,7 @@ static int open_streams(struct instance *i, const struct grapnel_instance_option
                         struct error *e)
 {
     static const struct stream_handler pipe_handler = {
-        .data = on_bytes, .closed = on_closed, .fill = on_fill};
+        .data = on_bytes, .eof = on_eof, .closed = on_closed, .fill = on_fill};
     static const struct stream_handler err_handler = {.data = on_err, .closed = on_err_closed};
     struct link *l = connection_link(i->server);
     struct value *args;
@@ -295,31 +341,6 @@ void instance_eof(struct instance *i)
 {
     if (i->pipe)
         stream_eof(i->pipe);
-}
-
-static void ignore_answer(void *arg, int code, const struct value *result, const char *text)
-{
-    (void)arg;
-    (void)code;
-    (void)result;
-    (void)text;
-}
-
-void instance_cancel(struct instance *i)
-{
-    struct value *args;
-    uint32_t id;
-
-    if (!i->server || i->cancelled)
-        return;
-    args = values_array();
-    /* Not a CLOSE: the stream stays open for the confirmation that all of it has ended. */
-    if (values_append(args, values_int(i->id)) == 0) {
-        i->cancelled =
-            link_call(connection_link(i->server), "cancel", args, ignore_answer, NULL, &id) == 0;
-    } else {
-        values_free(args);
-    }
 }
 
 void instance_cancel_all(struct grapnel_server *s)
