@@ -10,6 +10,7 @@
 #   launcher/*.c      libgrapnel; launcher/ssh/*.c its SSH
 #   launcher/lua/*.c  the Lua module, build/lua/grapnel.so
 #   launcher/cli/*.c  the grapnel command
+#   examples/*.c      programs that use the library
 #   */*.lua           in the folders that know Lua: compiled in, as the bytes of lua_NAME.h
 #   tests/unit/test_*.c, tests/agent/test_*.c, tests/fuzz/fuzz_*.c, tests/bench/*.c, tests/*/*.bats
 
@@ -326,7 +327,17 @@ $(BENCH_BIN): $(BUILD)/%: $(OBJ)/host/%.o $(LIB_A)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< $(if $(findstring /bare_,$@),$(SSH2_LIB),$(LIB_A)) \
 	    $(HOST_LIBS) -o $@
 
-tests: $(TEST_BIN) $(TOOL_BIN) ## build the test programs
+# As users compile theirs: the public header, and the library.
+EXAMPLE_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
+$(EXAMPLE_BIN): $(BUILD)/%: %.c launcher/grapnel.h $(LIB_A)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) -std=c11 -D_POSIX_C_SOURCE=200809L -Ilauncher $(LDFLAGS) \
+	    $< $(LIB_A) $(HOST_LIBS) -o $@
+
+examples: $(EXAMPLE_BIN) ## build the examples
+
+tests: $(TEST_BIN) $(TOOL_BIN) $(EXAMPLE_BIN) ## build the test programs
 
 JOBS     ?= 2
 TEST_ENV  = BUILD='$(abspath $(BUILD))' GRAPNEL='$(abspath $(GRAPNEL))' \
@@ -353,7 +364,7 @@ check-valgrind: all tests
 
 check-reproducible: ## build agent, worker and their libraries twice and compare the bytes
 	@scripts/check-reproducible.sh
-.PHONY: tests check check-deps asan valgrind check-valgrind check-reproducible
+.PHONY: examples tests check check-deps asan valgrind check-valgrind check-reproducible
 
 # ---- fuzzing (clang's libFuzzer) ---------------------------------------------------------------
 
@@ -413,7 +424,7 @@ bench-deps: ## install what bench compares with
 
 # ---- sources: format, lint ---------------------------------------------------------------------
 
-C_DIRS    := $(wildcard proto peer agent launcher tests)
+C_DIRS    := $(wildcard examples proto peer agent launcher tests)
 C_FILES    = $(shell find $(C_DIRS) -name '*.[ch]' | sort)
 LINT_SRC   = $(filter %.c,$(C_FILES))
 SHELL_SRC  = $(wildcard scripts/*.sh .ci/run tests/*.sh tests/*/*.sh tests/*/*.bash tests/*/*.bats)
@@ -431,7 +442,7 @@ lint: ## clang-tidy, cppcheck and shellcheck; silent when all is well
 	@$(MAKE) -s $(GEN)/config.h $(MANIFESTS) $(LUA_GEN)
 	@# One file a run: the analyser confuses the variable arguments of several.
 	@printf '%s\n' $(LINT_SRC) | xargs -P2 -I@ clang-tidy --quiet --warnings-as-errors='*' @ -- \
-	    $(filter-out -Werror,$(HOST_CFLAGS)) $(LUA_INC) $(TEST_PATHS) 2>&1 | \
+	    $(filter-out -Werror,$(HOST_CFLAGS)) -Ilauncher $(LUA_INC) $(TEST_PATHS) 2>&1 | \
 	    { ! grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter'; }
 	@scripts/gen-protocol-tables.sh --check
 	@scripts/gen-module-docs.sh --check

@@ -115,8 +115,10 @@ int delivery_agent_changed(struct delivery *d, struct grapnel_server *s, struct 
     if (!d || !d->sent)
         return 0;
     memcpy(before, d->hash, sizeof before);
-    if (take_worker(d, s, e) < 0)
-        return e->code;
+    if (take_worker(d, s, &d->error) < 0) {
+        d->sent = 0; /* what was opened with it fails for this reason, and nothing else does */
+        return 0;
+    }
     rc = encode_open(d, &body);
     if (rc == 0)
         rc = early_replace(early, d->id, wire_data(&body), wire_length(&body));

@@ -22,7 +22,8 @@ const uint8_t *delivery_hash(struct grapnel_server *s);
 const struct error *delivery_error(struct grapnel_server *s);
 
 /* The next attempt takes another agent: rewrites what `early` says of the worker for it.  `early`
- * holds all that has left the link.  d may be NULL.  0, or negative with *e filled. */
+ * holds all that has left the link.  d may be NULL.  0 (also when there is no worker for it, which
+ * is then *delivery_error), or negative with *e filled. */
 int delivery_agent_changed(struct delivery *d, struct grapnel_server *s, struct wire_buf *early,
                            struct error *e);
 

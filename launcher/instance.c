@@ -208,8 +208,8 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
     const struct error *delivery = delivery_error(i->server);
 
     (void)s;
-    if (code == -E_HASH && delivery->code)
-        i->error = *delivery; /* it is not there because of that */
+    if (code && delivery->code)
+        i->error = *delivery; /* it is not there, or not the right one, because of that */
     else if (code)
         errors_set(&i->error, code, "%s", text);
     else

@@ -1,0 +1,36 @@
+#!/usr/bin/env bats
+# The examples do what they say, over the local transport.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    export GRAPNEL_AGENTS="${BUILD:-$root/build}/agents" TRANSPORT=local
+    examples=${BUILD:-$root/build}/examples
+}
+
+@test "uname of several hosts" {
+    run -0 timeout 30 "$examples/uname" a b
+    [ "${lines[0]}" = "a: $(uname -s) $(uname -r) on $(uname -m)" ]
+    [ "${lines[1]}" = "b: $(uname -s) $(uname -r) on $(uname -m)" ]
+}
+
+@test "what is found there is told here" {
+    mkdir "$BATS_TEST_TMPDIR/sub"
+    head -c 2000 /dev/zero >"$BATS_TEST_TMPDIR/sub/large"
+    head -c 10 /dev/zero >"$BATS_TEST_TMPDIR/small"
+    run -0 timeout 30 "$examples/callback" host "$BATS_TEST_TMPDIR" 1000
+    [ "${lines[0]}" = "        2000 $BATS_TEST_TMPDIR/sub/large" ]
+    [ "${lines[1]}" = "1 files, 2000 bytes" ]
+    run -2 timeout 30 "$examples/callback" host "$BATS_TEST_TMPDIR" 0 extra
+    [[ ${lines[0]} == usage:* ]]
+}
+
+@test "expressions in a loop of one's own" {
+    run -0 timeout 30 "$examples/poll" host <<<'require "time".sleep(0.3) or "late"
+1 + 1
+{a = 1}'
+    [ "${lines[0]}" = 2 ]
+    [ "${lines[1]}" = '{"a":1}' ]
+    [ "${lines[2]}" = '"late"' ]
+}
