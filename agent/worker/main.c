@@ -275,11 +275,13 @@ static void end(struct worker *w)
 {
     (void)alarm(CLOSE_SECONDS); /* a finalizer can run for ever */
     slice_stop(w->slice);
-    limits_set_tasks(w->limits, NULL);
-    peer_free(w->peer);
-    waitfd_end(w->L);
-    tasks_free(w->tasks);
-    lua_close(w->L);
+    if (w->L != NULL) {
+        limits_set_tasks(w->limits, NULL);
+        peer_free(w->peer);
+        waitfd_end(w->L);
+        tasks_free(w->tasks);
+        lua_close(w->L);
+    }
     loop_free(w->loop);
     limits_free(w->limits);
 }
@@ -300,7 +302,7 @@ int main(int argc, char **argv)
     status = start(&w, in, out);
     if (status == 0) {
         status = run(&w);
-        end(&w);
     }
+    end(&w);
     return status;
 }
