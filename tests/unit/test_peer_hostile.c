@@ -1,0 +1,350 @@
+/* An end against a peer that says what it likes: bodies made by hand, over a real link. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "peer/strict.h"
+#include "peerpair.h"
+#include "proto/errors.h"
+#include "proto/link.h"
+#include "unit.h"
+
+/* The far peer's place is taken by a bare link. */
+struct bare {
+    struct peerpair *pair;
+    struct link *link;
+    int answers, code;
+    uint8_t body[4096];
+    size_t n;
+    uint32_t called; /* the last call that came */
+    int calls, cancels;
+};
+
+static void on_call(void *arg, struct link *l, uint32_t id, const uint8_t *body, size_t n)
+{
+    struct bare *b = arg;
+    (void)l;
+    b->called = id;
+    b->calls++;
+    b->n = n < sizeof(b->body) ? n : sizeof(b->body);
+    memcpy(b->body, body, b->n);
+}
+
+static void on_cancel(void *arg, struct link *l, uint32_t id)
+{
+    struct bare *b = arg;
+    (void)l, (void)id;
+    b->cancels++;
+}
+
+static int on_release(void *arg, struct link *l, int64_t id, int64_t count)
+{
+    (void)arg, (void)l, (void)id, (void)count;
+    return 0;
+}
+
+static struct bare *bare_new(enum peer_policy policy)
+{
+    static const struct link_handler handler = {
+        .call_raw = on_call, .cancel = on_cancel, .release = on_release};
+    struct link_options o = {.opener = 1, .features = LINK_FEATURE_REFS, .calls_max = 65536};
+    struct peer_options f = {.policy = policy, .teleport = true};
+    struct bare *b = calloc(1, sizeof(*b));
+    b->pair = peerpair_new(&f);
+    b->link = link_new(&o, &handler, b, 1);
+    return b;
+}
+
+static void bare_free(struct bare *b)
+{
+    link_free(b->link);
+    peerpair_free(b->pair);
+    free(b);
+}
+
+/* Lets both sides say all they have. */
+static void pump(struct bare *b)
+{
+    struct peerpair_end *far = &b->pair->far;
+    const uint8_t *bytes;
+    size_t n, moved;
+    do {
+        moved = 0;
+        if (link_output(b->link, &bytes, &n, 1) == 0 && n > 0) {
+            peer_input(far->peer, bytes, n);
+            link_sent(b->link, n, 1);
+            moved += n;
+        }
+        tasks_run(far->tasks);
+        if (peer_output(far->peer, &bytes, &n) == 0 && n > 0) {
+            link_input(b->link, bytes, n, 1);
+            peer_sent(far->peer, n);
+            moved += n;
+        }
+    } while (moved > 0);
+}
+
+static void answered(void *arg, int code, const uint8_t *body, size_t n, const char *text)
+{
+    struct bare *b = arg;
+    (void)text;
+    b->answers++;
+    b->code = code;
+    b->n = n < sizeof(b->body) ? n : sizeof(b->body);
+    if (code == 0) {
+        memcpy(b->body, body, b->n);
+    }
+}
+
+/* Calls with that body; the code of the answer, 1: none came. */
+static int call(struct bare *b, const char *body, size_t n)
+{
+    b->code = 1;
+    if (link_call_raw(b->link, (const uint8_t *)body, n, answered, b, NULL) != 0) {
+        return 2;
+    }
+    pump(b);
+    return b->code;
+}
+
+#define CALL(b, text) call(b, text, sizeof(text) - 1)
+
+static void check_alive(struct bare *b)
+{
+    /* ["call", [0, "math.abs", -5]] */
+    ck_assert_int_eq(CALL(b, "\x82\x64"
+                             "call\x83\x00\x68math.abs\x24"),
+                     0);
+    ck_assert_uint_eq(b->n, 2);
+    ck_assert(memcmp(b->body, "\x81\x05", 2) == 0);
+    ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), 0);
+}
+
+START_TEST(requests_of_the_wrong_shape)
+{
+    struct bare *b = bare_new(PEER_OPEN);
+    check_alive(b);
+    ck_assert_int_eq(CALL(b, "\xf6"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x80"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x01\x80"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x61x\x80"), -E_NO_SERVICE);
+    ck_assert_int_eq(CALL(b, "\x82\x60\x80"), -E_NO_SERVICE);
+    ck_assert_int_eq(CALL(b, "\x82\x64"
+                             "call\x80"),
+                     -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x64"
+                             "call\x82\x20\x61x"),
+                     -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x65index\x81\x01"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x64next\x84\x80\x65pairs\xf6\x00"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x64next\x84\x80\x65pairs\xf6\x65pairs"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x62op\x83\x63zzz\x01\x01"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x62op\x83\xf6\x01\x01"), -E_PROTOCOL);
+    /* a depth without end, as a flag and as a further argument */
+    ck_assert_int_eq(CALL(b, "\x82\x64"
+                             "call\x82\x1a\x7f\xff\xff\x00\x68math.abs"),
+                     -E_DEPTH);
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x82\x80\x18\x60"), -E_DEPTH);
+    check_alive(b);
+    bare_free(b);
+}
+END_TEST
+
+START_TEST(objects_never_issued)
+{
+    struct bare *b = bare_new(PEER_OPEN);
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xd8\x27\x18\x63"), -E_STALE);
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xd8\x27\x1b\x7f\xff\xff\xff\xff\xff\xff\xff"),
+                     -E_STALE);
+    ck_assert_int_eq(CALL(b, "\x82\x64"
+                             "call\x83\x00\xd8\x27\x01\x01"),
+                     -E_STALE);
+    /* a channel that is not there */
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xd8\x27\x82\x07\x67"
+                             "channel"),
+                     -E_STALE);
+    check_alive(b);
+    /* an object is issued, given back, and asked for again */
+    ck_assert_int_eq(CALL(b, "\x82\x64"
+                             "call\x83\x00\x64"
+                             "eval\x62{}"),
+                     0);
+    ck_assert(memcmp(b->body, "\x81\xd8\x27\x82\x01\x65table", 10) == 0);
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xd8\x27\x01"), 0);
+    int64_t pair[] = {1, 1};
+    ck_assert_int_eq(link_release(b->link, pair, 1), 0);
+    pump(b);
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xd8\x27\x01"), -E_STALE);
+    check_alive(b);
+    /* given back more often than it was got */
+    ck_assert_int_eq(link_release(b->link, pair, 1), 0);
+    pump(b);
+    ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), -E_PROTOCOL);
+    bare_free(b);
+}
+END_TEST
+
+START_TEST(malformed_bodies_end_the_link)
+{
+    static const struct {
+        const char *body;
+        size_t n;
+    } bad[] = {{"\x82", 1},
+               {"\xff", 1},
+               {"\x9f\xff", 2},
+               {"\x82\x61x\x81\x61\xff", 6},
+               {"\x82\x61x\xc1\x01", 5},
+               {"\x82\x61x\xd8\x27\x00", 6},
+               {"\x82\x61x\xd8\x27\x20", 6},
+               {"\x82\x61x\xd8\x27\x82\x01\x63zzz", 11},
+               {"\x82\x61x\xd8\x27\x81\x01", 7},
+               {"\x82\x61x\xf7", 4},
+               {"\x82\x61x\x1b\xff\xff\xff\xff\xff\xff\xff\xff", 12},
+               {"\x82\x61x\xa1\xf6\x01", 6},
+               {"\x82\x61x\xa1\xf9\x7e\x00\x01", 8},
+               {"\x82\x61x\xa1\x80\x01", 6},
+               {"\x82\x61x\x9b\xff\xff\xff\xff\xff\xff\xff\xff", 12},
+               {"\x82\x61x\x7b\xff\xff\xff\xff\xff\xff\xff\xff", 12}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        struct bare *b = bare_new(PEER_OPEN);
+        call(b, bad[i].body, bad[i].n);
+        int code = peer_error(b->pair->far.peer, NULL);
+        ck_assert_msg(code == -E_MALFORMED || code == -E_PROTOCOL, "%zu: %d", i, code);
+        bare_free(b);
+    }
+}
+END_TEST
+
+START_TEST(deep_values)
+{
+    struct bare *b = bare_new(PEER_OPEN);
+    char body[1000] = "\x82\x61x";
+    memset(body + 3, '\x81', 200);
+    body[203] = 1;
+    call(b, body, 204);
+    ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), -E_TOO_LARGE);
+    bare_free(b);
+}
+END_TEST
+
+START_TEST(equal_keys)
+{
+    struct bare *b = bare_new(PEER_OPEN);
+    /* ["len", [{1: 1, 1: 2}]]; the failure is the call's */
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xa2\x01\x01\x01\x02"), 0);
+    ck_assert((b->body[0] & 0xe0) == 0xa0);
+    check_alive(b);
+    bare_free(b);
+}
+END_TEST
+
+/* What the far end may do that was only passed things: nothing with others. */
+START_TEST(passed_only)
+{
+    struct bare *b = bare_new(PEER_PASSED);
+    ck_assert_int_eq(CALL(b, "\x82\x64"
+                             "call\x83\x00\x68math.abs\x24"),
+                     -E_DENIED);
+    ck_assert_int_eq(CALL(b, "\x82\x64root\x80"), -E_DENIED);
+    ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xd8\x27\x01"), -E_STALE);
+    ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), 0);
+    bare_free(b);
+}
+END_TEST
+
+/* A call of the far end's, whose answers are made here. */
+static void far_calls(struct bare *b, const char *code)
+{
+    lua_State *F = b->pair->far.L;
+    peer_push(F, b->pair->far.peer);
+    lua_setglobal(F, "conn");
+    peer_push_module(F);
+    lua_setglobal(F, "grapnel");
+    ck_assert_msg(luaL_dostring(F, code) == LUA_OK, "%s", lua_tostring(F, -1));
+    pump(b);
+}
+
+static const char *far_says(struct bare *b, const char *code)
+{
+    lua_State *F = b->pair->far.L;
+    ck_assert_msg(luaL_dostring(F, code) == LUA_OK, "%s", lua_tostring(F, -1));
+    return luaL_tolstring(F, -1, NULL);
+}
+
+START_TEST(answers_of_the_wrong_shape)
+{
+    static const struct {
+        const char *body;
+        size_t n;
+        const char *says;
+    } bad[] = {{"\x05", 1, "malformed"},       {"\xf6", 1, "malformed"},
+               {"\xa0", 1, "nil"},             {"\xa1\x65"
+                                                "error\x01",
+                                                8, "1"},
+               {"\x81\xd8\x27\x07", 4, "object"}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        struct bare *b = bare_new(PEER_OPEN);
+        far_calls(b, "f = grapnel.async(function() return conn.call('x') end)()");
+        ck_assert_int_eq(b->calls, 1);
+        link_answer_raw(b->link, b->called, (const uint8_t *)bad[i].body, bad[i].n);
+        pump(b);
+        const char *says = far_says(b, "local ok, e = pcall(f) return tostring(e)");
+        ck_assert_msg(strstr(says, bad[i].says) != NULL, "%zu: %s", i, says);
+        ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), 0);
+        bare_free(b);
+    }
+}
+END_TEST
+
+START_TEST(malformed_answers_end_the_link)
+{
+    struct bare *b = bare_new(PEER_OPEN);
+    far_calls(b, "f = grapnel.async(function() return conn.call('x') end)() "
+                 "g = grapnel.async(function() return conn.call('y') end)()");
+    link_answer_raw(b->link, b->called, (const uint8_t *)"\x81\xff", 2);
+    pump(b);
+    ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), -E_MALFORMED);
+    const char *says = far_says(b, "local ok, e = pcall(g) return tostring(e)");
+    ck_assert_msg(strstr(says, "malformed") != NULL, "%s", says);
+    says = far_says(b, "local ok, e = pcall(f) return tostring(e)");
+    ck_assert_msg(strncmp(says, "EOF: ", 5) == 0, "%s", says);
+    bare_free(b);
+}
+END_TEST
+
+START_TEST(answers_after_a_cancel)
+{
+    struct bare *b = bare_new(PEER_OPEN);
+    far_calls(b, "f = grapnel.async(function() return conn.call('x') end)()");
+    uint32_t id = b->called;
+    far_says(b, "f:cancel() return 1");
+    pump(b);
+    ck_assert_int_eq(b->cancels, 1);
+    /* with an object that nobody wants any more: it is given back */
+    link_answer_raw(b->link, id, (const uint8_t *)"\x81\xd8\x27\x82\x07\x65table", 11);
+    link_answer_raw(b->link, id, (const uint8_t *)"\x80", 1);
+    pump(b);
+    ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), 0);
+    check_alive(b);
+    bare_free(b);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("peer_hostile");
+    TCase *t = tcase_create("hostile");
+    tcase_add_test(t, requests_of_the_wrong_shape);
+    tcase_add_test(t, objects_never_issued);
+    tcase_add_test(t, malformed_bodies_end_the_link);
+    tcase_add_test(t, deep_values);
+    tcase_add_test(t, equal_keys);
+    tcase_add_test(t, passed_only);
+    tcase_add_test(t, answers_of_the_wrong_shape);
+    tcase_add_test(t, malformed_answers_end_the_link);
+    tcase_add_test(t, answers_after_a_cancel);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+UNIT_MAIN(suite)
