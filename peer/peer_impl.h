@@ -78,7 +78,7 @@ struct peer {
     struct calls_slab *calls_slabs;
     struct serving *servings;           /* those that live */
     struct serving *queue, *queue_last; /* those of them that no task has taken yet */
-    bool standby;                       /* a task is ready that will take them */
+    struct task *standby;               /* will take them */
     struct serving *serving_spare;
     struct channel_exec *execs;
     struct channel *channels; /* those whose stream lives */

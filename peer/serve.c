@@ -155,29 +155,49 @@ static void failed(struct serving *s, lua_State *L, int status)
     lua_settop(own, top);
 }
 
-/* A runner had no memory to begin: those that wait for it would wait for ever. */
-static void refuse_queue(struct peer *p)
-{
-    struct serving *s;
-    p->standby = false;
-    while ((s = p->queue) != NULL) {
-        p->queue = s->after;
-        serve_fail(s, -E_NOMEM, "");
-        give_back(s);
-    }
-}
+/* ---- running ----
+ *
+ * A runner is a task that takes one call after another from the queue.  Before it runs code that
+ * may wait, it sees to it that another one stands by to take the rest; as long as nothing waits,
+ * the first one does all of them, and one coroutine stays warm in the caches. */
 
-static bool stand_by(struct peer *p);
+static tasks_done done;
+
+/* Without memory for a task nobody would take what is in the queue. */
+static void stand_by(struct peer *p)
+{
+    lua_State *L;
+    if (p->standby != NULL || p->queue == NULL) {
+        return;
+    }
+    struct task *k = tasks_prepare(p->tasks, &L);
+    if (k == NULL) {
+        while (p->queue != NULL) {
+            struct serving *s = p->queue;
+            p->queue = s->after;
+            serve_fail(s, -E_NOMEM, "");
+            give_back(s);
+        }
+        return;
+    }
+    /* The closure keeps the peer's memory while the coroutine lives. */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->runner_ref);
+    tasks_set_user(k, NULL);
+    tasks_start(k, 0, done, p);
+    p->standby = k;
+}
 
 /* A runner has ended: its last call failed, or there was none left. */
 static void done(void *arg, struct task *k, lua_State *L, int status, int n)
 {
     struct serving *s = tasks_user(k);
+    struct peer *p = arg;
     (void)n;
+    if (p->standby == k) {
+        p->standby = NULL; /* there was no memory to begin with */
+        stand_by(p);
+    }
     if (s == NULL) {
-        if (status == LUA_ERRMEM) {
-            refuse_queue(arg);
-        }
         return;
     }
     if (!s->answered && peer_alive(s->p)) {
@@ -189,36 +209,7 @@ static void done(void *arg, struct task *k, lua_State *L, int status, int n)
             failed(s, L, status);
         }
     }
-    struct peer *p = s->p;
     give_back(s);
-    if (!stand_by(p)) {
-        refuse_queue(p);
-    }
-}
-
-/* ---- running ----
- *
- * A runner is a task that takes one call after another from the queue.  Before it runs code that
- * may wait, it sees to it that another one stands by to take the rest; as long as nothing waits,
- * the first one does all of them, and one coroutine stays warm in the caches. */
-
-/* False: out of memory. */
-static bool stand_by(struct peer *p)
-{
-    lua_State *L;
-    if (p->standby || p->queue == NULL) {
-        return true;
-    }
-    struct task *k = tasks_prepare(p->tasks, &L);
-    if (k == NULL) {
-        return false;
-    }
-    /* The closure keeps the peer's memory while the coroutine lives. */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->runner_ref);
-    tasks_set_user(k, NULL);
-    tasks_start(k, 0, done, p);
-    p->standby = true;
-    return true;
 }
 
 static struct serving *dequeue(struct peer *p)
@@ -281,7 +272,7 @@ int serve_go_on(lua_State *L, struct serving *s)
 int serve_runner(lua_State *L)
 {
     struct peer *p = *(struct peer **)lua_touserdata(L, lua_upvalueindex(1));
-    p->standby = false;
+    p->standby = NULL;
     return run_on(L, p, tasks_current(p->tasks));
 }
 
@@ -295,9 +286,7 @@ void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n)
         s->id = id;
         *(p->queue == NULL ? &p->queue : &p->queue_last->after) = s;
         p->queue_last = s;
-        if (!stand_by(p)) {
-            s->cancelled = true;
-        }
+        stand_by(p);
         return;
     }
     if (s != NULL) {

@@ -277,10 +277,12 @@ START_TEST(answers_of_the_wrong_shape)
         const char *body;
         size_t n;
         const char *says;
-    } bad[] = {{"\x05", 1, "malformed"},       {"\xf6", 1, "malformed"},
-               {"\xa0", 1, "nil"},             {"\xa1\x65"
-                                                "error\x01",
-                                                8, "1"},
+    } bad[] = {{"\x05", 1, "malformed"},
+               {"\xf6", 1, "malformed"},
+               {"\xa0", 1, "nil"},
+               {"\xa1\x65"
+                "error\x01",
+                8, "1"},
                {"\x81\xd8\x27\x07", 4, "object"}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         struct bare *b = bare_new(PEER_OPEN);
