@@ -81,6 +81,7 @@ bool channel_push(struct peer *p, lua_State *L, uint32_t stream)
         return false;
     }
     push_new(L, c, c->s == NULL);
+    channel_credit(c);
     return true;
 }
 

@@ -142,10 +142,10 @@ static int scan(struct channel *c)
 }
 
 /* Whole items are held until they are taken; the beginning of one that is alone is not, since it
- * may be larger than any window. */
+ * may be larger than any window; but while nobody has asked for the channel all of it is. */
 static size_t to_hold(const struct channel *c)
 {
-    return c->scanned > 0 ? wire_length(&c->in) : 0;
+    return c->scanned > 0 || !c->claimed ? wire_length(&c->in) : 0;
 }
 
 static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t n)

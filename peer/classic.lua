@@ -152,6 +152,9 @@ method("upload_module", function(name, source)
 end)
 
 local function search(name)
+    if not name:find("^[%w_.-]+$") then
+        return nil
+    end
     local path = package.searchpath(name, package.path)
     if path then
         return read_file(path), path

@@ -294,6 +294,9 @@ int peer_output(struct peer *p, const uint8_t **bytes, size_t *n)
 void peer_sent(struct peer *p, size_t n)
 {
     link_sent(p->link, n, tasks_now(p->tasks));
+    if (p->queue != NULL) {
+        serve_resume(p);
+    }
 }
 
 int peer_congested(const struct peer *p)

@@ -186,6 +186,8 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
 /* A lua_CFunction: a task that serves. */
 int serve_runner(lua_State *L);
 void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n);
+/* Some of what waits to be sent was sent: goes on, if it was that that stopped it. */
+void serve_resume(struct peer *p);
 void serve_cancel(struct peer *p, uint32_t id);
 /* Cancels all that runs for the other end. */
 void serve_end(struct peer *p);

@@ -161,13 +161,19 @@ static void failed(struct serving *s, lua_State *L, int status)
  * may wait, it sees to it that another one stands by to take the rest; as long as nothing waits,
  * the first one does all of them, and one coroutine stays warm in the caches. */
 
+/* The other end does not read its answers: it gets no more of them until it does. */
+static bool crowded(const struct peer *p)
+{
+    return p->error.code == 0 && link_backlog(p->link) > LINK_CONTROL_MAX;
+}
+
 static tasks_done done;
 
 /* Without memory for a task nobody would take what is in the queue. */
 static void stand_by(struct peer *p)
 {
     lua_State *L;
-    if (p->standby != NULL || p->queue == NULL) {
+    if (p->standby != NULL || p->queue == NULL || crowded(p)) {
         return;
     }
     struct task *k = tasks_prepare(p->tasks, &L);
@@ -215,7 +221,7 @@ static void done(void *arg, struct task *k, lua_State *L, int status, int n)
 static struct serving *dequeue(struct peer *p)
 {
     struct serving *s;
-    while ((s = p->queue) != NULL) {
+    while ((s = p->queue) != NULL && !crowded(p)) {
         p->queue = s->after;
         if (s->cancelled) {
             serve_fail(s, -E_CANCELLED, "");
@@ -274,6 +280,11 @@ int serve_runner(lua_State *L)
     struct peer *p = *(struct peer **)lua_touserdata(L, lua_upvalueindex(1));
     p->standby = NULL;
     return run_on(L, p, tasks_current(p->tasks));
+}
+
+void serve_resume(struct peer *p)
+{
+    stand_by(p);
 }
 
 /* ---- arrival ---- */

@@ -44,6 +44,18 @@ static int denied(struct serving *s, const char *what)
     return serve_fail(s, -E_DENIED, what);
 }
 
+/* Only the owner may ask of plain values, too: a string's methods, for one, are nobody else's. */
+static bool of_object(lua_State *L, struct serving *s)
+{
+    int type = lua_type(L, 1);
+    if (s->p->o.policy == PEER_OPEN || type == LUA_TTABLE || type == LUA_TFUNCTION ||
+        type == LUA_TUSERDATA || type == LUA_TTHREAD) {
+        return true;
+    }
+    denied(s, "something of a plain value");
+    return false;
+}
+
 /* ---- running ---- */
 
 static int answer_all(lua_State *L, int status, lua_KContext context)
@@ -183,7 +195,7 @@ static int op_call(lua_State *L, struct serving *s, struct codec_in *in, size_t 
 
 static int op_index(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 {
-    if (!arguments(L, s, in, n, 2)) {
+    if (!arguments(L, s, in, n, 2) || !of_object(L, s)) {
         return 0;
     }
     if (service(s)) {
@@ -201,7 +213,7 @@ static int op_index(lua_State *L, struct serving *s, struct codec_in *in, size_t
 
 static int op_newindex(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 {
-    if (!arguments(L, s, in, n, 3)) {
+    if (!arguments(L, s, in, n, 3) || !of_object(L, s)) {
         return 0;
     }
     return service(s) ? denied(s, "setting a field") : run_helper(L, s, HELPER_NEWINDEX, 3, 0);
@@ -209,7 +221,7 @@ static int op_newindex(lua_State *L, struct serving *s, struct codec_in *in, siz
 
 static int op_len(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 {
-    if (!arguments(L, s, in, n, 1)) {
+    if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
     return service(s) ? denied(s, "a length") : run_helper(L, s, HELPER_LEN, 1, 1);
@@ -217,7 +229,7 @@ static int op_len(lua_State *L, struct serving *s, struct codec_in *in, size_t n
 
 static int op_tostring(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 {
-    if (!arguments(L, s, in, n, 1)) {
+    if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
     if (service(s)) {
@@ -229,7 +241,7 @@ static int op_tostring(lua_State *L, struct serving *s, struct codec_in *in, siz
 
 static int op_close(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 {
-    if (!arguments(L, s, in, n, 1)) {
+    if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
     if (service(s) && luaL_testudata(L, 1, LUA_FILEHANDLE) == NULL) {
@@ -262,7 +274,7 @@ static int op_op(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 
 static int op_obtain(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 {
-    if (!arguments(L, s, in, n, 1)) {
+    if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
     if (service(s)) {
@@ -300,7 +312,7 @@ static int answer_page(lua_State *L, int status, lua_KContext context)
 
 static int op_next(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
 {
-    if (!arguments(L, s, in, n, 4)) {
+    if (!arguments(L, s, in, n, 4) || !of_object(L, s)) {
         return 0;
     }
     if (service(s)) {

@@ -7,6 +7,7 @@
 #include "peerpair.h"
 #include "proto/errors.h"
 #include "proto/link.h"
+#include "proto/stream.h"
 #include "unit.h"
 
 /* The far peer's place is taken by a bare link. */
@@ -246,6 +247,19 @@ START_TEST(passed_only)
                              "call\x83\x00\x68math.abs\x24"),
                      -E_DENIED);
     ck_assert_int_eq(CALL(b, "\x82\x64root\x80"), -E_DENIED);
+    ck_assert_int_eq(CALL(b, "\x82\x65index\x82\x61x\x63rep"), -E_DENIED);
+    ck_assert_int_eq(CALL(b, "\x82\x66obtain\x81\x61x"), -E_DENIED);
+    struct error e;
+    static const struct stream_handler nothing = {0};
+    struct stream *s = stream_open(b->link, "remote_exec", NULL, &nothing, NULL, &e);
+    ck_assert_ptr_nonnull(s);
+    uint32_t id = stream_id(s);
+    pump(b);
+    ck_assert_ptr_null(stream_find(b->link, id));
+    s = stream_open(b->link, "channel", NULL, &nothing, NULL, &e);
+    id = stream_id(s);
+    pump(b);
+    ck_assert_ptr_nonnull(stream_find(b->link, id));
     ck_assert_int_eq(CALL(b, "\x82\x63len\x81\xd8\x27\x01"), -E_STALE);
     ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), 0);
     bare_free(b);
