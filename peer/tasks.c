@@ -204,7 +204,8 @@ void tasks_drop(struct task *k)
     if (lua_gethook(k->L) != NULL) {
         lua_sethook(k->L, NULL, 0, 0);
     }
-    if (k->exposed || t->pooled >= POOL_MOST) {
+    /* An error out of a hook leaves the coroutine without hooks for good. */
+    if (k->exposed || k->cancel || t->pooled >= POOL_MOST) {
         destroy(k);
         return;
     }

@@ -483,6 +483,23 @@ START_TEST(an_endless_comparator)
 }
 END_TEST
 
+/* The coroutine of a task that was ended by a hook is of no use for another: hooks do not run in it
+ * any more. */
+START_TEST(another_endless_loop_after_a_cancel)
+{
+    start_alarm(2000);
+    for (int i = 0; i < 3; i++) {
+        struct task *k = spawn("while true do end");
+        tasks_run(world->t);
+        tasks_cancel(k);
+        tasks_run(world->t);
+    }
+    stop_alarm();
+    LOGGED("cancelled cancelled cancelled");
+    ck_assert_uint_eq(tasks_count(world->t), 0);
+}
+END_TEST
+
 static const char *const stubborn[] = {
     "while true do pcall(sleep, 10) end",
     "while true do pcall(function() while true do end end) end",
@@ -888,6 +905,7 @@ static Suite *suite(void)
     tcase_add_test(c, cancel_from_another_task);
     tcase_add_test(c, cancel_in_coroutines);
     tcase_add_test(c, an_endless_loop_lets_others_run);
+    tcase_add_test(c, another_endless_loop_after_a_cancel);
     tcase_add_test(c, an_endless_comparator);
     tcase_add_loop_test(c, no_code_survives_its_cancel, 0,
                         (int)(sizeof stubborn / sizeof *stubborn));
