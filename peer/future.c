@@ -40,21 +40,26 @@ static struct future *self(lua_State *L)
 
 static int run_callbacks(lua_State *L);
 
-static void settle(struct future *f)
+static void wake(struct future *f)
 {
-    f->ready = true;
     for (struct waiter *w = f->waiters; w != NULL; w = w->next) {
         tasks_wake(&w->wait);
     }
-    if (f->anchored) {
-        lua_State *C;
-        struct task *k = tasks_prepare(f->tasks, &C);
-        if (k != NULL) {
-            lua_pushcfunction(C, run_callbacks);
-            lua_pushlightuserdata(C, f);
-            tasks_start(k, 1, NULL, NULL);
-        }
+}
+
+/* Who waits goes on when the callbacks have begun. */
+static void settle(struct future *f)
+{
+    lua_State *C;
+    struct task *k = f->anchored ? tasks_prepare(f->tasks, &C) : NULL;
+    f->ready = true;
+    if (k == NULL) {
+        wake(f);
+        return;
     }
+    lua_pushcfunction(C, run_callbacks);
+    lua_pushlightuserdata(C, f);
+    tasks_start(k, 1, NULL, NULL);
 }
 
 static void told(struct calls_call *c)
@@ -257,6 +262,30 @@ static int cancel_it(lua_State *L)
 
 /* ---- callbacks ---- */
 
+/* In a task: (future). */
+static int all_begun(lua_State *L)
+{
+    wake(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* Tasks begin in the order in which they are started: this one after the callbacks.  The future is
+ * at index 3. */
+static int woken_last(lua_State *L, struct future *f)
+{
+    lua_State *C;
+    struct task *k = tasks_prepare(f->tasks, &C);
+    if (k == NULL) {
+        wake(f);
+        return 0;
+    }
+    lua_pushcfunction(C, all_begun);
+    lua_pushvalue(L, 3);
+    lua_xmove(L, C, 1);
+    tasks_start(k, 1, NULL, NULL);
+    return 0;
+}
+
 /* In a task: (address). */
 static int run_callbacks(lua_State *L)
 {
@@ -264,26 +293,27 @@ static int run_callbacks(lua_State *L)
     lua_rawgetp(L, 2, lua_touserdata(L, 1));
     lua_pushnil(L);
     lua_rawsetp(L, 2, lua_touserdata(L, 1));
-    if (lua_isnil(L, 3)) {
+    struct future *f = lua_touserdata(L, 3);
+    if (f == NULL) {
         return 0;
     }
-    ((struct future *)lua_touserdata(L, 3))->anchored = false;
+    f->anchored = false;
     lua_getiuservalue(L, 3, USER_CALLBACKS);
     lua_pushnil(L);
     lua_setiuservalue(L, 3, USER_CALLBACKS);
     lua_Integer n = lua_istable(L, 4) ? (lua_Integer)lua_rawlen(L, 4) : 0;
     for (lua_Integer i = 1; i <= n; i++) {
         lua_State *C;
-        struct task *k = tasks_prepare(((struct future *)lua_touserdata(L, 3))->tasks, &C);
+        struct task *k = tasks_prepare(f->tasks, &C);
         if (k == NULL) {
-            return luaL_error(L, "%s", errors_text(-E_NOMEM));
+            break;
         }
         lua_rawgeti(L, 4, i);
         lua_pushvalue(L, 3);
         lua_xmove(L, C, 2);
         tasks_start(k, 1, NULL, NULL);
     }
-    return 0;
+    return woken_last(L, f);
 }
 
 static int add_callback(lua_State *L)

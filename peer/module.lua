@@ -3,8 +3,10 @@ local grapnel = ...
 
 -- channel:set_callback(f [, endmarker]): f gets each item, those that have come already first; then
 -- once the endmarker, unless it is nil.
+local readers = setmetatable({}, {__mode = "k"}) -- channel → the future of its callback's loop
+
 function grapnel.channel_methods.set_callback(channel, f, endmarker)
-    grapnel.async(function()
+    readers[channel] = grapnel.async(function()
         local ok, why = pcall(function()
             for item in channel:iter() do
                 f(item)
@@ -17,6 +19,18 @@ function grapnel.channel_methods.set_callback(channel, f, endmarker)
             channel:close(tostring(why))
         end
     end)()
+end
+
+-- channel:wait_close([seconds]) returns when the callback has had everything.
+local wait_close = grapnel.channel_methods.wait_close
+
+function grapnel.channel_methods.wait_close(channel, seconds)
+    local limit = seconds and grapnel.now() + seconds
+    local reader = readers[channel]
+    if reader and reader:wait(seconds) then
+        seconds = limit and math.max(limit - grapnel.now(), 0)
+    end
+    return wait_close(channel, seconds)
 end
 grapnel.channel_methods = nil
 

@@ -43,13 +43,16 @@ do
     eq(channel:receive(), 1)
     eq(channel:receive(), 2)
     fails("broken over there", channel.receive, channel)
-    fails("broken over there", channel.wait_close, channel)
+    fails("EOF", channel.receive, channel)
+    channel:wait_close()
+    channel = conn.remote_exec "channel:send(1) error('broken again')"
+    fails("broken again", channel.wait_close, channel)
 end
 
 -- Time limits; callbacks, with what came before, and the end marker once.
 do
     local channel = conn.remote_exec "channel:receive() for i = 1, 3 do channel:send(i) end"
-    fails("timed out", channel.receive, channel, 0.05)
+    fails("in time", channel.receive, channel, 0.05)
     local got = {}
     channel:send "go"
     channel:set_callback(function(item)
@@ -74,19 +77,19 @@ end
 
 -- A reader that does not read stops the sender.
 do
+    conn.execute "progress = {sent = 0}"
     local channel = conn.remote_exec [[
-        sent = 0
         local piece = ("x"):rep(65536)
-        while sent < 4096 do
+        while progress.sent < 4096 do
             channel:send(piece)
-            sent = sent + 1
+            progress.sent = progress.sent + 1
         end
     ]]
     local last, now = -1, 0
     while now ~= last do
         last = now
         grapnel.sleep(0.1)
-        now = conn.eval "sent"
+        now = conn.eval "progress.sent"
     end
     eq(now < 1024, true, "the sender waits")
     local n = 0
@@ -137,7 +140,7 @@ do
     eq(conn.modules.fs.read_file(root .. "/b"), "changed")
     channel:close_write()
     channel:wait_close()
-    conn.modules.fs.remove(root, true)
+    conn.modules.fs.remove(root, {recursive = true})
 end
 
 -- data_in, data_out: a file processed over there, line by line.
