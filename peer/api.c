@@ -98,10 +98,17 @@ static int core_serve(lua_State *L)
 
 void api_push_core(lua_State *L, struct peer *p)
 {
-    static const luaL_Reg methods[] = {
-        {"call", core_call},   {"call_copy", core_call_copy}, {"root", core_root},
-        {"close", core_close}, {"closed", core_closed},       {"name", core_name},
-        {"serve", core_serve},   {"deliver", core_deliver}, {"teleport", core_teleport}, {"open", channel_open},        {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"call", core_call},
+                                       {"call_copy", core_call_copy},
+                                       {"root", core_root},
+                                       {"close", core_close},
+                                       {"closed", core_closed},
+                                       {"name", core_name},
+                                       {"serve", core_serve},
+                                       {"deliver", core_deliver},
+                                       {"teleport", core_teleport},
+                                       {"open", channel_open},
+                                       {NULL, NULL}};
     struct peer **at = lua_newuserdatauv(L, sizeof(*at), 0);
     *at = NULL;
     if (luaL_newmetatable(L, CORE)) {
@@ -128,7 +135,11 @@ static int type_of(lua_State *L)
 {
     const struct proxy *x = proxy_at(L, peer_world(L), 1);
     luaL_checkany(L, 1);
-    lua_pushstring(L, x != NULL ? proxy_kinds[x->kind] : luaL_typename(L, 1));
+    if (x == NULL) {
+        lua_pushstring(L, luaL_typename(L, 1));
+    } else {
+        lua_pushstring(L, proxy_is_procedure(x) ? "function" : proxy_kinds[x->kind]);
+    }
     return 1;
 }
 

@@ -183,6 +183,13 @@ static int put_callee(struct codec_out *c, unsigned flags)
     return rc != 0 ? rc : codec_put(c, 1);
 }
 
+/* Who wants copies gives copies; and so it is for the far end's own procedures. */
+static bool takes_copies(lua_State *L, struct peer *p, unsigned flags)
+{
+    const struct proxy *x = proxy_at(L, p->world, 1);
+    return x != NULL ? proxy_is_procedure(x) : (flags & CALLS_COPY) != 0;
+}
+
 struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
 {
     struct codec_out c;
@@ -193,6 +200,9 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
     calls_begin(&c, p, L, "call", (size_t)top + 1);
     int rc = put_callee(&c, flags & ~(unsigned)CALLS_DELIVER);
     c.copy = (flags & CALLS_DELIVER) != 0;
+    if (!c.copy && takes_copies(L, p, flags)) {
+        c.copy = c.lenient = true;
+    }
     for (int i = 2; rc == 0 && i <= top; i++) {
         rc = codec_put(&c, i);
     }

@@ -177,6 +177,16 @@ static const char *kind_of_userdata(lua_State *L, int idx)
     return "userdata";
 }
 
+static const char *kind_of_function(struct codec_out *c, int idx)
+{
+    idx = lua_absindex(c->L, idx);
+    lua_rawgeti(c->L, LUA_REGISTRYINDEX, c->p->world->procedures_ref);
+    lua_pushvalue(c->L, idx);
+    bool procedure = lua_rawget(c->L, -2) != LUA_TNIL;
+    lua_pop(c->L, 2);
+    return procedure ? "procedure" : "function";
+}
+
 static int put_userdata(struct codec_out *c, int idx)
 {
     struct proxy *x = proxy_at(c->L, c->p->world, idx);
@@ -338,7 +348,7 @@ int codec_put(struct codec_out *c, int idx)
     case LUA_TTABLE:
         return by_copy(c, idx) ? put_copy(c, idx) : put_object(c, idx, "table");
     case LUA_TFUNCTION:
-        return put_object(c, idx, "function");
+        return put_object(c, idx, kind_of_function(c, idx));
     case LUA_TUSERDATA:
         return put_userdata(c, idx);
     case LUA_TTHREAD:

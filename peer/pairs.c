@@ -192,7 +192,8 @@ int pairs_buffiter(lua_State *L)
     struct world *w = peer_world(L);
     lua_Integer most = luaL_optinteger(L, 2, PAIRS_MOST);
     struct proxy *x = proxy_at(L, w, 1);
-    bool function = x != NULL && strcmp(proxy_kinds[x->kind], "function") == 0;
+    bool function =
+        x != NULL && (proxy_is_procedure(x) || strcmp(proxy_kinds[x->kind], "function") == 0);
     const char *how = luaL_optstring(L, 3, function ? "iterator" : "pairs");
     luaL_argcheck(L, most >= 1 && most <= PAIRS_MOST, 2, "1 to 4096");
     return begin(L, w, how, (size_t)most, true);

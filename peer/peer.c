@@ -38,6 +38,8 @@ struct world *peer_world(lua_State *L)
     lua_setfield(L, -2, "__copy");
     w->copy_meta = lua_topointer(L, -1);
     w->copy_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, PEER_PROCEDURES);
+    w->procedures_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     proxy_init(L, w);
     pairs_init(L, w);
     channel_init(L, w);

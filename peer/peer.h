@@ -14,6 +14,10 @@
 
 #include "peer/tasks.h"
 
+/* In the registry: a table whose keys are functions that work on plain data.  The other end sends
+ * tables among their arguments as copies. */
+#define PEER_PROCEDURES "grapnel.procedures"
+
 #define PEER_DEPTH_MAX 64 /* calls within calls, both ends together: the default */
 
 /* What the other end may do here. */

@@ -32,6 +32,7 @@ struct world {
     struct tasks *tasks;
     /* Metatables: their addresses, and their places in the registry. */
     const void *proxy_meta, *copy_meta, *channel_meta;
+    int procedures_ref; /* set of functions */
     int proxy_ref, copy_ref, channel_ref, future_ref, pairs_ref;
     int loaded_ref;  /* package.loaded */
     int helpers_ref; /* functions made of peer/helpers.lua, by serve.c's numbers */
@@ -121,6 +122,8 @@ struct proxy {
     uint8_t kind;  /* an index of proxy_kinds */
 };
 extern const char *const proxy_kinds[]; /* NULL at the end */
+/* A function that works on plain data: tables among its arguments are best sent as copies. */
+bool proxy_is_procedure(const struct proxy *x);
 
 /* Makes the metatable.  world->proxy_meta is set. */
 void proxy_init(lua_State *L, struct world *w);

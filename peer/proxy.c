@@ -4,7 +4,10 @@
 #include "peer/pairs.h"
 #include "peer/peer_impl.h"
 
-const char *const proxy_kinds[] = {"table", "function", "userdata", "thread", "file", NULL};
+/* By place. */
+#define KIND_PROCEDURE 5
+const char *const proxy_kinds[] = {"table", "function",  "userdata", "thread",
+                                   "file",  "procedure", NULL};
 
 /* ---- ours ---- */
 
@@ -46,6 +49,11 @@ struct proxy *proxy_at(lua_State *L, const struct world *w, int idx)
     bool is = lua_topointer(L, -1) == w->proxy_meta;
     lua_pop(L, 1);
     return is ? lua_touserdata(L, idx) : NULL;
+}
+
+bool proxy_is_procedure(const struct proxy *x)
+{
+    return x->kind == KIND_PROCEDURE;
 }
 
 static uint8_t kind_of(const char *kind, size_t n)

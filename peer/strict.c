@@ -79,7 +79,8 @@ static int read_id(struct strict *s, struct head *h)
 
 static bool known_kind(const char *kind, size_t n, enum strict_ref *what)
 {
-    static const char *const kinds[] = {"table", "function", "userdata", "thread", "file"};
+    static const char *const kinds[] = {"table",  "function", "userdata",
+                                        "thread", "file",     "procedure"};
     *what = STRICT_FAR;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
         if (n == strlen(kinds[i]) && memcmp(kind, kinds[i], n) == 0) {

@@ -6,6 +6,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "peer/peer.h"
+
 static const luaL_Reg modules[] = {
 #define MODULE(name) {#name, mod_##name},
 #include "agent/worker/mods.def"
@@ -13,10 +15,37 @@ static const luaL_Reg modules[] = {
     {NULL, NULL},
 };
 
+void mods_procedures(lua_State *L)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, PEER_PROCEDURES);
+    for (lua_pushnil(L); lua_next(L, -3); lua_pop(L, 1)) {
+        if (lua_iscfunction(L, -1)) {
+            lua_pushvalue(L, -1);
+            lua_pushboolean(L, 1);
+            lua_rawset(L, -5);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+/* What `require` calls; upvalue 1: the module's own opener. */
+static int open_module(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
+    mods_procedures(L);
+    return 1;
+}
+
 void mods_preload(lua_State *L)
 {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    luaL_setfuncs(L, modules, 0);
+    for (const luaL_Reg *m = modules; m->name != NULL; m++) {
+        lua_pushcfunction(L, m->func);
+        lua_pushcclosure(L, open_module, 1);
+        lua_setfield(L, -2, m->name);
+    }
     lua_pop(L, 1);
 }
 
@@ -136,6 +165,7 @@ void mods_class(lua_State *L, const char *name, const luaL_Reg *methods)
         lua_pushvalue(L, -1);
         lua_setfield(L, -2, "__index");
         luaL_setfuncs(L, methods, 0);
+        mods_procedures(L);
     }
     lua_pop(L, 1);
 }

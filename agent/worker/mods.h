@@ -46,6 +46,10 @@ lua_Number mods_option_number(lua_State *L, int arg, const char *name, lua_Numbe
 /* Makes a metatable of that name for userdata: `methods` are its fields, and __index is itself. */
 void mods_class(lua_State *L, const char *name, const luaL_Reg *methods);
 
+/* The C functions in the table on top work on plain data: the launcher sends tables among their
+ * arguments as copies.  Done for modules and classes made here. */
+void mods_procedures(lua_State *L);
+
 /* Sets the sizes of a file system on the table on top of the stack. */
 struct statvfs;
 void mods_set_space(lua_State *L, const struct statvfs *v);
