@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes docs/modules/NAME.md, one page for each module of agent/worker/mods.def, from the comments
-# of agent/worker/mod_NAME.c and agent/worker/NAME_*.c that begin with three stars:
+# of agent/worker/mod_NAME.c, agent/worker/NAME_*.c and agent/worker/fdio.c that begin with three stars:
 #
 #   /*** module NAME                      the page's head; blank lines part paragraphs
 #    * text
@@ -27,11 +27,14 @@ modules() {
     sed -n 's/^MODULE(\([a-z0-9_]*\)).*/\1/p' agent/worker/mods.def
 }
 
-# The files of one module.
+# The files of one module; what all streams have is told by each that has any.
 sources() {
     for file in "agent/worker/mod_$1.c" "agent/worker/$1"_*.c; do
         [ ! -f "$file" ] || printf '%s\n' "$file"
     done
+    if grep -qs fdio_new "agent/worker/mod_$1.c" "agent/worker/$1"_*.c; then
+        echo agent/worker/fdio.c
+    fi
 }
 
 # The objects of files that belong to no module, each with its file: "stream agent/worker/fdio.c".

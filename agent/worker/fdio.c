@@ -496,8 +496,12 @@ static int stream_getfd(lua_State *L)
 
 void fdio_shut(lua_State *L, struct fdio *f)
 {
+    struct ev_loop *loop = waitfd_loop(L);
+
     if (f->fd >= 0) {
-        ev_feed_fd_event(waitfd_loop(L), f->fd, EV_READ | EV_WRITE);
+        if (loop != NULL) {
+            ev_feed_fd_event(loop, f->fd, EV_READ | EV_WRITE);
+        }
         close(f->fd);
         f->fd = -1;
     }

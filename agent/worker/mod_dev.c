@@ -2,7 +2,8 @@
  * Devices and files from close by: read, write, ioctl, memory mapping, C structs as bytes.
  *
  * `timeout`, where it stands, is in seconds; without it a call waits for ever, while other calls on
- * the instance run. A failure of the system gives nil, message, errno.
+ * the instance run. A failure of the system gives nil, message, errno. What is told of a stream
+ * holds for a device where it has no such method of its own.
  */
 #include <errno.h>
 #include <ev.h>
