@@ -260,7 +260,8 @@ static int region_set(lua_State *L)
 static int region_read(lua_State *L)
 {
     struct region *r = check_region(L);
-    lua_Integer n = luaL_optinteger(L, 3, (lua_Integer)r->length - luaL_checkinteger(L, 2));
+    lua_Integer n = lua_isnoneornil(L, 3) ? (lua_Integer)(r->at + r->length - place(L, r, 2, 0))
+                                          : luaL_checkinteger(L, 3);
     luaL_Buffer b;
     const unsigned char *from;
 
