@@ -5,7 +5,7 @@ local check = {}
 
 --- Equal by value; tables member by member.
 local function same(a, b)
-    if type(a) ~= "table" or type(b) ~= "table" then
+    if rawequal(a, b) or type(a) ~= "table" or type(b) ~= "table" then
         return a == b or a ~= a and b ~= b
     end
     for k, v in pairs(a) do
