@@ -96,19 +96,29 @@ static int core_serve(lua_State *L)
     return 0;
 }
 
+/* core:become_service(service): from here on the other end gets what the service exposes, and
+ * nothing else. */
+static int core_become_service(lua_State *L)
+{
+    struct peer *p = core(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    if (!peer_unusable(p)) {
+        p->o.policy = PEER_SERVICE;
+        peer_set_root(L, p);
+    }
+    return 0;
+}
+
 void api_push_core(lua_State *L, struct peer *p)
 {
-    static const luaL_Reg methods[] = {{"call", core_call},
-                                       {"call_copy", core_call_copy},
-                                       {"root", core_root},
-                                       {"close", core_close},
-                                       {"closed", core_closed},
-                                       {"name", core_name},
-                                       {"serve", core_serve},
-                                       {"deliver", core_deliver},
-                                       {"teleport", core_teleport},
-                                       {"open", channel_open},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"call", core_call},       {"call_copy", core_call_copy},
+        {"root", core_root},       {"close", core_close},
+        {"closed", core_closed},   {"name", core_name},
+        {"serve", core_serve},     {"become_service", core_become_service},
+        {"deliver", core_deliver}, {"teleport", core_teleport},
+        {"open", channel_open},    {NULL, NULL}};
     struct peer **at = lua_newuserdatauv(L, sizeof(*at), 0);
     *at = NULL;
     if (luaL_newmetatable(L, CORE)) {

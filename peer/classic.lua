@@ -234,6 +234,14 @@ end)
 method("close", function()
     core:close()
 end)
+-- The far end serves what the file of here returns, and nothing else any more.
+method("become_service", function(path, ...)
+    local source, why = read_file(path)
+    if not source then
+        error(why, 0)
+    end
+    core:call("become_service", source, "@" .. path, ...)
+end)
 method("serve", function(service)
     core:serve(service)
 end)

@@ -234,6 +234,15 @@ end
 
 -- ---- services ----
 
+-- From here on this end serves what the source returns, and nothing else.
+function far.become_service(source, name, ...)
+    local service = compile(source, name)(...)
+    if type(service) ~= "table" then
+        error("a service is a table with exposed_* in it, not a " .. type(service), 0)
+    end
+    core:become_service(service)
+end
+
 function far.connected(root, conn)
     if type(root) == "table" and root.on_connect then
         root:on_connect(conn)

@@ -138,6 +138,26 @@ static void push_connection(lua_State *L, struct line *line)
     set_method(L, "facts", facts, line);
 }
 
+/* Protected: connection, service's file or nil, what answers the far `require` or nil. */
+static int dress(lua_State *L)
+{
+    if (lua_toboolean(L, 3)) {
+        lua_getfield(L, 1, "require_from");
+        if (lua_isboolean(L, 3))
+            lua_pushnil(L);
+        else
+            lua_pushvalue(L, 3);
+        lua_call(L, 1, 0);
+    }
+    if (!lua_isnil(L, 2)) {
+        lua_getfield(L, 1, "become_service");
+        lua_pushvalue(L, 2);
+        lua_call(L, 1, 0);
+    }
+    lua_settop(L, 1);
+    return 1;
+}
+
 /* connect(target [, options]) */
 static int connect_to(lua_State *L)
 {
@@ -159,7 +179,17 @@ static int connect_to(lua_State *L)
         line_end(line);
         return fail(L, &e);
     }
+    lua_pushcfunction(L, dress);
     push_connection(L, line);
+    lua_pushstring(L, o.service);
+    if (o.require)
+        lua_pushvalue(L, o.require);
+    else
+        lua_pushnil(L);
+    if (lua_pcall(L, 3, 1, 0) != LUA_OK) {
+        line_end(line);
+        return lua_error(L);
+    }
     return 1;
 }
 
