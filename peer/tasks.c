@@ -125,6 +125,11 @@ struct task *tasks_current(const struct tasks *t)
     return t->current;
 }
 
+int tasks_woken(const struct tasks *t)
+{
+    return t->woken;
+}
+
 int tasks_running(const struct tasks *t)
 {
     return t->current != NULL;

@@ -29,7 +29,7 @@ struct task;
 struct tasks_host {
     /* Waits for events from outside, and lets their callbacks run, until some have or the
      * monotonic time deadline_us has come (0: looks only, UINT64_MAX: no deadline).  What is to be
-     * sent should be sent first.  0, or a negative code: waiting is over for good, and every nested
+     * sent should be sent first; if that wakes something (tasks_woken) it only looks, too.  0, or a negative code: waiting is over for good, and every nested
      * wait ends with it.  Must not raise an error, and must not run tasks. */
     int (*wait)(void *arg, uint64_t deadline_us);
     void *arg;
@@ -153,6 +153,10 @@ int tasks_run(struct tasks *t);
 
 /* When tasks_run must be called again if nothing else happens: 0 at once, UINT64_MAX never. */
 uint64_t tasks_next_deadline(const struct tasks *t);
+
+/* True when something was woken, or a task was started, since tasks_run looked last (or a nested
+ * wait did): there is something to do before waiting. */
+int tasks_woken(const struct tasks *t);
 
 /* True while a task's code runs, and not a callback of the host inside a nested wait of it. */
 int tasks_running(const struct tasks *t);

@@ -58,6 +58,7 @@ struct tasks {
     int passes;     /* every lua_resume between current's thread and `running` can yield */
     int suspending; /* the yield under way is a wait's, not the user's */
     int nesting;
+    int woken;   /* something was, since the last look at what is ready */
     int refused; /* the C stack was too full to go on with a task */
 
     /* The hook by which running code is reached. */

@@ -48,6 +48,7 @@ static void move_all(struct queue *to, struct queue *from)
 void tasks_ready(struct task *k)
 {
     k->state = TASK_READY;
+    k->t->woken = 1;
     append(&k->t->ready, k);
 }
 
@@ -218,6 +219,7 @@ int tasks_run_from(struct tasks *t, lua_State *from, const struct tasks_wait *un
            (k = take(&t->ready)) != NULL) {
         run_one(k, from);
     }
+    t->woken = 0;
     return t->ready.first != NULL || t->later.first != NULL;
 }
 

@@ -16,6 +16,7 @@ static void over(struct tasks_wait *w, int result)
 
     w->state = WAIT_WOKEN;
     w->result = result;
+    w->t->woken = 1;
     tasks_timer_stop(&w->timer);
     if (k != NULL && k->state == TASK_WAITING) {
         tasks_ready(k);

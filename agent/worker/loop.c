@@ -170,7 +170,8 @@ int loop_wait(void *arg, uint64_t deadline_us)
     if (l->over && l->peer != NULL) {
         return -E_CLOSED;
     }
-    if (timed && (deadline_us == 0 || !set_deadline(l, deadline_us))) {
+    if (deadline_us == 0 || (l->tasks != NULL && tasks_woken(l->tasks)) ||
+        (timed && !set_deadline(l, deadline_us))) {
         ev_run(l->ev, EVRUN_NOWAIT);
         return 0;
     }

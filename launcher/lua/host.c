@@ -71,6 +71,8 @@ static int wait(void *arg, uint64_t deadline_us)
 
     for (struct line *at = h->lines; at; at = *line_link(at))
         line_flush(at);
+    if (tasks_woken(h->tasks))
+        deadline_us = 0;
     context_lock(h->g);
     code = context_wait(h->g, is_stirred, h, deadline_us);
     h->stirred = 0;

@@ -346,6 +346,23 @@ START_TEST(a_crash_is_its_signal)
 }
 END_TEST
 
+static void close_and_say(const char *source, const char *said)
+{
+    struct harness *h = worker(NULL, NULL);
+    struct answer a;
+    char text[300];
+
+    ask(h, &a, source);
+    ck_assert_str_eq(execute(h, "return 'up'"), "up");
+    harness_close(h);
+    ck_assert_int_eq(harness_wait(h), 0);
+    harness_errors(h, text, sizeof text);
+    ck_assert_str_eq(text, said);
+    link_end(h->link, -E_CLOSED, "");
+    drop(&a);
+    harness_gone(h);
+}
+
 static void close_and_wait(const char *source, int status)
 {
     struct harness *h = worker(NULL, NULL);
@@ -367,6 +384,11 @@ START_TEST(it_ends_with_its_pipe)
     close_and_wait("while true do end", 0);
     close_and_wait("while true do pcall(require('grapnel').sleep, 1000) end", 0);
     close_and_wait("table.sort({1, 2}, function() require('grapnel').sleep(1000) end)", 0);
+    /* What nobody waits for is told, too. */
+    close_and_say("local g = require('grapnel') g.async(function() "
+                  "local t <close> = setmetatable({}, {__close = function() print('closed') end}) "
+                  "g.sleep(1000) end)()",
+                  "closed\n");
     /* A finalizer that does not end is ended. */
     close_and_wait("setmetatable({}, {__gc = function() while true do end end})", 128 + SIGALRM);
 }

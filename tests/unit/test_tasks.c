@@ -22,11 +22,10 @@ struct world {
     int give_up;              /* its result */
     size_t limit, used;       /* of Lua's memory; limit 0: none */
     struct tasks_wait *gates; /* what gate(i) waits on */
-    int opened;               /* gates that the host has opened */
-    int open_at;              /* the host opens the next gate after so many waits; 0: never */
+    int opened;               /* gates that the host has opened … */
+    int open;                 /* … of so many that it opens, one at a time */
     int done, failed;
     struct task *last, *marked;
-    int cancel_marked; /* the host cancels it */
     char log[4096];
 };
 
@@ -44,13 +43,11 @@ static int host_wait(void *arg, uint64_t deadline_us)
     struct world *w = arg;
 
     w->waits++;
-    if (w->open_at != 0 && w->opened < GATES) {
+    /* What came before has been seen to: one that looks here before it waits does wait. */
+    ck_assert(deadline_us == 0 || !tasks_woken(w->t));
+    if (w->opened < w->open) {
         tasks_wake(&w->gates[w->opened++]);
-        return 0;
-    }
-    if (w->cancel_marked) {
-        w->cancel_marked = 0;
-        tasks_cancel(w->marked);
+        ck_assert_int_eq(tasks_woken(w->t), 1);
         return 0;
     }
     if (w->give_up != 0) {
@@ -613,6 +610,16 @@ START_TEST(the_main_chunk_waits)
 }
 END_TEST
 
+START_TEST(the_host_wakes)
+{
+    world->open = 4;
+    spawn("gate(0) log('a') table.sort({1, 2}, function() gate(2) return false end) log('c')");
+    main_chunk("gate(1) log('b') gate(3) log('d')");
+    LOGGED("a c b d");
+    ck_assert_int_eq(world->waits, 4);
+}
+END_TEST
+
 START_TEST(waits_within_waits)
 {
     /* Each cannot be left, and needs the next to go on. */
@@ -914,6 +921,7 @@ static Suite *suite(void)
     tcase_add_loop_test(c, others_run_while_code_waits_that_cannot_yield, 0,
                         (int)(sizeof unyieldable / sizeof *unyieldable));
     tcase_add_test(c, the_main_chunk_waits);
+    tcase_add_test(c, the_host_wakes);
     tcase_add_test(c, waits_within_waits);
     tcase_add_test(c, too_many_waits_within_waits);
     tcase_add_test(c, a_finalizer_cannot_wait);
