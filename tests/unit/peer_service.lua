@@ -92,7 +92,8 @@ end
 function test.disconnect()
     assert(conn.root.number == 7)
     lose()
-    assert(far("return disconnected") == "true" or true)
+    grapnel.sleep(0.01)
+    assert(far("return disconnected") == "true")
 end
 
 return test

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "peer/strict.h"
+#include "peer/peer_impl.h"
 #include "peerpair.h"
 #include "proto/errors.h"
 #include "proto/link.h"
@@ -82,7 +82,7 @@ static void pump(struct bare *b)
             peer_sent(far->peer, n);
             moved += n;
         }
-    } while (moved > 0);
+    } while (moved > 0 || tasks_next_deadline(far->tasks) == 0);
 }
 
 static void answered(void *arg, int code, const uint8_t *body, size_t n, const char *text)
@@ -346,6 +346,35 @@ START_TEST(answers_after_a_cancel)
 }
 END_TEST
 
+/* Calls whose answers are large, from someone who does not read them. */
+START_TEST(answers_that_are_not_read)
+{
+    enum { CALLS = 20000 };
+    static const char body[] = "\x82\x64"
+                               "call\x84\x00\x6astring.rep\x61x\x19\x03\xe8";
+    struct bare *b = bare_new(PEER_OPEN);
+    struct peerpair_end *far = &b->pair->far;
+    const uint8_t *bytes;
+    size_t n;
+    pump(b);
+    for (int i = 0; i < CALLS; i++) {
+        ck_assert_int_eq(
+            link_call_raw(b->link, (const uint8_t *)body, sizeof(body) - 1, answered, b, NULL), 0);
+        while (link_output(b->link, &bytes, &n, 1) == 0 && n > 0) {
+            peer_input(far->peer, bytes, n);
+            link_sent(b->link, n, 1);
+        }
+        tasks_run(far->tasks);
+    }
+    ck_assert_uint_lt(link_backlog(far->peer->link), 2 * LINK_CONTROL_MAX);
+    ck_assert_int_eq(b->answers, 0);
+    pump(b);
+    ck_assert_int_eq(b->answers, CALLS);
+    ck_assert_int_eq(b->code, 0);
+    bare_free(b);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("peer_hostile");
@@ -359,6 +388,7 @@ static Suite *suite(void)
     tcase_add_test(t, answers_of_the_wrong_shape);
     tcase_add_test(t, malformed_answers_end_the_link);
     tcase_add_test(t, answers_after_a_cancel);
+    tcase_add_test(t, answers_that_are_not_read);
     suite_add_tcase(s, t);
     return s;
 }
