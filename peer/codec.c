@@ -12,6 +12,11 @@
 
 void codec_begin(struct codec_out *c, struct peer *p, lua_State *L, size_t limit)
 {
+    /* The finalizer of something that is collected while a message is being made would write into
+     * the same buffer. */
+    if (lua_gc(L, LUA_GCCOUNT) < 0) {
+        luaL_error(L, "%s", "a finalizer cannot ask the other end for anything");
+    }
     c->p = p;
     c->L = L;
     c->to = &p->out;

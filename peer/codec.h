@@ -32,7 +32,8 @@ struct codec_out {
     const void *path[CODEC_DEPTH_MAX];
 };
 
-/* Begins a message in the peer's own buffer, of at most `limit` bytes. */
+/* Begins a message in the peer's own buffer, of at most `limit` bytes.  Raises an error in a
+ * finalizer. */
 void codec_begin(struct codec_out *c, struct peer *p, lua_State *L, size_t limit);
 
 /* Append the value at idx; an array's head; a text; an integer.  0 or negative, with c->error

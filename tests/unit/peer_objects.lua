@@ -197,6 +197,25 @@ function test.release()
     assert(weak[1] == nil)
 end
 
+-- Finalizers run at any time, also while a message is being made: they may not make another.
+function test.finalizers()
+    conn.execute("function check(a, b, c) assert(a == 1 and type(b) == 'userdata' and c == 'c') return b end")
+    local check, refused, done = conn.eval("check"), 0, 0
+    local meta = {__gc = function()
+        local ok, e = pcall(grapnel.call_no_reply, check, 2, {}, "d")
+        refused = refused + (not ok and e:find("finalizer") and 1 or 0)
+        done = done + 1
+    end}
+    for i = 1, 2000 do
+        for _ = 1, 3 do
+            setmetatable({}, meta)
+        end
+        local t = {}
+        assert(rawequal(check(1, t, "c"), t))
+    end
+    assert(done > 1000 and refused == done, refused)
+end
+
 function test.stale()
     local t = conn.eval("{}")
     local f = conn.eval("print")
