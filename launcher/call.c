@@ -36,7 +36,7 @@ static int begin(const struct question *q, size_t count, struct error *e)
     }
     if (rc == 0 && q->ref)
         rc = typed_put_ref(to, ref_id(q->ref), NULL);
-    else if (rc == 0)
+    else if (rc == 0 && q->path)
         rc = typed_put_text(to, q->path, strlen(q->path));
     return rc < 0 ? errors_set(e, rc, "a call") : 0;
 }
@@ -128,15 +128,16 @@ struct grapnel_future *grapnel_call_start(struct grapnel_instance *i, const char
 {
     struct grapnel *g = instances_context(i);
     struct grapnel_future *f;
-    struct typed_list list;
+    va_list ap;
+    struct typed_list list = {.at = &ap};
     struct question q;
 
-    va_start(list.at, format);
+    va_start(ap, format);
     context_lock(g);
     q = of_path(i, path);
     f = start(&q, error, format, &list);
     context_unlock(g);
-    va_end(list.at);
+    va_end(ap);
     return f;
 }
 
@@ -146,13 +147,14 @@ struct grapnel_future *grapnel_call_ref_start(struct grapnel_ref *ref, struct gr
     struct question q = of_ref(ref, "call");
     struct grapnel *g = q.remote->g;
     struct grapnel_future *f;
-    struct typed_list list;
+    va_list ap;
+    struct typed_list list = {.at = &ap};
 
-    va_start(list.at, format);
+    va_start(ap, format);
     context_lock(g);
     f = start(&q, error, format, &list);
     context_unlock(g);
-    va_end(list.at);
+    va_end(ap);
     return f;
 }
 
@@ -232,16 +234,17 @@ int grapnel_call(struct grapnel_instance *i, const char *path, struct grapnel_va
                  struct grapnel_error *error, const char *format, ...)
 {
     struct grapnel *g = instances_context(i);
-    struct typed_list list;
+    va_list ap;
+    struct typed_list list = {.at = &ap};
     struct question q;
     int code;
 
-    va_start(list.at, format);
+    va_start(ap, format);
     context_lock(g);
     q = of_path(i, path);
     code = ask_and_wait(&q, q.remote->timeout_ms, reply, error, format, &list);
     context_unlock(g);
-    va_end(list.at);
+    va_end(ap);
     return code;
 }
 
@@ -262,35 +265,38 @@ static int operate(struct grapnel_ref *ref, const char *op, struct grapnel_value
 int grapnel_call_ref(struct grapnel_ref *ref, struct grapnel_value **reply,
                      struct grapnel_error *error, const char *format, ...)
 {
-    struct typed_list list;
+    va_list ap;
+    struct typed_list list = {.at = &ap};
     int code;
 
-    va_start(list.at, format);
+    va_start(ap, format);
     code = operate(ref, "call", reply, error, format, &list);
-    va_end(list.at);
+    va_end(ap);
     return code;
 }
 
 int grapnel_ref_index(struct grapnel_ref *ref, struct grapnel_value **reply,
                       struct grapnel_error *error, const char *format, ...)
 {
-    struct typed_list list;
+    va_list ap;
+    struct typed_list list = {.at = &ap};
     int code;
 
-    va_start(list.at, format);
+    va_start(ap, format);
     code = operate(ref, "index", reply, error, format, &list);
-    va_end(list.at);
+    va_end(ap);
     return code;
 }
 
 int grapnel_ref_set(struct grapnel_ref *ref, struct grapnel_error *error, const char *format, ...)
 {
-    struct typed_list list;
+    va_list ap;
+    struct typed_list list = {.at = &ap};
     int code;
 
-    va_start(list.at, format);
+    va_start(ap, format);
     code = operate(ref, "newindex", NULL, error, format, &list);
-    va_end(list.at);
+    va_end(ap);
     return code;
 }
 

@@ -231,6 +231,11 @@ void function_called(void *arg, struct link *l, uint32_t id, const uint8_t *body
     if (rc == 0)
         rc = ref_bind(c, both);
     name = values_as_string(values_at(both, 0), NULL);
+    if (rc == -E_TOO_LARGE || rc == -E_NOMEM) {
+        values_free(both);
+        link_fail(l, id, rc, "arguments of a function");
+        return;
+    }
     if (rc < 0 || !name || values_count(both) != 2) {
         values_free(both);
         link_end(l, rc < 0 ? rc : -E_PROTOCOL, "a malformed call");
@@ -279,18 +284,19 @@ int grapnel_return(struct grapnel_request *request, const char *format, ...)
 {
     struct remote *c = request->remote;
     struct grapnel *g = c->g;
-    struct typed_list list;
+    va_list ap;
+    struct typed_list list = {.at = &ap};
     struct error e = {0};
     int rc;
 
-    va_start(list.at, format);
+    va_start(ap, format);
     context_lock(g);
     rc = c->error.code ? -E_CLOSED : answer(request, format, &list, &e);
     if (rc < 0 && request->id)
         link_fail(c->link, request->id, rc, e.detail);
     request_free(request);
     context_unlock(g);
-    va_end(list.at);
+    va_end(ap);
     return rc;
 }
 

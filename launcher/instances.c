@@ -12,7 +12,8 @@ struct grapnel_instance {
     struct grapnel_server *server;           /* NULL: freed */
     struct grapnel_instance_options options; /* strings and lists are its own */
     struct remote *remote;
-    int over; /* the worker of `calls` has ended */
+    int closing; /* by its owner, who need not be told */
+    int over;    /* the worker of `calls` has ended */
     char *name;
 };
 
@@ -123,7 +124,7 @@ static void on_ended(void *arg, const struct error *e)
 
     i->over = 1;
     context_error(&error, i->name, e);
-    if (i->options.ended)
+    if (i->options.ended && !i->closing)
         i->options.ended(i->options.arg, i, &error);
 }
 
@@ -145,7 +146,7 @@ static int start(struct grapnel_instance *i, struct error *e)
     if (!remote)
         return e->code;
     i->remote = remote;
-    i->over = 0;
+    i->over = i->closing = 0;
     return 0;
 }
 
@@ -216,7 +217,7 @@ int grapnel_instance_close(struct grapnel_instance *i, int64_t timeout, struct g
     if (context_in_callback(g)) {
         errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     } else {
-        i->options.ended = NULL;
+        i->closing = 1;
         remote_end(i->remote, -E_CANCELLED, "the instance was closed");
         e.code = context_wait(g, is_over, i, context_deadline(timeout > 0 ? timeout : CLOSE_MS));
         if (e.code)

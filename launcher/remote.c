@@ -57,6 +57,24 @@ static void fail_queue(struct remote *c)
     c->queued_bytes = 0;
 }
 
+/* The table must outlive what runs when something is released, which may end all. */
+static int release_function(struct remote *c, int64_t id, int64_t count)
+{
+    struct refs *functions = c->functions;
+    int before = c->releasing, rc;
+
+    if (!functions)
+        return 0;
+    c->releasing = 1;
+    rc = refs_release(functions, id, count);
+    c->releasing = before;
+    if (!before && c->error.code) {
+        c->functions = NULL;
+        refs_free(functions);
+    }
+    return rc;
+}
+
 void remote_end(struct remote *c, int code, const char *text)
 {
     struct refs *functions = c->functions;
@@ -67,8 +85,10 @@ void remote_end(struct remote *c, int code, const char *text)
     errors_set(&c->error, code, "%s", text);
     link_end(c->link, code, text);
     fail_queue(c);
-    c->functions = NULL;
-    refs_free(functions);
+    if (!c->releasing) {
+        c->functions = NULL;
+        refs_free(functions);
+    }
     if (c->worker) {
         instance_ready(c->worker); /* the last words */
         instance_eof(c->worker);
@@ -206,10 +226,8 @@ static void on_hello(void *arg, struct link *l, const struct value *facts)
 
 static int on_release(void *arg, struct link *l, int64_t id, int64_t count)
 {
-    struct remote *c = arg;
-
     (void)l;
-    return c->functions ? refs_release(c->functions, id, count) : 0;
+    return release_function(arg, id, count);
 }
 
 static int on_open(void *arg, struct stream *s, const char *service, const struct value *args,
@@ -310,9 +328,12 @@ void remote_keep_issued(struct remote *c)
 
 void remote_undo_issued(struct remote *c)
 {
-    for (size_t i = 0; i < c->issued.n && c->functions; i++)
-        refs_release(c->functions, c->issued.ids[i], 1);
-    c->issued.n = 0;
+    struct remote_issued issued = c->issued;
+
+    c->issued = (struct remote_issued){0}; /* what is released may call again */
+    for (size_t i = 0; i < issued.n; i++)
+        release_function(c, issued.ids[i], 1);
+    free(issued.ids);
 }
 
 static void on_answered(void *arg, int code, const uint8_t *body, size_t n, const char *text);
@@ -382,9 +403,9 @@ struct grapnel_future *remote_send(struct remote *c, struct error *e)
         rc = -E_NOMEM;
     else if (n > REMOTE_BODY_MAX)
         rc = -E_TOO_LARGE;
-    else if (c->queue)
-        rc = enqueue(c, f);
-    else if ((rc = give_link(f, wire_data(&c->scratch), n)) == -E_LIMIT)
+    else
+        rc = c->queue ? -E_LIMIT : give_link(f, wire_data(&c->scratch), n);
+    if (f && rc == -E_LIMIT)
         rc = enqueue(c, f);
     if (rc == 0) {
         remote_keep_issued(c);

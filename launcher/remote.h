@@ -60,6 +60,7 @@ struct remote {
     void (*output)(void *arg, const uint8_t *bytes, size_t n);
     void *arg;
 
+    int releasing;                /* something in the following table is being released */
     struct refs *functions;       /* ours, that the other end holds */
     struct grapnel_ref **objects; /* the other end's, by id */
     size_t object_mask, object_count;

@@ -275,7 +275,7 @@ static int put_tuple(struct remote *c, const char **format, struct typed_list *l
 static int put_array(struct remote *c, const char **format, struct typed_list *list,
                      struct error *e)
 {
-    unsigned n = va_arg(list->at, unsigned);
+    unsigned n = va_arg(*list->at, unsigned);
     const char *from = ++*format;
     int rc;
 
@@ -296,8 +296,8 @@ static int put_array(struct remote *c, const char **format, struct typed_list *l
 
 static int put_new_function(struct remote *c, struct typed_list *list)
 {
-    grapnel_function *callback = va_arg(list->at, grapnel_function *);
-    void *arg = va_arg(list->at, void *);
+    grapnel_function *callback = va_arg(*list->at, grapnel_function *);
+    void *arg = va_arg(*list->at, void *);
     struct function *f = function_new(callback, arg, NULL);
     int rc = f ? put_function(c, f) : -E_NOMEM;
 
@@ -315,14 +315,22 @@ static int put_unsigned(struct wire_buf *to, uint64_t v, struct error *e)
 
 static int put_strings(struct wire_buf *to, char type, struct typed_list *list)
 {
-    const char *text = va_arg(list->at, const char *);
+    const char *text = va_arg(*list->at, const char *);
     size_t n;
 
     if (type == 's')
         return text ? typed_put_text(to, text, strlen(text)) : put_byte(to, NIL);
-    n = va_arg(list->at, size_t);
+    n = va_arg(*list->at, size_t);
     return type == 'S' ? typed_put_text(to, text ? text : "", n)
                        : put_string(to, TYPED_BYTES, text, n);
+}
+
+/* The other end refuses what is nested too deeply by ending the link. */
+static int put_nested(struct remote *c, const struct value *v, int depth, struct error *e)
+{
+    if (depth + (int)values_height(v) > VALUES_DEPTH_MAX)
+        return errors_set(e, -E_TOO_LARGE, "nested over %d levels", VALUES_DEPTH_MAX);
+    return typed_put_value(c, v, e);
 }
 
 static int put_one(struct remote *c, const char **format, struct typed_list *list, struct error *e)
@@ -330,32 +338,35 @@ static int put_one(struct remote *c, const char **format, struct typed_list *lis
     struct wire_buf *to = &c->scratch;
     char type = **format;
 
-    if (type == '(')
-        return put_tuple(c, format, list, e);
-    if (type == '{')
-        return put_map(c, format, list, e);
-    if (type == 'a')
-        return put_array(c, format, list, e);
+    if (strchr("({a", type)) {
+        int rc;
+        list->depth++;
+        rc = type == '('   ? put_tuple(c, format, list, e)
+             : type == '{' ? put_map(c, format, list, e)
+                           : put_array(c, format, list, e);
+        list->depth--;
+        return rc;
+    }
     ++*format;
     switch (type) {
     case 'n':
         return put_byte(to, NIL);
     case 'b':
-        return put_byte(to, va_arg(list->at, int) ? TRUE : FALSE);
+        return put_byte(to, va_arg(*list->at, int) ? TRUE : FALSE);
     case 'i':
-        return put_int(to, va_arg(list->at, int));
+        return put_int(to, va_arg(*list->at, int));
     case 'u':
-        return put_int(to, va_arg(list->at, unsigned));
+        return put_unsigned(to, va_arg(*list->at, unsigned), e);
     case 'x':
-        return put_int(to, va_arg(list->at, int64_t));
+        return put_int(to, va_arg(*list->at, int64_t));
     case 't':
-        return put_unsigned(to, va_arg(list->at, uint64_t), e);
+        return put_unsigned(to, va_arg(*list->at, uint64_t), e);
     case 'd':
-        return put_double(to, va_arg(list->at, double));
+        return put_double(to, va_arg(*list->at, double));
     case 'v':
-        return typed_put_value(c, va_arg(list->at, const struct value *), e);
+        return put_nested(c, va_arg(*list->at, const struct value *), list->depth, e);
     case 'r': {
-        const struct grapnel_ref *ref = va_arg(list->at, const struct grapnel_ref *);
+        const struct grapnel_ref *ref = va_arg(*list->at, const struct grapnel_ref *);
         return ref ? put_object(c, ref, e) : put_byte(to, NIL);
     }
     case 'f':
@@ -371,10 +382,10 @@ int typed_put(struct remote *c, const char *format, struct typed_list *list, str
 
     for (const char *at = format; *at && rc == 0;)
         rc = put_one(c, &at, list, e);
-    if (rc == -E_TOO_LARGE || rc == -E_LIMIT)
+    if ((rc == -E_TOO_LARGE && !e->code) || rc == -E_LIMIT)
         return errors_set(e, -E_TOO_LARGE, "over %d bytes; send it through a channel",
                           REMOTE_BODY_MAX);
-    if (rc < 0 && (!e || e->code != rc))
+    if (rc < 0 && e->code != rc)
         errors_set(e, rc, "arguments \"%.100s\"", format);
     return rc;
 }

@@ -7,7 +7,8 @@
 #include "launcher/remote.h"
 
 struct typed_list {
-    va_list at;
+    va_list *at;
+    int depth; /* containers of the format around the present value; 0 at first */
 };
 
 /* The number of values that a format describes; negative: it is none (*e says where). */

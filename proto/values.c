@@ -140,6 +140,11 @@ static size_t slots(const struct value *v)
     return v->type == VALUE_MAP ? 2 * v->count : v->type == VALUE_ARRAY ? v->count : 0;
 }
 
+unsigned values_height(const struct value *v)
+{
+    return v == NULL ? 0 : v->height;
+}
+
 void values_ref_bind(struct value *ref, void *object, void (*drop)(void *object))
 {
     ref->ref->object = object;

@@ -76,7 +76,8 @@ void *values_ref_object(const struct value *v, void (*drop)(void *object));
 /* Calls each(arg, ref) for all refs in v, itself included, until one returns other than 0, which is
  * the result. */
 int values_each_ref(struct value *v, int (*each)(void *arg, struct value *ref), void *arg);
-size_t values_count(const struct value *v); /* items of an array, pairs of a map, else 0 */
+unsigned values_height(const struct value *v); /* levels of arrays and maps (refs, too) in it */
+size_t values_count(const struct value *v);    /* items of an array, pairs of a map, else 0 */
 const struct value *values_at(const struct value *array, size_t i);
 /* Takes an item out of an array, for the caller to free; nil (NULL) is left in its place.  NULL
  * when there is none. */

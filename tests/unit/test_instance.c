@@ -298,6 +298,50 @@ START_TEST(objects_stay_there)
 }
 END_TEST
 
+START_TEST(a_call_without_an_answer)
+{
+    struct grapnel_value *args = grapnel_value_new_array();
+    struct grapnel_call_options o = {
+        .path = "execute", .args = args, .flags = GRAPNEL_CALL_NO_REPLY};
+
+    grapnel_value_append(args, grapnel_value_new_string("y = (y or 0) + 1 error('x')", 27));
+    for (int i = 0; i < 10; i++) {
+        struct grapnel_future *f = grapnel_callv(it, &o, &error);
+        ck_assert_ptr_nonnull(f);
+        if (i % 2)
+            ck_assert_int_eq(grapnel_future_wait(f, 5000, NULL), 0);
+        grapnel_future_free(f);
+    }
+    ck_assert_int_eq(number(it, "return y"), 10);
+    grapnel_value_free(args);
+}
+END_TEST
+
+/* As much as fits into an answer, and what does not. */
+START_TEST(large_values)
+{
+    struct grapnel_value *v = eval(it, "return string.rep('x', 1000000)");
+    size_t n;
+
+    ck_assert_ptr_nonnull(grapnel_value_string(v, &n));
+    ck_assert_uint_eq(n, 1000000);
+    grapnel_value_free(v);
+    ck_assert_int_lt(
+        grapnel_call(it, "execute", NULL, &error, "s", "return string.rep('x', 1 << 21)"), 0);
+    check_failure("TOO_LARGE", "");
+    ck_assert_int_lt(grapnel_call(it, "execute", NULL, &error, "s",
+                                  "local t = {} for i = 1, 70000 do t[i] = 1 end return t"),
+                     0);
+    check_failure("TOO_LARGE", "");
+    ck_assert_int_lt(grapnel_call(it, "execute", NULL, &error, "sf",
+                                  "local t = setmetatable({}, {__copy = true}) "
+                                  "for i = 1, 70000 do t[i] = 1 end return (...)(t)",
+                                  doubled, NULL),
+                     0);
+    ck_assert_int_eq(number(it, "return 1"), 1);
+}
+END_TEST
+
 #define MANY 100000
 
 START_TEST(a_hundred_thousand_calls_at_once)
@@ -441,6 +485,8 @@ static Suite *suite(void)
     tcase_add_test(t, cancel_stops_the_task);
     tcase_add_test(t, functions_go_both_ways);
     tcase_add_test(t, objects_stay_there);
+    tcase_add_test(t, a_call_without_an_answer);
+    tcase_add_test(t, large_values);
     tcase_add_test(t, a_hundred_thousand_calls_at_once);
     tcase_add_test(t, an_end_is_told_and_touches_no_other);
     tcase_add_test(t, limits_hold);

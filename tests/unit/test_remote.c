@@ -424,7 +424,7 @@ START_TEST(bad_arguments_are_refused_here)
 {
     static const char *const formats[] = {"q", "a", "(", "(s", "{s", ")", "}", "a{s", "s*", "a)"};
     char *big = malloc(2 * 1024 * 1024);
-    struct grapnel_value *v;
+    struct grapnel_value *v, *deep = grapnel_value_new_array();
 
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         ck_assert_int_lt(grapnel_call(it, "echo", &v, &error, formats[i], "s", "t"), 0);
@@ -449,6 +449,14 @@ START_TEST(bad_arguments_are_refused_here)
     ck_call(it, "echo", &v, &error, "S", big, (size_t)1000000);
     grapnel_value_free(v);
     free(big);
+    for (int i = 0; i < 62; i++) {
+        struct grapnel_value *outer = grapnel_value_new_array();
+        grapnel_value_append(outer, deep);
+        deep = outer;
+    }
+    ck_assert_int_lt(grapnel_call(it, "echo", &v, &error, "((v))", deep), 0);
+    check_failure(-62, "levels");
+    grapnel_value_free(deep);
 }
 END_TEST
 
@@ -777,6 +785,15 @@ static void keep(void *arg, struct grapnel_request *r, const struct grapnel_valu
     grapnel_stop(g);
 }
 
+static void frees_all(void *arg)
+{
+    (void)arg;
+    gone++;
+    grapnel_instance_free(it);
+    it = NULL;
+    grapnel_stop(g);
+}
+
 static void is_gone(void *arg)
 {
     *(int64_t *)arg += 1;
@@ -891,6 +908,26 @@ START_TEST(functions_are_counted)
     grapnel_value_free(g1);
     ck_assert_int_eq(grapnel_call(it, "die", NULL, &error, ""), -84);
     ck_assert_int_eq(gone, 4);
+}
+END_TEST
+
+/* What is released may end the instance whose table it was in. */
+START_TEST(an_end_while_something_is_released)
+{
+    struct grapnel_value *f = grapnel_value_new_function(add, &gone, frees_all);
+    struct grapnel_value *other = grapnel_value_new_function(add, &gone, is_gone);
+    struct grapnel_future *forget;
+
+    gone = 0;
+    ck_call(it, "back.", NULL, &error, "v", other);
+    ck_call(it, "back.", NULL, &error, "v", f);
+    grapnel_value_free(f);
+    grapnel_value_free(other);
+    forget = grapnel_call_start(it, "forget", &error, "i", 1);
+    ck_assert_int_eq(grapnel_drive(g, 5000), 0);
+    ck_assert_int_eq(gone, 2);
+    ck_assert_int_eq(grapnel_future_wait(forget, 0, NULL), -7);
+    grapnel_future_free(forget);
 }
 END_TEST
 
@@ -1111,6 +1148,7 @@ static Suite *suite(void)
     tcase_add_test(t, only_what_was_passed_can_be_called);
     tcase_add_test(t, nesting_has_a_limit);
     tcase_add_test(t, functions_are_counted);
+    tcase_add_test(t, an_end_while_something_is_released);
     tcase_add_test(t, more_released_than_given_is_a_breach);
     tcase_add_test(t, death_fails_all_calls_and_it_can_be_had_again);
     tcase_add_test(t, all_is_freed_in_a_callback);

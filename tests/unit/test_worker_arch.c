@@ -22,7 +22,7 @@ static char hashes[4][65];
 
 static uint8_t *read_file(const char *path, size_t *n)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     struct stat st;
     uint8_t *bytes;
 
