@@ -22,7 +22,7 @@ static int take_worker(struct delivery *d, struct grapnel_server *s, struct erro
         agents_worker(connection_context(s)->agents, connection_agent(s)->name, e);
 
     if (!worker)
-        return e->code ? e->code : -E_WORKER_MISSING;
+        return e->code < 0 ? e->code : -E_WORKER_MISSING;
     d->worker = worker;
     sodium_hex2bin(d->hash, sizeof d->hash, worker->hash_hex, strlen(worker->hash_hex), NULL, NULL,
                    NULL);
