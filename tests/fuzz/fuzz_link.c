@@ -25,6 +25,7 @@ size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 #define FLOWS   12
 #define CALLS   8
 #define OBJECTS 5
+#define LARGE   12 /* large calls, so that a run stays short */
 
 struct side;
 
@@ -43,6 +44,7 @@ struct side {
     unsigned mood; /* how handlers behave */
     bool ordered;  /* data is the pattern */
     bool goodbye;
+    unsigned large;
     struct refs *refs;     /* objects that the peer holds */
     char objects[OBJECTS]; /* are these */
     struct {
@@ -399,7 +401,9 @@ static void settle(struct pair *p)
 /* A raw call, large for some arguments, so that what waits holds the peer's calls back. */
 static void call_raw(struct side *side, uint8_t arg)
 {
-    size_t n = arg < 100 ? arg : (size_t)arg * 1000;
+    bool large = arg >= 100 && side->large < LARGE;
+    size_t n = large ? (size_t)arg * 1000 : arg;
+    side->large += large;
     uint8_t *body = calloc(1, 9 + n);
     CHECK(body != NULL);
     memcpy(body, "\x82\x61r\x5a", 4);
