@@ -10,14 +10,20 @@ setup_file() {
     server_start \
         "Match User plain,noisy,noisycsh,fish" \
         "ForceCommand $at/grapnel-agent serve $at/service.lua" \
+        "Match User bash" \
+        "ForceCommand $at/real/grapnel-agent serve $at/real/track_your_package.lua memory=67108864" \
         "Match User nologin,stranger" \
         "ForceCommand $at/grapnel-agent serve $at/there-is-none"
     [ -n "$SSHD_WORLD" ] || return 0
     install -m 755 "$GRAPNEL_AGENT" "$SSHD_TEMP$at/grapnel-agent"
     install -m 644 /dev/null "$SSHD_TEMP$at/service.lua"
-    # It stands in for the worker.
+    # It stands in for the worker, where only the agent is looked at.
     printf '#!/bin/sh\nexec cat\n' >"$SSHD_TEMP$at/grapnel-worker"
     chmod 755 "$SSHD_TEMP$at/grapnel-worker"
+    mkdir "$SSHD_TEMP$at/real"
+    install -m 755 "$GRAPNEL_AGENT" "$SSHD_TEMP$at/real/grapnel-agent"
+    install -m 755 "$GRAPNEL_WORKER" "$SSHD_TEMP$at/real/grapnel-worker"
+    install -m 644 tests/lua/track_your_package.lua "$SSHD_TEMP$at/real/"
 }
 
 teardown_file() {
@@ -70,4 +76,12 @@ facts_are_few() {
     [[ $stderr == *"does not speak grapnel's protocol"* ]]
     run --separate-stderr ssh -F "$SSHD_CONFIG" -T plain@t </dev/null
     [ ! -e "$SSHD_TEMP/tmp/caught" ]
+}
+
+@test "a service in Lua gives its clients what it exposes, and nothing else" {
+    export LUA_CPATH="$BUILD/lua/?.so" LUA_PATH="$PWD/tests/lua/?.lua;;" SSHD_CONFIG
+    TEST_TARGET=bash@t TEST_SERVED=1 run -0 --separate-stderr timeout 60 lua5.4 tests/lua/service.lua
+    [ "$output" = ok ]
+    run --separate-stderr g run bash@t -- id
+    fails "the service does not expose this"
 }
