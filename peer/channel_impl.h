@@ -55,6 +55,21 @@ void channel_unpin(void *arg, enum strict_ref what, int64_t id);
 /* Gives credit for what is not held any more. */
 void channel_credit(struct channel *c);
 
+/* ---- channel.c ---- */
+
+/* The channel at index 1; raises an error if it is none. */
+struct channel *channel_self(lua_State *L);
+
+/* ---- channel_io.c ---- */
+
+/* The methods; __call: the next item, nothing at the end in order; close; __gc of waits. */
+extern const luaL_Reg channel_methods[7];
+int channel_step(lua_State *L);
+int channel_close(lua_State *L);
+int channel_collect_wait(lua_State *L);
+/* Ends both directions.  error: what the other end is told, or NULL. */
+void channel_shut(struct channel *c, const char *error);
+
 /* ---- channel_exec.c ---- */
 
 /* Runs what OPEN's arguments say.  0 or negative, with e filled. */

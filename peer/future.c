@@ -3,31 +3,10 @@
 #include <string.h>
 
 #include "peer/api.h"
-#include "peer/peer_impl.h"
+#include "peer/future_impl.h"
 
 #define FUTURE         "grapnel.future"
 #define FUTURE_LOOK_US 50 /* that `ready` gives to events; a deadline in the past gives none */
-#define FUTURE_ROOM_US 500
-#define FUTURE_CROWD   (PEER_CALLS_MAX - 64) /* calls under way, over which async waits */
-
-/* User values of a future. */
-enum { USER_RESULTS = 1, USER_CALLBACKS, USER_COUNT = 2 };
-
-struct waiter {
-    struct tasks_wait wait;
-    struct waiter *next;
-    struct future *future; /* NULL: not in its list */
-};
-
-/* Small, because there may be very many: with its user values it is one of malloc's quick sizes. */
-struct future {
-    struct tasks *tasks;
-    struct calls_call *call; /* NULL once its results are taken, and of local ones */
-    struct task *task;       /* of a local function that runs */
-    struct waiter *waiters;
-    uint64_t expiry; /* µs; UINT64_MAX: none */
-    bool ready, taken, failed, anchored;
-};
 
 static const char anchors_key; /* futures whose callbacks are due, by address */
 
@@ -48,10 +27,10 @@ static void wake(struct future *f)
 }
 
 /* Who waits goes on when the callbacks have begun. */
-static void settle(struct future *f)
+void future_settle(struct future *f)
 {
     lua_State *C;
-    struct task *k = f->anchored ? tasks_prepare(f->tasks, &C) : NULL;
+    struct task *k = f->anchored ? tasks_prepare(f->world->tasks, &C) : NULL;
     f->ready = true;
     if (k == NULL) {
         wake(f);
@@ -62,16 +41,11 @@ static void settle(struct future *f)
     tasks_start(k, 1, NULL, NULL);
 }
 
-static void told(struct calls_call *c)
-{
-    settle(c->arg);
-}
-
-static struct future *make(lua_State *L, struct world *w)
+struct future *future_make(lua_State *L, struct world *w)
 {
     struct future *f = lua_newuserdatauv(L, sizeof(*f), USER_COUNT);
     memset(f, 0, sizeof(*f));
-    f->tasks = w->tasks;
+    f->world = w;
     f->expiry = UINT64_MAX;
     lua_rawgeti(L, LUA_REGISTRYINDEX, w->future_ref);
     lua_setmetatable(L, -2);
@@ -80,8 +54,7 @@ static struct future *make(lua_State *L, struct world *w)
 
 /* ---- results ---- */
 
-/* Keeps the values above `base` in the future at index `at`. */
-static void keep(lua_State *L, struct future *f, int at, int base)
+void future_keep(lua_State *L, struct future *f, int at, int base)
 {
     int n = lua_gettop(L) - base;
     lua_createtable(L, n, 1);
@@ -103,7 +76,7 @@ static void take(lua_State *L, struct future *f)
     }
     int base = lua_gettop(L);
     f->failed = calls_results(L, f->call) < 0;
-    keep(L, f, 1, base);
+    future_keep(L, f, 1, base);
     struct peer *p = f->call->p;
     calls_drop(f->call, false);
     f->call = NULL;
@@ -132,6 +105,9 @@ static int outcome(lua_State *L, struct future *f)
 
 static void leave(struct waiter *w)
 {
+    if (w->future == NULL) {
+        return;
+    }
     struct waiter **at = &w->future->waiters;
     while (*at != NULL && *at != w) {
         at = &(*at)->next;
@@ -159,11 +135,18 @@ static void cancel(struct future *f)
 static int wait_until(lua_State *L, struct future *f, uint64_t deadline, lua_KFunction k)
 {
     struct waiter *w = lua_newuserdatauv(L, sizeof(*w), 0);
-    w->wait = (struct tasks_wait){0};
-    w->future = f;
-    w->next = f->waiters;
+    *w = (struct waiter){.next = f->waiters, .future = f};
+    lua_rawgeti(L, LUA_REGISTRYINDEX, f->world->waiter_ref);
+    lua_setmetatable(L, -2);
     f->waiters = w;
     return tasks_suspend(L, &w->wait, deadline, k, (lua_KContext)w);
+}
+
+/* Of a waiter: it is still in the list if the wait raised an error. */
+static int collect_waiter(lua_State *L)
+{
+    leave(lua_touserdata(L, 1));
+    return 0;
 }
 
 /* Leaves the list; raises a cancel.  True: it is ready. */
@@ -213,7 +196,7 @@ static int ended(lua_State *L, int status, lua_KContext context)
     (void)status;
     bool ready = awake(L, context);
     lua_settop(L, 1);
-    if (!ready && tasks_now(f->tasks) >= f->expiry) {
+    if (!ready && tasks_now(f->world->tasks) >= f->expiry) {
         cancel(f);
         return api_raise(L, "timeout", "the answer did not come in time");
     }
@@ -274,7 +257,7 @@ static int all_begun(lua_State *L)
 static int woken_last(lua_State *L, struct future *f)
 {
     lua_State *C;
-    struct task *k = tasks_prepare(f->tasks, &C);
+    struct task *k = tasks_prepare(f->world->tasks, &C);
     if (k == NULL) {
         wake(f);
         return 0;
@@ -304,7 +287,7 @@ static int run_callbacks(lua_State *L)
     lua_Integer n = lua_istable(L, 4) ? (lua_Integer)lua_rawlen(L, 4) : 0;
     for (lua_Integer i = 1; i <= n; i++) {
         lua_State *C;
-        struct task *k = tasks_prepare(f->tasks, &C);
+        struct task *k = tasks_prepare(f->world->tasks, &C);
         if (k == NULL) {
             break;
         }
@@ -314,6 +297,17 @@ static int run_callbacks(lua_State *L)
         tasks_start(k, 1, NULL, NULL);
     }
     return woken_last(L, f);
+}
+
+void future_anchor(lua_State *L, int idx)
+{
+    struct future *f = lua_touserdata(L, idx);
+    lua_pushvalue(L, idx);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
+    lua_insert(L, -2);
+    lua_rawsetp(L, -2, f);
+    lua_pop(L, 1);
+    f->anchored = true;
 }
 
 static int add_callback(lua_State *L)
@@ -335,10 +329,7 @@ static int add_callback(lua_State *L)
     }
     lua_pushvalue(L, 2);
     lua_rawseti(L, 3, (lua_Integer)lua_rawlen(L, 3) + 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
-    lua_pushvalue(L, 1);
-    lua_rawsetp(L, -2, f);
-    f->anchored = true;
+    future_anchor(L, 1);
     lua_settop(L, 1);
     return 1;
 }
@@ -353,7 +344,7 @@ static int get(lua_State *L)
     if (strcmp(name, "ready") == 0) {
         /* Who polls must let things happen, too. */
         if (!f->ready) {
-            return wait_until(L, f, tasks_now(f->tasks) + FUTURE_LOOK_US, looked);
+            return wait_until(L, f, tasks_now(f->world->tasks) + FUTURE_LOOK_US, looked);
         }
         lua_pushboolean(L, 1);
     } else if (strcmp(name, "value") == 0) {
@@ -378,7 +369,7 @@ static int get(lua_State *L)
             }
         }
     } else if (strcmp(name, "expired") == 0) {
-        lua_pushboolean(L, !f->ready && tasks_now(f->tasks) >= f->expiry);
+        lua_pushboolean(L, !f->ready && tasks_now(f->world->tasks) >= f->expiry);
     } else {
         luaL_getmetafield(L, 1, "methods");
         lua_pushvalue(L, 2);
@@ -399,147 +390,6 @@ static int collect(lua_State *L)
     return 0;
 }
 
-/* ---- making ---- */
-
-static int local_ended(lua_State *L, int status, lua_KContext context)
-{
-    /* Stack: future, results or an error value. */
-    struct future *f = lua_touserdata(L, 1);
-    (void)context;
-    f->failed = status != LUA_OK && status != LUA_YIELD;
-    keep(L, f, 1, 1);
-    return 0;
-}
-
-/* In a task: (future, function, …). */
-static int run_local(lua_State *L)
-{
-    return local_ended(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, local_ended), 0);
-}
-
-static void local_done(void *arg, struct task *k, lua_State *L, int status, int n)
-{
-    struct future *f = arg;
-    (void)k, (void)L, (void)status, (void)n;
-    f->task = NULL;
-    settle(f);
-}
-
-/* function, … on the stack: runs it beside; the future takes the place of all. */
-static int start_local(lua_State *L, struct world *w)
-{
-    lua_State *C;
-    int n = lua_gettop(L);
-    struct future *f = make(L, w);
-    lua_insert(L, 1);
-    /* It must stay while the task may look at it. */
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &anchors_key);
-    lua_pushvalue(L, 1);
-    lua_rawsetp(L, -2, f);
-    lua_pop(L, 1);
-    f->anchored = true;
-    struct task *k = tasks_prepare(w->tasks, &C);
-    if (k == NULL || !lua_checkstack(C, n + 4)) {
-        return luaL_error(L, "%s", errors_text(-E_NOMEM));
-    }
-    lua_pushcfunction(C, run_local);
-    lua_pushvalue(L, 1);
-    lua_insert(L, 1);
-    lua_xmove(L, C, n + 1);
-    f->task = k;
-    tasks_start(k, n + 1, local_done, f);
-    return 1;
-}
-
-/* With very many calls under way one waits until some are answered. */
-static int start(lua_State *L);
-static int call_no_reply(lua_State *L);
-
-static int room_came(lua_State *L, int status, lua_KContext context)
-{
-    struct tasks_wait *wait = lua_touserdata(L, -1);
-    (void)status;
-    if (wait->result == -E_CANCELLED) {
-        return tasks_cancelled_error(L);
-    }
-    lua_pop(L, 1);
-    return context != 0 ? start(L) : call_no_reply(L);
-}
-
-static bool crowded(struct peer *p)
-{
-    return p->calls_pending >= FUTURE_CROWD && peer_alive(p);
-}
-
-static int wait_for_room(lua_State *L, struct peer *p, bool future)
-{
-    struct tasks_wait *wait = lua_newuserdatauv(L, sizeof(*wait), 0);
-    *wait = (struct tasks_wait){0};
-    return tasks_suspend(L, wait, tasks_now(p->tasks) + FUTURE_ROOM_US, room_came, future);
-}
-
-/* (callee, …) → future. */
-static int start(lua_State *L)
-{
-    struct world *w = lua_touserdata(L, lua_upvalueindex(1));
-    struct proxy *x = proxy_at(L, w, 1);
-    if (x == NULL) {
-        return start_local(L, w);
-    }
-    struct peer *p = x->p;
-    if (crowded(p)) {
-        return wait_for_room(L, p, true);
-    }
-    struct calls_call *c = calls_send_call(L, p, 0);
-    struct future *f = make(L, w);
-    c->told = told;
-    c->arg = f;
-    f->call = c;
-    peer_hold(p);
-    return 1;
-}
-
-/* The function that async gave: upvalues world, callee. */
-static int async_call(lua_State *L)
-{
-    lua_pushvalue(L, lua_upvalueindex(2));
-    lua_insert(L, 1);
-    return start(L);
-}
-
-static void check_callable(lua_State *L)
-{
-    if (!lua_isfunction(L, 1) && luaL_getmetafield(L, 1, "__call") == LUA_TNIL) {
-        luaL_argerror(L, 1, "function expected");
-    }
-}
-
-/* async(f) → a function whose calls give futures. */
-static int async(lua_State *L)
-{
-    check_callable(L);
-    lua_settop(L, 1);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_pushcclosure(L, async_call, 2);
-    return 1;
-}
-
-static int call_no_reply(lua_State *L)
-{
-    struct world *w = lua_touserdata(L, lua_upvalueindex(1));
-    struct proxy *x = proxy_at(L, w, 1);
-    check_callable(L);
-    if (x == NULL) {
-        start_local(L, w);
-    } else if (crowded(x->p)) {
-        return wait_for_room(L, x->p, false);
-    } else {
-        calls_send_call(L, x->p, CALLS_NO_REPLY);
-    }
-    return 0;
-}
-
 void future_init(lua_State *L, struct world *w)
 {
     static const luaL_Reg methods[] = {{"wait", wait_for},
@@ -547,10 +397,7 @@ void future_init(lua_State *L, struct world *w)
                                        {"add_callback", add_callback},
                                        {"cancel", cancel_it},
                                        {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"async", async}, {"call_no_reply", call_no_reply}, {NULL, NULL}};
-    lua_pushlightuserdata(L, w);
-    luaL_setfuncs(L, functions, 1);
+    future_start_init(L, w);
     luaL_newmetatable(L, FUTURE);
     lua_pushcfunction(L, get);
     lua_setfield(L, -2, "__index");
@@ -561,6 +408,10 @@ void future_init(lua_State *L, struct world *w)
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "methods");
     w->future_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, collect_waiter);
+    lua_setfield(L, -2, "__gc");
+    w->waiter_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &anchors_key);
 }

@@ -33,7 +33,7 @@ struct world {
     /* Metatables: their addresses, and their places in the registry. */
     const void *proxy_meta, *copy_meta, *channel_meta;
     int procedures_ref; /* set of functions */
-    int proxy_ref, copy_ref, channel_ref, future_ref, pairs_ref;
+    int proxy_ref, copy_ref, channel_ref, future_ref, pairs_ref, waiter_ref, channel_wait_ref;
     int loaded_ref;  /* package.loaded */
     int helpers_ref; /* functions made of peer/helpers.lua, by serve.c's numbers */
     int module_ref;  /* peer/classic.lua's table */

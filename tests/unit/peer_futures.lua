@@ -140,6 +140,30 @@ function test.dropped()
     assert(id(3) == 3)
 end
 
+-- A wait that may not be, for it is too deep in functions that cannot be left, leaves nothing.
+function test.too_deep()
+    local f, ch = async(sleep)(0.3), conn.remote_exec("channel:receive() channel:send(1)")
+    local refused = 0
+    local function dive(n)
+        table.sort({1, 2}, function()
+            local ok, e
+            if n < 40 then
+                async(dive)(n + 1)
+                ok, e = pcall(f.wait, f, 0.05)
+            end
+            ok, e = pcall(f.wait, f, 0.01)
+            refused = refused + ((not ok and tostring(e):find("too deep")) and 1 or 0)
+            pcall(ch.receive, ch, 0.01)
+        end)
+    end
+    dive(1)
+    collectgarbage()
+    collectgarbage()
+    assert(refused > 0, refused)
+    ch:send(1)
+    assert(ch:receive() == 1 and f.value == 0.3)
+end
+
 function test.lost()
     local f, g = async(sleep)(10), async(sleep)(10)
     assert(not f:wait(0.01))

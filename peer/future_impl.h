@@ -1,0 +1,39 @@
+/* What future.c (the objects) and future_start.c (what makes them) share. */
+#ifndef GRAPNEL_PEER_FUTURE_IMPL_H
+#define GRAPNEL_PEER_FUTURE_IMPL_H
+
+#include "peer/future.h"
+#include "peer/peer_impl.h"
+
+/* User values of a future. */
+enum { USER_RESULTS = 1, USER_CALLBACKS, USER_COUNT = 2 };
+
+struct waiter {
+    struct tasks_wait wait;
+    struct waiter *next;
+    struct future *future; /* NULL: not in its list */
+};
+
+/* Small, because there may be very many: with its user values it is one of malloc's quick sizes. */
+struct future {
+    struct world *world;
+    struct calls_call *call; /* NULL once its results are taken, and of local ones */
+    struct task *task;       /* of a local function that runs */
+    struct waiter *waiters;
+    uint64_t expiry; /* µs; UINT64_MAX: none */
+    bool ready, taken, failed, anchored;
+};
+
+/* Pushes a new one. */
+struct future *future_make(lua_State *L, struct world *w);
+/* It is ready: its callbacks begin, and then who waits goes on. */
+void future_settle(struct future *f);
+/* Keeps the values above `base` (popped) as the results of the future at index `at`. */
+void future_keep(lua_State *L, struct future *f, int at, int base);
+/* The future at idx stays until its callbacks have begun. */
+void future_anchor(lua_State *L, int idx);
+
+/* Puts async and call_no_reply into the table on top. */
+void future_start_init(lua_State *L, struct world *w);
+
+#endif

@@ -1,0 +1,162 @@
+/* What gives futures: async, for far and for local functions; and calls that give none. */
+#include "peer/api.h"
+#include "peer/future_impl.h"
+
+#define FUTURE_ROOM_US 500
+#define FUTURE_CROWD   (PEER_CALLS_MAX - 64) /* calls under way, over which async waits */
+
+/* ---- local functions ---- */
+
+static int local_ended(lua_State *L, int status, lua_KContext context)
+{
+    /* Stack: future, results or an error value. */
+    struct future *f = lua_touserdata(L, 1);
+    (void)context;
+    f->failed = status != LUA_OK && status != LUA_YIELD;
+    future_keep(L, f, 1, 1);
+    return 0;
+}
+
+/* In a task: (future, function, …). */
+static int run_local(lua_State *L)
+{
+    return local_ended(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, local_ended), 0);
+}
+
+static void local_done(void *arg, struct task *k, lua_State *L, int status, int n)
+{
+    struct future *f = arg;
+    (void)k, (void)L, (void)status, (void)n;
+    f->task = NULL;
+    future_settle(f);
+}
+
+/* function, … on the stack: runs it beside; the future takes the place of all. */
+static int start_local(lua_State *L, struct world *w)
+{
+    lua_State *C;
+    int n = lua_gettop(L);
+    struct future *f = future_make(L, w);
+    lua_insert(L, 1);
+    /* It must stay while the task may look at it. */
+    future_anchor(L, 1);
+    struct task *k = tasks_prepare(w->tasks, &C);
+    if (k != NULL && !lua_checkstack(C, n + 4)) {
+        tasks_drop(k);
+        k = NULL;
+    }
+    if (k == NULL) {
+        return luaL_error(L, "%s", errors_text(-E_NOMEM));
+    }
+    lua_pushcfunction(C, run_local);
+    lua_pushvalue(L, 1);
+    lua_insert(L, 1);
+    lua_xmove(L, C, n + 1);
+    f->task = k;
+    tasks_start(k, n + 1, local_done, f);
+    return 1;
+}
+
+/* ---- far functions ---- */
+
+static void told(struct calls_call *c)
+{
+    future_settle(c->arg);
+}
+
+/* With very many calls under way one waits until some are answered. */
+static int start(lua_State *L);
+static int call_no_reply(lua_State *L);
+
+static int room_came(lua_State *L, int status, lua_KContext context)
+{
+    struct tasks_wait *wait = lua_touserdata(L, -1);
+    (void)status;
+    if (wait->result == -E_CANCELLED) {
+        return tasks_cancelled_error(L);
+    }
+    lua_pop(L, 1);
+    return context != 0 ? start(L) : call_no_reply(L);
+}
+
+static bool crowded(struct peer *p)
+{
+    return p->calls_pending >= FUTURE_CROWD && peer_alive(p);
+}
+
+static int wait_for_room(lua_State *L, struct peer *p, bool future)
+{
+    struct tasks_wait *wait = lua_newuserdatauv(L, sizeof(*wait), 0);
+    *wait = (struct tasks_wait){0};
+    return tasks_suspend(L, wait, tasks_now(p->tasks) + FUTURE_ROOM_US, room_came, future);
+}
+
+/* (callee, …) → future. */
+static int start(lua_State *L)
+{
+    struct world *w = lua_touserdata(L, lua_upvalueindex(1));
+    struct proxy *x = proxy_at(L, w, 1);
+    if (x == NULL) {
+        return start_local(L, w);
+    }
+    struct peer *p = x->p;
+    if (crowded(p)) {
+        return wait_for_room(L, p, true);
+    }
+    struct calls_call *c = calls_send_call(L, p, 0);
+    struct future *f = future_make(L, w);
+    c->told = told;
+    c->arg = f;
+    f->call = c;
+    peer_hold(p);
+    return 1;
+}
+
+/* The function that async gave: upvalues world, callee. */
+static int async_call(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 1);
+    return start(L);
+}
+
+static void check_callable(lua_State *L)
+{
+    if (!lua_isfunction(L, 1) && luaL_getmetafield(L, 1, "__call") == LUA_TNIL) {
+        luaL_argerror(L, 1, "function expected");
+    }
+}
+
+/* async(f) → a function whose calls give futures. */
+static int async(lua_State *L)
+{
+    check_callable(L);
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_pushcclosure(L, async_call, 2);
+    return 1;
+}
+
+static int call_no_reply(lua_State *L)
+{
+    struct world *w = lua_touserdata(L, lua_upvalueindex(1));
+    struct proxy *x = proxy_at(L, w, 1);
+    check_callable(L);
+    if (x == NULL) {
+        start_local(L, w);
+    } else if (crowded(x->p)) {
+        return wait_for_room(L, x->p, false);
+    } else {
+        calls_send_call(L, x->p, CALLS_NO_REPLY);
+    }
+    return 0;
+}
+
+void future_start_init(lua_State *L, struct world *w)
+{
+    static const luaL_Reg functions[] = {
+        {"async", async}, {"call_no_reply", call_no_reply}, {NULL, NULL}};
+    lua_pushlightuserdata(L, w);
+    luaL_setfuncs(L, functions, 1);
+}
