@@ -38,10 +38,15 @@ void context_lock(struct grapnel *g)
     pthread_mutex_lock(&g->lock);
 }
 
+void context_wake(struct grapnel *g)
+{
+    wakeup_set(&g->awake);
+}
+
 void context_unlock(struct grapnel *g)
 {
     if (g->led && !pthread_equal(g->leader, pthread_self()))
-        ev_async_send(g->loop, &g->wake);
+        context_wake(g);
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -74,12 +79,13 @@ static void acquire(struct ev_loop *loop) EV_NOEXCEPT
     g->depth++;
 }
 
-static void on_wake(struct ev_loop *loop, ev_async *w, int revents)
+static void on_wake(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct grapnel *g = ev_userdata(loop);
 
     (void)w;
     (void)revents;
+    wakeup_clear(&g->awake);
     if (g->abandoned)
         connection_end_all(g);
 }
@@ -180,7 +186,7 @@ int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64
         }
         g->followers++;
         if (g->heartbeat_leads)
-            ev_async_send(g->loop, &g->wake);
+            context_wake(g);
         wait_condition(&g->happened, &g->lock, deadline_us);
         g->followers--;
     }
@@ -267,8 +273,10 @@ static int init_loop(struct grapnel *g)
         return -E_DESCRIPTORS;
     ev_set_userdata(g->loop, g);
     ev_set_loop_release_cb(g->loop, release, acquire);
-    ev_async_init(&g->wake, on_wake);
-    ev_async_start(g->loop, &g->wake);
+    if (wakeup_make(&g->awake) < 0)
+        return -E_DESCRIPTORS;
+    ev_io_init(&g->wake, on_wake, g->awake.reader, EV_READ);
+    ev_io_start(g->loop, &g->wake);
     ev_prepare_init(&g->before_poll, on_before_poll);
     g->before_poll.data = g;
     ev_prepare_start(g->loop, &g->before_poll);
@@ -326,6 +334,7 @@ void grapnel_free(struct grapnel *g)
         context_free_signals(g);
         ev_loop_destroy(g->loop);
     }
+    wakeup_free(&g->awake);
     pthread_cond_destroy(&g->happened);
     pthread_cond_destroy(&g->resting);
     pthread_mutex_destroy(&g->lock);

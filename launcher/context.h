@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "launcher/grapnel.h"
+#include "launcher/wakeup.h"
 #include "proto/errors.h"
 
 struct agents;
@@ -24,7 +25,8 @@ struct grapnel {
     pthread_cond_t happened; /* followers: an iteration is over, or the lead is free */
     pthread_cond_t resting;  /* heartbeat thread: the lead is free */
     struct ev_loop *loop;
-    ev_async wake;
+    struct wakeup awake; /* others have changed what the leading thread watches … */
+    ev_io wake;          /* … which this tells it */
     ev_prepare before_poll;
     int led;       /* a thread is in the loop */
     int followers; /* threads that wait while another leads */
@@ -50,6 +52,9 @@ void context_unlock(struct grapnel *g);
 void context_unlock_quietly(struct grapnel *g);
 /* The same where nothing was changed that the leading thread must know. */
 void context_unlock_quiet(struct grapnel *g);
+
+/* With the lock held: lets the leading thread look again at what it waits for. */
+void context_wake(struct grapnel *g);
 
 /* With the lock held once: drives the loop (or waits for who does) until reached(arg) is true or
  * the monotonic deadline (µs; UINT64_MAX: none) has passed.  0, -E_TIMEOUT, or -E_ARGUMENT when

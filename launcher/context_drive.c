@@ -42,7 +42,7 @@ void grapnel_abandon(struct grapnel *g)
 {
     context_lock(g);
     g->abandoned = 1;
-    ev_async_send(g->loop, &g->wake);
+    context_wake(g);
     context_unlock(g);
 }
 

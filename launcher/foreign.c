@@ -1,33 +1,18 @@
 #include "launcher/foreign.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "launcher/connection.h"
 #include "launcher/context.h"
 
 struct foreign {
-    int fd;              /* an eventfd: readable while `due` */
+    struct wakeup fd;    /* readable while `due` */
     int due;             /* the heartbeat thread waits for what is pending to be run … */
     pthread_cond_t done; /* … and hears of it by this */
 };
 
-static void set_readable(struct foreign *f, int readable)
-{
-    uint64_t n = 1;
-    ssize_t ignored;
-
-    if (readable)
-        ignored = write(f->fd, &n, sizeof n);
-    else
-        ignored = read(f->fd, &n, sizeof n);
-    (void)ignored; /* it cannot block, and was as it should be if it fails */
-}
-
-/* That only somebody's unlocking has woken it up, or that nothing needs to be sent before it
- * sleeps, concerns no callback. */
+/* That somebody's unlocking has woken it up, or that it is about to sleep with nothing to send,
+ * concerns no callback. */
 static int concerns_nobody(struct grapnel *g)
 {
     unsigned idle = 0;
@@ -50,7 +35,7 @@ static void invoke_pending(struct ev_loop *loop)
         return;
     }
     f->due = 1;
-    set_readable(f, 1);
+    wakeup_set(&f->fd);
     if (g->followers)
         pthread_cond_broadcast(&g->happened);
     while (f->due && !g->ending)
@@ -65,7 +50,7 @@ int foreign_run(struct grapnel *g)
 
     if (!f || !f->due)
         return 0;
-    set_readable(f, 0);
+    wakeup_clear(&f->fd);
     leader = g->leader;
     g->leader = pthread_self();
     ev_invoke_pending(g->loop);
@@ -90,7 +75,7 @@ void foreign_free(struct grapnel *g)
 
     if (!f)
         return;
-    close(f->fd);
+    wakeup_free(&f->fd);
     pthread_cond_destroy(&f->done);
     free(f);
     g->foreign = NULL;
@@ -102,10 +87,9 @@ static int make(struct grapnel *g)
 
     if (!f)
         return -E_NOMEM;
-    f->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (f->fd < 0) {
+    if (wakeup_make(&f->fd) < 0) {
         free(f);
-        return errno == EMFILE || errno == ENFILE ? -E_DESCRIPTORS : -E_SYSTEM;
+        return -E_DESCRIPTORS;
     }
     pthread_cond_init(&f->done, NULL);
     g->foreign = f;
@@ -123,7 +107,7 @@ int grapnel_fd(struct grapnel *g)
     if (rc == 0)
         rc = context_need_heartbeat(g);
     if (rc == 0)
-        rc = g->foreign->fd;
+        rc = g->foreign->fd.reader;
     context_unlock(g);
     return rc;
 }

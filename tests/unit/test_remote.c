@@ -1119,6 +1119,12 @@ START_TEST(a_loop_of_ones_own_with_two_contexts)
             ck_assert_int_eq(grapnel_dispatch(contexts[c]), 0);
     }
     ck_assert_int_eq(idle, 3);
+    /* Looking wakes up nobody. */
+    for (int n = 0; n < 10; n++) {
+        struct grapnel_server_info info;
+        grapnel_server_info(server, &info);
+        ck_assert_int_eq(poll(fds, 2, 5), 0);
+    }
     grapnel_instance_free(i2);
     grapnel_free(contexts[1]);
 }
