@@ -213,7 +213,8 @@ void module_connect(lua_State *L, struct grapnel_server *s,
     line = start(L, h, s, o ? o : &defaults, true, &e);
     if (!line)
         fail(L, &e);
-    push_connection(L, line);
+    else
+        push_connection(L, line);
 }
 
 /* now(): monotonic seconds */
