@@ -88,11 +88,14 @@ static void check_failure(const char *name, const char *detail)
 
 START_TEST(the_first_call_goes_with_the_agent)
 {
+    struct grapnel_server_info info;
     struct grapnel_value *v;
 
     ck_assert_int_eq(grapnel_call(it, "sys.uname", &v, &error, ""), 0);
     ck_assert_str_eq(grapnel_value_string(grapnel_value_get(v, "sysname"), NULL), "Linux");
     grapnel_value_free(v);
+    grapnel_server_info(server, &info); /* and with the worker */
+    ck_assert_int_gt(info.early_bytes, 100000);
     ck_assert_str_eq(grapnel_instance_name(it), "here:1");
 }
 END_TEST
