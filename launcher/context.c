@@ -55,11 +55,6 @@ void context_unlock_quiet(struct grapnel *g)
     pthread_mutex_unlock(&g->lock);
 }
 
-void context_unlock_quietly(struct grapnel *g)
-{
-    pthread_mutex_unlock(&g->lock);
-}
-
 /* ---- driving ---- */
 
 /* libev calls these around its poll: the lock is free while the leader sleeps. */

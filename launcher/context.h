@@ -48,8 +48,6 @@ struct grapnel {
 void context_lock(struct grapnel *g);
 /* Also makes the leading thread notice changed watchers. */
 void context_unlock(struct grapnel *g);
-/* When no watcher was changed, and nothing is to be sent. */
-void context_unlock_quietly(struct grapnel *g);
 /* The same where nothing was changed that the leading thread must know. */
 void context_unlock_quiet(struct grapnel *g);
 

@@ -158,7 +158,7 @@ static void on_wake(void *arg)
         ev_timer_start(g->loop, &line->batch);
         context_unlock(g);
     } else {
-        context_unlock_quietly(g);
+        context_unlock_quiet(g);
     }
 }
 
