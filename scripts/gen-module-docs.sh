@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes docs/modules/NAME.md, one page for each module of agent/worker/mods.def, from the comments
-# of agent/worker/mod_NAME.c, agent/worker/NAME_*.c and agent/worker/fdio.c that begin with three stars:
+# of agent/worker/mod_NAME.c and agent/worker/NAME_*.c that begin with three stars:
 #
 #   /*** module NAME                      the page's head; blank lines part paragraphs
 #    * text
@@ -27,14 +27,11 @@ modules() {
     sed -n 's/^MODULE(\([a-z0-9_]*\)).*/\1/p' agent/worker/mods.def
 }
 
-# The files of one module; what all streams have is told by each that has any.
+# The files of one module.
 sources() {
     for file in "agent/worker/mod_$1.c" "agent/worker/$1"_*.c; do
         [ ! -f "$file" ] || printf '%s\n' "$file"
     done
-    if grep -qs fdio_new "agent/worker/mod_$1.c" "agent/worker/$1"_*.c; then
-        echo agent/worker/fdio.c
-    fi
 }
 
 # The objects of files that belong to no module, each with its file: "stream agent/worker/fdio.c".
@@ -105,10 +102,14 @@ for name in $(modules); do
     awk "$missing" $files >&2 || status=1
 done
 shared >"$work/shared"
-while read -r name file; do
-    awk -v name="$name" -v shared=1 "$page" "$file" >"$work/new/$name.md"
-    awk "$missing" "$file" >&2 || status=1
-done <"$work/shared"
+objects=$(cut -d ' ' -f 1 "$work/shared" | sort -u)
+for name in $objects; do
+    files=$(sed -n "s/^$name //p" "$work/shared")
+    # shellcheck disable=SC2086
+    awk -v name="$name" -v shared=1 "$page" $files >"$work/new/$name.md"
+    # shellcheck disable=SC2086
+    awk "$missing" $files >&2 || status=1
+done
 
 if [ "${1:-}" = --check ]; then
     if ! diff -ruN "$out" "$work/new"; then

@@ -7,7 +7,7 @@
  * accept, settimeout, receive, send, sendto, receivefrom, close and others of a socket), so that a
  * program written for that works with this module in its place.
  *
- * A socket is also a stream: read, write, lines, close and what else is told of these below.
+ * A socket is also a stream: read, write, lines, close and what else the page "stream" tells.
  *
  * A host is a name, an address, or "unix:" and the path of a Unix socket, or "unix:@" and a name in
  * the abstract space; these have no port.
@@ -22,6 +22,7 @@
 
 #include "agent/worker/fdio.h"
 #include "agent/worker/mods.h"
+#include "agent/worker/net_open.h"
 #include "agent/worker/net_resolve.h"
 #include "agent/worker/net_socket.h"
 #include "agent/worker/waitfd.h"
@@ -188,9 +189,9 @@ int mod_net(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"resolve", net_resolve},
-        {"connect", net_socket_connect},
-        {"listen", net_socket_listen},
-        {"bind", net_socket_listen},
+        {"connect", net_open_connect},
+        {"listen", net_open_listen},
+        {"bind", net_open_listen},
         {"tcp", net_tcp},
         {"udp", net_udp},
         {"unix", net_unix},

@@ -2,6 +2,7 @@
  * Processes: run commands, talk with them, look at all of the host's; the instance's environment.
  *
  * A failure of the system gives nil, message, errno. Signals are named without SIG: "TERM".
+ * What can be done with the streams of a command is told by the page "stream".
  */
 #include <errno.h>
 #include <signal.h>

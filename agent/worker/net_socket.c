@@ -2,38 +2,19 @@
 
 #include <errno.h>
 #include <ev.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "agent/worker/fdio.h"
-#include "agent/worker/mods.h"
+#include "agent/worker/net_open.h"
 #include "agent/worker/net_options.h"
 #include "agent/worker/net_resolve.h"
-#include "proto/errors.h"
 
-#define SOCKET       "socket"
 #define DATAGRAM_MAX 65536
 #define BACKLOG      128
 
-struct socket {
-    struct fdio io;
-    int family; /* AF_UNSPEC: that of the first address */
-    int type;
-    int made; /* there is, or was, a descriptor */
-    int bound;
-    int connecting;
-    size_t next; /* address to try */
-    int number;  /* errno of the last try */
-};
-
-/* What is done with the addresses, once there are some. */
-enum purpose { CONNECT, BIND, SEND_TO, OPEN, LISTEN };
-
 static struct socket *self(lua_State *L)
 {
-    return luaL_checkudata(L, 1, SOCKET);
+    return luaL_checkudata(L, 1, NET_SOCKET);
 }
 
 static int one(lua_State *L)
@@ -42,205 +23,13 @@ static int one(lua_State *L)
     return 1;
 }
 
-/* Makes it a socket of that family, anew if it is one already and not bound. 0, or an errno value.
- */
-static int make(lua_State *L, struct socket *s, int family, int fresh)
-{
-    int fd;
-
-    if (s->io.fd >= 0 && (s->bound || (s->family == family && !fresh))) {
-        return s->family == family ? 0 : EAFNOSUPPORT;
-    }
-    fd = socket(family, s->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return errno;
-    }
-    if (s->io.fd >= 0) {
-        net_options_copy(s->io.fd, fd);
-        fdio_shut(L, &s->io);
-    }
-    s->io.fd = fd;
-    s->family = family;
-    s->made = 1;
-    return 0;
-}
-
-static const struct sockaddr *raw(const struct net_address *a)
-{
-    return (const void *)&a->at;
-}
-
-/* ---- what is done with addresses ------------------------------------------------------------- */
-
-/* Stack of all of these: the socket, the query, the deadline, what to send. */
-
-static int connected(lua_State *L, lua_KContext purpose)
-{
-    if (purpose == OPEN) {
-        lua_pushvalue(L, 1);
-        return 1;
-    }
-    return one(L);
-}
-
-static int go_on(lua_State *L, int status, lua_KContext purpose);
-
-/* One address after the other. */
-static int connect_on(lua_State *L, struct socket *s, const struct net_query *q,
-                      lua_KContext purpose)
-{
-    const struct net_address *a;
-
-    if (s->connecting) {
-        socklen_t n = sizeof s->number;
-        s->connecting = 0;
-        if (getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &s->number, &n) == 0 && s->number == 0) {
-            return connected(L, purpose);
-        }
-    }
-    while ((a = net_resolve_get(q, s->next)) != NULL) {
-        s->number = make(L, s, a->at.ss_family, s->next > 0);
-        s->next++;
-        if (s->number != 0) {
-            continue;
-        }
-        if (connect(s->io.fd, raw(a), a->length) == 0) {
-            return connected(L, purpose);
-        }
-        if (errno == EINPROGRESS || errno == EINTR) {
-            s->connecting = 1;
-            return fdio_wait(L, &s->io, EV_WRITE, 3, go_on, purpose);
-        }
-        s->number = errno;
-    }
-    return fdio_failed(L, s->number);
-}
-
-static int bind_now(lua_State *L, struct socket *s, const struct net_query *q, lua_KContext purpose)
-{
-    const struct net_address *a = net_resolve_get(q, 0);
-    int on = 1;
-    int number = make(L, s, a->at.ss_family, 0);
-
-    if (number == 0 && s->type == SOCK_STREAM && s->family != AF_UNIX) {
-        (void)setsockopt(s->io.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    }
-    if (number != 0 || bind(s->io.fd, raw(a), a->length) != 0) {
-        return fdio_failed(L, number != 0 ? number : errno);
-    }
-    s->bound = 1;
-    if (purpose == BIND) {
-        return one(L);
-    }
-    if (s->type == SOCK_STREAM && listen(s->io.fd, (int)lua_tointeger(L, 4)) != 0) {
-        return fdio_failed(L, errno);
-    }
-    lua_pushvalue(L, 1);
-    return 1;
-}
-
-static int send_to(lua_State *L, struct socket *s, const struct net_query *q, lua_KContext purpose)
-{
-    const struct net_address *a = net_resolve_get(q, 0);
-    size_t n;
-    const char *bytes = lua_tolstring(L, 4, &n);
-    int number = make(L, s, a->at.ss_family, 0);
-    ssize_t sent;
-
-    if (number != 0) {
-        return fdio_failed(L, number);
-    }
-    do {
-        sent = sendto(s->io.fd, bytes, n, MSG_NOSIGNAL, raw(a), a->length);
-    } while (sent < 0 && errno == EINTR);
-    if (sent < 0 && errno == EAGAIN) {
-        return fdio_wait(L, &s->io, EV_WRITE, 3, go_on, purpose);
-    }
-    if (sent < 0) {
-        return fdio_failed(L, errno);
-    }
-    lua_pushinteger(L, sent);
-    return 1;
-}
-
-static int purpose_on(lua_State *L, int status, lua_KContext purpose)
-{
-    struct socket *s = self(L);
-    struct net_query *q = lua_touserdata(L, 2);
-    int fd = net_resolve_fd(q);
-
-    if (status == -E_TIMEOUT) {
-        return fdio_failed(L, ETIMEDOUT);
-    }
-    if (s->io.fd < 0 && s->made) {
-        return fdio_failed(L, EBADF);
-    }
-    if (fd >= 0) {
-        return fdio_wait_for(L, fd, EV_READ, 3, go_on, purpose);
-    }
-    if (net_resolve_get(q, 0) == NULL) {
-        return net_resolve_failed(L, q);
-    }
-    switch (purpose) {
-    case CONNECT:
-    case OPEN:
-        return connect_on(L, s, q, purpose);
-    case SEND_TO:
-        return send_to(L, s, q, purpose);
-    default:
-        return bind_now(L, s, q, purpose);
-    }
-}
-
-static int go_on(lua_State *L, int status, lua_KContext purpose)
-{
-    int n = purpose_on(L, status, purpose);
-
-    /* A socket that nobody has got yet is not left open. */
-    if ((purpose == OPEN || purpose == LISTEN) && lua_isnil(L, -n)) {
-        fdio_shut(L, &self(L)->io);
-    }
-    return n;
-}
-
-/* Stack: the socket. Host and port are at these indexes; what is at `extra` (0: nothing) comes to
- * index 4. */
-static int begin(lua_State *L, int host, int port, double seconds, int extra, enum purpose purpose)
-{
-    struct socket *s = self(L);
-    const char *name = luaL_checkstring(L, host);
-    lua_Integer number = 0;
-
-    if (s->family != AF_UNIX && strncmp(name, "unix:", 5) != 0) {
-        number = luaL_checkinteger(L, port);
-    }
-    luaL_argcheck(L, !s->connecting || purpose != CONNECT, 1, "the socket is connecting");
-    s->next = 0;
-    s->number = 0;
-    if (lua_gettop(L) < 4) {
-        lua_settop(L, 4);
-    }
-    net_resolve_push(L, name, number, s->family);
-    fdio_deadline(L, seconds);
-    if (extra != 0) {
-        lua_pushvalue(L, extra);
-    } else {
-        lua_pushnil(L);
-    }
-    for (int i = 4; i >= 2; i--) {
-        lua_replace(L, i);
-    }
-    lua_settop(L, 4);
-    return go_on(L, 0, purpose);
-}
-
 /*** socket:connect(host, port) -> 1 | nil, message, errno
  * Connects it, within its timeout, to the first address of the host that answers. A Unix socket has
  * a path, or "@" and a name, and no port.
  */
 static int socket_connect(lua_State *L)
 {
-    return begin(L, 2, 3, self(L)->io.timeout, 0, CONNECT);
+    return net_open(L, 2, 3, self(L)->io.timeout, 0, NET_CONNECT);
 }
 
 /*** socket:setpeername(host, port) -> 1 | nil, message, errno
@@ -252,7 +41,7 @@ static int socket_connect(lua_State *L)
  */
 static int socket_bind(lua_State *L)
 {
-    return begin(L, 2, 3, self(L)->io.timeout, 0, BIND);
+    return net_open(L, 2, 3, self(L)->io.timeout, 0, NET_BIND);
 }
 
 /*** socket:setsockname(host, port) -> 1 | nil, message, errno
@@ -380,7 +169,7 @@ static int socket_receive(lua_State *L)
 static int socket_sendto(lua_State *L)
 {
     luaL_checkstring(L, 2);
-    return begin(L, 3, 4, self(L)->io.timeout, 2, SEND_TO);
+    return net_open(L, 3, 4, self(L)->io.timeout, 2, NET_SEND_TO);
 }
 
 /*** socket:shutdown([how]) -> 1 | nil, message, errno
@@ -449,7 +238,7 @@ static int socket_setoption(lua_State *L)
     struct socket *s = self(L);
 
     if (!s->made && s->family == AF_UNSPEC) {
-        (void)make(L, s, AF_INET, 0);
+        (void)net_open_make(L, s, AF_INET, 0);
     }
     return net_options_set(L, s->io.fd);
 }
@@ -485,46 +274,9 @@ void net_socket_push(lua_State *L, int family, int type)
         {NULL, NULL},
     };
     static const luaL_Reg meta[] = {{NULL, NULL}};
-    struct socket *s = (struct socket *)fdio_new(L, sizeof *s, -1, SOCKET, methods, meta);
+    struct socket *s = (struct socket *)fdio_new(L, sizeof *s, -1, NET_SOCKET, methods, meta);
 
     s->io.socket = 1;
     s->family = family;
     s->type = type;
-}
-
-/* ---- functions ------------------------------------------------------------------------------- */
-
-/* Puts the socket below the arguments: host and port are at 2 and 3, options at 4. */
-static void insert_socket(lua_State *L)
-{
-    const char *type;
-
-    lua_settop(L, 3);
-    type = "stream";
-    if (lua_istable(L, 3) && lua_getfield(L, 3, "type") != LUA_TNIL) {
-        type = luaL_checkstring(L, -1);
-    }
-    luaL_argcheck(L, strcmp(type, "stream") == 0 || strcmp(type, "dgram") == 0, 3,
-                  "option 'type': 'stream' or 'dgram' expected");
-    lua_settop(L, 3);
-    net_socket_push(L, AF_UNSPEC, strcmp(type, "dgram") == 0 ? SOCK_DGRAM : SOCK_STREAM);
-    lua_insert(L, 1);
-}
-
-int net_socket_connect(lua_State *L)
-{
-    double seconds = lua_istable(L, 3) ? mods_option_number(L, 3, "timeout", -1) : -1;
-
-    insert_socket(L);
-    return begin(L, 2, 3, seconds, 0, OPEN);
-}
-
-int net_socket_listen(lua_State *L)
-{
-    lua_Integer backlog = lua_istable(L, 3) ? mods_option_int(L, 3, "backlog", BACKLOG)
-                                            : luaL_optinteger(L, 3, BACKLOG);
-
-    insert_socket(L);
-    lua_pushinteger(L, backlog);
-    return begin(L, 2, 3, -1, 5, LISTEN);
 }

@@ -4,12 +4,23 @@
 
 #include <lua.h>
 
+#include "agent/worker/fdio.h"
+
+#define NET_SOCKET "socket" /* the class */
+
+struct socket {
+    struct fdio io;
+    int family; /* AF_UNSPEC: that of the first address */
+    int type;
+    int made; /* there is, or was, a descriptor */
+    int bound;
+    int connecting;
+    size_t next; /* address to try */
+    int number;  /* errno of the last try */
+};
+
 /* Pushes a new socket (SOCK_STREAM or SOCK_DGRAM) of a family (AF_UNSPEC: it comes with the first
  * address). */
 void net_socket_push(lua_State *L, int family, int type);
-
-/* The functions net.connect and net.listen. */
-int net_socket_connect(lua_State *L);
-int net_socket_listen(lua_State *L);
 
 #endif
