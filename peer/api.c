@@ -179,7 +179,7 @@ static int obtain(lua_State *L)
 
 static int now(lua_State *L)
 {
-    lua_pushnumber(L, (double)tasks_now(tasks_of(L)) / 1e6);
+    lua_pushnumber(L, (double)api_now(L) / 1e6);
     return 1;
 }
 
@@ -217,10 +217,16 @@ int api_raise(lua_State *L, const char *kind, const char *text)
     return lua_error(L);
 }
 
+uint64_t api_now(lua_State *L)
+{
+    const struct tasks *t = tasks_of(L);
+    return t != NULL ? tasks_now(t) : 0;
+}
+
 uint64_t api_deadline(lua_State *L, int idx)
 {
     double seconds = luaL_checknumber(L, idx);
-    uint64_t at = tasks_now(tasks_of(L));
+    uint64_t at = api_now(L);
     return seconds > 0 ? at + (uint64_t)((seconds < 1e9 ? seconds : 1e9) * 1e6) : at;
 }
 

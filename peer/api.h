@@ -17,6 +17,8 @@ void api_ended(struct peer *p);
 
 /* Raises an error object { [kind] = true, message = text }: eof, timeout, cancelled, denied. */
 int api_raise(lua_State *L, const char *kind, const char *text);
+/* Monotonic microseconds; 0 while the state is being closed. */
+uint64_t api_now(lua_State *L);
 /* The seconds at idx from now, as monotonic microseconds. */
 uint64_t api_deadline(lua_State *L, int idx);
 

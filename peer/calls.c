@@ -194,7 +194,7 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
 {
     struct codec_out c;
     int top = lua_gettop(L);
-    if (peer_depth(p) > p->o.depth_max) {
+    if (peer_alive(p) && peer_depth(p) > p->o.depth_max) {
         peer_raise(L, p, -E_DEPTH, "");
     }
     calls_begin(&c, p, L, "call", (size_t)top + 1);

@@ -196,7 +196,7 @@ static int ended(lua_State *L, int status, lua_KContext context)
     (void)status;
     bool ready = awake(L, context);
     lua_settop(L, 1);
-    if (!ready && tasks_now(f->world->tasks) >= f->expiry) {
+    if (!ready && api_now(L) >= f->expiry) {
         cancel(f);
         return api_raise(L, "timeout", "the answer did not come in time");
     }
@@ -344,7 +344,7 @@ static int get(lua_State *L)
     if (strcmp(name, "ready") == 0) {
         /* Who polls must let things happen, too. */
         if (!f->ready) {
-            return wait_until(L, f, tasks_now(f->world->tasks) + FUTURE_LOOK_US, looked);
+            return wait_until(L, f, api_now(L) + FUTURE_LOOK_US, looked);
         }
         lua_pushboolean(L, 1);
     } else if (strcmp(name, "value") == 0) {
@@ -369,7 +369,7 @@ static int get(lua_State *L)
             }
         }
     } else if (strcmp(name, "expired") == 0) {
-        lua_pushboolean(L, !f->ready && tasks_now(f->world->tasks) >= f->expiry);
+        lua_pushboolean(L, !f->ready && api_now(L) >= f->expiry);
     } else {
         luaL_getmetafield(L, 1, "methods");
         lua_pushvalue(L, 2);

@@ -40,7 +40,8 @@ static int start_local(lua_State *L, struct world *w)
     lua_insert(L, 1);
     /* It must stay while the task may look at it. */
     future_anchor(L, 1);
-    struct task *k = tasks_prepare(w->tasks, &C);
+    struct tasks *t = tasks_of(L); /* none while the state is being closed */
+    struct task *k = t != NULL ? tasks_prepare(t, &C) : NULL;
     if (k != NULL && !lua_checkstack(C, n + 4)) {
         tasks_drop(k);
         k = NULL;

@@ -163,6 +163,9 @@ static int begin(lua_State *L, struct world *w, const char *how, size_t most, bo
     if (x == NULL) {
         return luaL_argerror(L, 1, "proxy expected");
     }
+    if (!peer_alive(x->p)) {
+        return peer_raise(L, x->p, x->p->error.code, x->p->error.detail);
+    }
     lua_pushcfunction(L, step);
     struct pairs *it = lua_newuserdatauv(L, sizeof(*it), 1);
     memset(it, 0, sizeof(*it));
