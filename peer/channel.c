@@ -14,6 +14,9 @@
 struct channel *channel_self(lua_State *L)
 {
     struct channel **c = luaL_checkudata(L, 1, CHANNEL);
+    if (*c == NULL) {
+        luaL_argerror(L, 1, "this channel is none any more");
+    }
     return *c;
 }
 
@@ -28,6 +31,9 @@ int channel_id(lua_State *L, struct peer *p, int idx, uint32_t *stream)
         return 0;
     }
     const struct channel *c = *(struct channel **)lua_touserdata(L, idx);
+    if (c == NULL) {
+        return -1;
+    }
     *stream = c->id;
     return c->p == p && c->s != NULL ? 1 : -1;
 }
@@ -41,21 +47,23 @@ static void remember(lua_State *L, const struct channel *c)
     lua_pop(L, 1);
 }
 
-/* Pushes an object for c, which has none.  adopt: it takes the list's hold over. */
-static void push_new(lua_State *L, struct channel *c, bool adopt)
+/* Pushes an object that has no channel yet: this may raise, and what raises must not lose one. */
+static struct channel **push_empty(lua_State *L, const struct world *w)
 {
-    struct peer *p = c->p;
     struct channel **at = lua_newuserdatauv(L, sizeof(struct channel *), 1);
     *at = NULL;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->world->channel_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->channel_ref);
     lua_setmetatable(L, -2);
+    return at;
+}
+
+/* Gives the object on top its channel.  adopt: it takes the list's hold over. */
+static void claim(struct channel **at, struct channel *c, bool adopt)
+{
     *at = c;
     c->holders += !adopt;
     c->claimed = true;
-    peer_hold(p);
-    if (c->id != 0) {
-        remember(L, c);
-    }
+    peer_hold(c->p);
 }
 
 bool channel_push(struct peer *p, lua_State *L, uint32_t stream)
@@ -75,7 +83,8 @@ bool channel_push(struct peer *p, lua_State *L, uint32_t stream)
         lua_pushnil(L);
         return false;
     }
-    push_new(L, c, c->s == NULL);
+    claim(push_empty(L, p->world), c, c->s == NULL);
+    remember(L, c);
     channel_credit(c);
     return true;
 }
@@ -112,11 +121,12 @@ int channel_open(lua_State *L)
     if (!peer_alive(p)) {
         return peer_raise(L, p, p->error.code, p->error.detail);
     }
+    struct channel **at = push_empty(L, p->world);
     struct channel *c = channel_make(p);
     if (c == NULL) {
         return peer_raise(L, p, -E_NOMEM, "");
     }
-    push_new(L, c, false);
+    claim(at, c, false);
     struct value *args = lua_istable(L, 3) ? encode_args(L, p, 3) : NULL;
     struct stream *s = stream_open(p->link, service, args, &channel_handler, c, &e);
     if (s == NULL) {
