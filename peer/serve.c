@@ -170,6 +170,16 @@ static bool crowded(const struct peer *p)
 static tasks_done done;
 
 /* Without memory for a task nobody would take what is in the queue. */
+static void refuse_queue(struct peer *p)
+{
+    while (p->queue != NULL) {
+        struct serving *s = p->queue;
+        p->queue = s->after;
+        serve_fail(s, -E_NOMEM, "");
+        give_back(s);
+    }
+}
+
 static void stand_by(struct peer *p)
 {
     lua_State *L;
@@ -178,12 +188,7 @@ static void stand_by(struct peer *p)
     }
     struct task *k = tasks_prepare(p->tasks, &L);
     if (k == NULL) {
-        while (p->queue != NULL) {
-            struct serving *s = p->queue;
-            p->queue = s->after;
-            serve_fail(s, -E_NOMEM, "");
-            give_back(s);
-        }
+        refuse_queue(p);
         return;
     }
     /* The closure keeps the peer's memory while the coroutine lives. */
@@ -200,8 +205,8 @@ static void done(void *arg, struct task *k, lua_State *L, int status, int n)
     struct peer *p = arg;
     (void)n;
     if (p->standby == k) {
-        p->standby = NULL; /* there was no memory to begin with */
-        stand_by(p);
+        p->standby = NULL; /* there was no memory to begin with, as there would not be again */
+        refuse_queue(p);
     }
     if (s == NULL) {
         return;
