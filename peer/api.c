@@ -51,6 +51,12 @@ static int core_deliver(lua_State *L)
     return calls_wait(L, calls_send_call(L, p, CALLS_DELIVER));
 }
 
+static int core_sends_code(lua_State *L)
+{
+    lua_pushboolean(L, core(L)->o.teleport);
+    return 1;
+}
+
 static int core_teleport(lua_State *L)
 {
     const struct peer *p = core(L);
@@ -112,13 +118,19 @@ static int core_become_service(lua_State *L)
 
 void api_push_core(lua_State *L, struct peer *p)
 {
-    static const luaL_Reg methods[] = {
-        {"call", core_call},       {"call_copy", core_call_copy},
-        {"root", core_root},       {"close", core_close},
-        {"closed", core_closed},   {"name", core_name},
-        {"serve", core_serve},     {"become_service", core_become_service},
-        {"deliver", core_deliver}, {"teleport", core_teleport},
-        {"open", channel_open},    {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"call", core_call},
+                                       {"call_copy", core_call_copy},
+                                       {"root", core_root},
+                                       {"close", core_close},
+                                       {"closed", core_closed},
+                                       {"name", core_name},
+                                       {"serve", core_serve},
+                                       {"become_service", core_become_service},
+                                       {"deliver", core_deliver},
+                                       {"teleport", core_teleport},
+                                       {"sends_code", core_sends_code},
+                                       {"open", channel_open},
+                                       {NULL, NULL}};
     struct peer **at = lua_newuserdatauv(L, sizeof(*at), 0);
     *at = NULL;
     if (luaL_newmetatable(L, CORE)) {

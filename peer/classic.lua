@@ -110,6 +110,9 @@ local function teleport(f)
     if type(f) ~= "function" then
         error("a function is expected, not a " .. type(f), 3)
     end
+    if not core:sends_code() then
+        error("teleport is switched off for this connection", 3)
+    end
     if is_c(f) then
         local name = name_of(f)
         if not name then

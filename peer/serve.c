@@ -140,7 +140,7 @@ static void failed(struct serving *s, lua_State *L, int status)
 {
     lua_State *own = s->p->L;
     if (status == LUA_ERRMEM || !lua_checkstack(own, 8) || !lua_checkstack(L, 2)) {
-        serve_fail(s, -E_NOMEM, "in the called code");
+        serve_fail(s, s->p->o.policy == PEER_PASSED ? -E_NOMEM : -E_MEMORY, "in the called code");
         return;
     }
     int top = lua_gettop(own);

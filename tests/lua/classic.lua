@@ -94,6 +94,13 @@ do
     eq(where(), conn.modules.proc.pid())
 end
 
+do
+    local strict = check.connect {instance = 2, teleport = false}
+    fails("teleport is switched off", strict.teleport, function() end)
+    fails("teleport is switched off", strict.remote_exec, function() end)
+    strict.close()
+end
+
 -- Modules of here, over there.
 conn.upload_module("greetings", "return {hi = function(name) return 'hi ' .. name end}")
 eq(conn.modules.greetings.hi "Ann", "hi Ann")
