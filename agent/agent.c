@@ -15,8 +15,8 @@
 #include "agent/intro.h"
 #include "agent/linux.h"
 #include "agent/reap.h"
-#include "agent/serve.h"
 #include "agent/services.h"
+#include "agent/single.h"
 #include "proto/link.h"
 #include "proto/stream.h"
 
@@ -80,7 +80,7 @@ struct reap *agent_reap(struct agent *a)
     return a->reap;
 }
 
-const struct serve *agent_served(const struct agent *a)
+const struct single *agent_served(const struct agent *a)
 {
     return a->options->served;
 }
@@ -441,8 +441,8 @@ static int has_descriptors(void)
 static int set_up(struct agent *a)
 {
     int all = a->options->served == NULL;
-    const struct link_handler handler = {.open = all ? services_open : serve_open,
-                                         .call = all ? services_call : serve_call,
+    const struct link_handler handler = {.open = all ? services_open : single_open,
+                                         .call = all ? services_call : single_call,
                                          .wake = on_wake,
                                          .goodbye = on_goodbye};
     struct link_options link = {.lease_ms = a->options->lease_ms,

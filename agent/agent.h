@@ -14,7 +14,7 @@ struct agent;
 struct deliver_set;
 struct exec_set;
 struct reap;
-struct serve;
+struct single;
 
 struct agent_options {
     int input, output; /* the byte pipe; made non-blocking */
@@ -23,7 +23,7 @@ struct agent_options {
     mode_t umask;               /* of commands */
     const struct rlimit *files; /* descriptor limit of commands; NULL: the agent's own */
     char *const *environment;
-    const struct serve *served; /* NULL: every service; else a worker for that, and nothing else */
+    const struct single *served; /* NULL: every service; else a worker for that, and nothing else */
     int introduced;             /* something comes before the link: see intro.h */
 };
 
@@ -36,6 +36,6 @@ int agent_run(const struct agent_options *options, struct error *e);
 struct exec_set *agent_execs(struct agent *a);
 struct deliver_set *agent_blobs(struct agent *a);
 struct reap *agent_reap(struct agent *a);
-const struct serve *agent_served(const struct agent *a);
+const struct single *agent_served(const struct agent *a);
 
 #endif

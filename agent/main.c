@@ -19,7 +19,7 @@
 #include "agent/intro.h"
 #include "agent/linux.h"
 #include "agent/selfdelete.h"
-#include "agent/serve.h"
+#include "agent/single.h"
 
 #define EXIT_USAGE    2
 #define EXIT_TAMPERED 87
@@ -78,7 +78,7 @@ static int boot(const char *hex)
     return 0;
 }
 
-static int run(const struct serve *served, int introduced)
+static int run(const struct single *served, int introduced)
 {
     struct agent_options options = {
         .input = 0, .output = 1, .guardian = -1, .served = served, .introduced = introduced};
@@ -116,7 +116,7 @@ static int run(const struct serve *served, int introduced)
  * told that one runs. */
 static int serve(char *const *words)
 {
-    struct serve served;
+    struct single served;
     struct error e = {0};
     char line[256];
     size_t n = intro_line(getenv("SSH_ORIGINAL_COMMAND"), line, sizeof line);
@@ -125,7 +125,7 @@ static int serve(char *const *words)
     if (n > 0 && write(STDOUT_FILENO, line, n) != (ssize_t)n) {
         return errors_exit(-E_LOST);
     }
-    if (serve_read(words, &served, &e) != 0) {
+    if (single_read(words, &served, &e) != 0) {
         complain(&e);
         return errors_exit(e.code);
     }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "agent/intro.h"
-#include "agent/serve.h"
+#include "agent/single.h"
 #include "tests/agent/harness.h"
 #include "tests/unit/unit.h"
 
@@ -332,7 +332,7 @@ static int all_but_those_that_run(void *arg)
     for (size_t i = 0; i < CROWD; i++) {
         n += runs[i].closed != 0;
     }
-    return n == CROWD - SERVE_WORKERS;
+    return n == CROWD - SINGLE_WORKERS;
 }
 
 START_TEST(many_opens)

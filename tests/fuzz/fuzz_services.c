@@ -18,8 +18,8 @@
 #include "agent/deliver.h"
 #include "agent/exec.h"
 #include "agent/reap.h"
-#include "agent/serve.h"
 #include "agent/services.h"
+#include "agent/single.h"
 #include "proto/signals.h"
 #include "tests/fuzz/seeds.h"
 
@@ -64,7 +64,7 @@ struct agent {
     struct exec_set *execs;
     struct deliver_set *blobs;
     struct reap reap;
-    const struct serve *served;
+    const struct single *served;
 };
 
 struct exec_set *agent_execs(struct agent *a)
@@ -82,14 +82,14 @@ struct reap *agent_reap(struct agent *a)
     return &a->reap;
 }
 
-const struct serve *agent_served(const struct agent *a)
+const struct single *agent_served(const struct agent *a)
 {
     return a->served;
 }
 
 /* An agent that serves one thing, and the only command that it may start then. */
 static char *const more[] = {"word", NULL};
-static const struct serve served = {.worker = "/worker", .file = "/service.lua", .more = more};
+static const struct single served = {.worker = "/worker", .file = "/service.lua", .more = more};
 static int serving;
 
 static void must_be_worker(const struct spawn_program *p)
@@ -507,8 +507,8 @@ static void run_program(struct scene *c, const uint8_t *data, size_t size)
 static void begin(struct scene *c, int serves)
 {
     static char *const environment[] = {"PATH=/bin", "HOME=/", NULL};
-    const struct link_handler serve = {.open = serves ? serve_open : services_open,
-                                       .call = serves ? serve_call : services_call};
+    const struct link_handler serve = {.open = serves ? single_open : services_open,
+                                       .call = serves ? single_call : services_call};
     const struct link_handler none = {0};
     struct link_options options = {.opener = 1};
     struct exec_options exec = {.environment = environment};

@@ -1,4 +1,4 @@
-#include "agent/serve.h"
+#include "agent/single.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static const char *const places[] = {
     "../libexec/grapnel/workers/" GRAPNEL_OS_ARCH,
 };
 
-static int find_worker(struct serve *served, struct error *e)
+static int find_worker(struct single *served, struct error *e)
 {
     char folder[PATH_MAX];
     char *slash;
@@ -39,7 +39,7 @@ static int find_worker(struct serve *served, struct error *e)
     return errors_set(e, -E_CONFIG, "no worker is installed with %s: see --worker", folder);
 }
 
-int serve_read(char *const *words, struct serve *served, struct error *e)
+int single_read(char *const *words, struct single *served, struct error *e)
 {
     const char *worker = NULL;
 
@@ -80,7 +80,7 @@ static int open_deliver(struct stream *s)
 }
 
 /* Our worker's words; of what the client asks for only where its stderr goes. */
-static struct value *worker_args(const struct serve *served, const struct value *args)
+static struct value *worker_args(const struct single *served, const struct value *args)
 {
     struct value *argv = values_array();
     struct value *own = values_map();
@@ -110,8 +110,8 @@ static int open_worker(struct agent *a, struct stream *s, const struct value *ar
     if (values_type(values_get(args, "blob")) != VALUE_BYTES) {
         return errors_set(e, -E_DENIED, "no command is run here");
     }
-    if (exec_set_count(agent_execs(a)) >= SERVE_WORKERS) {
-        return errors_set(e, -E_LIMIT, "%d instances at a time", SERVE_WORKERS);
+    if (exec_set_count(agent_execs(a)) >= SINGLE_WORKERS) {
+        return errors_set(e, -E_LIMIT, "%d instances at a time", SINGLE_WORKERS);
     }
     own = worker_args(agent_served(a), args);
     result = exec_open(a, s, own, e);
@@ -119,8 +119,8 @@ static int open_worker(struct agent *a, struct stream *s, const struct value *ar
     return result;
 }
 
-int serve_open(void *arg, struct stream *s, const char *name, const struct value *args,
-               struct error *e)
+int single_open(void *arg, struct stream *s, const char *name, const struct value *args,
+                struct error *e)
 {
     if (strcmp(name, "deliver") == 0) {
         return open_deliver(s);
@@ -134,7 +134,7 @@ int serve_open(void *arg, struct stream *s, const char *name, const struct value
     return errors_set(e, -E_DENIED, "\"%.100s\"", name);
 }
 
-void serve_call(void *arg, struct link *l, uint32_t id, const char *name, const struct value *args)
+void single_call(void *arg, struct link *l, uint32_t id, const char *name, const struct value *args)
 {
     if (strcmp(name, "signal") == 0) {
         exec_signal(arg, l, id, args);

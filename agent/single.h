@@ -3,16 +3,16 @@
  *
  * Whoever holds the key gets the service in FILE, in a worker that was installed here, and nothing
  * else: no command, no file, no program of its own, nothing about the account. */
-#ifndef GRAPNEL_AGENT_SERVE_H
-#define GRAPNEL_AGENT_SERVE_H
+#ifndef GRAPNEL_AGENT_SINGLE_H
+#define GRAPNEL_AGENT_SINGLE_H
 
 #include <limits.h>
 
 #include "proto/stream.h"
 
-#define SERVE_WORKERS 64 /* at a time, on one link */
+#define SINGLE_WORKERS 64 /* at a time, on one link */
 
-struct serve {
+struct single {
     char worker[PATH_MAX];
     const char *file;
     char *const *more; /* words for the worker behind the service, NULL at their end */
@@ -21,11 +21,12 @@ struct serve {
 /* Reads the words [--worker PATH] FILE [WORD...] (NULL at their end, and kept), and looks for the
  * worker: PATH, or one that is installed where the running program is.  0 with *served, or
  * -E_ARGUMENT or -E_CONFIG with *e filled. */
-int serve_read(char *const *words, struct serve *served, struct error *e);
+int single_read(char *const *words, struct single *served, struct error *e);
 
 /* For link_handler, with the agent as their argument. */
-int serve_open(void *arg, struct stream *s, const char *name, const struct value *args,
-               struct error *e);
-void serve_call(void *arg, struct link *l, uint32_t id, const char *name, const struct value *args);
+int single_open(void *arg, struct stream *s, const char *name, const struct value *args,
+                struct error *e);
+void single_call(void *arg, struct link *l, uint32_t id, const char *name,
+                 const struct value *args);
 
 #endif
