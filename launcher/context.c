@@ -249,7 +249,8 @@ static void init_locks(struct grapnel *g)
     pthread_condattr_destroy(&monotonic);
 }
 
-/* libev aborts the process when it lacks the two descriptors of its own pipe. */
+/* libev aborts the process when it lacks the two descriptors of its own pipe, which it makes when it
+ * first needs them. */
 static int has_descriptors(void)
 {
     int ends[2];
@@ -264,11 +265,11 @@ static int has_descriptors(void)
 static int init_loop(struct grapnel *g)
 {
     g->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (!g->loop || !has_descriptors())
+    if (!g->loop)
         return -E_DESCRIPTORS;
     ev_set_userdata(g->loop, g);
     ev_set_loop_release_cb(g->loop, release, acquire);
-    if (wakeup_make(&g->awake) < 0)
+    if (wakeup_make(&g->awake) < 0 || !has_descriptors())
         return -E_DESCRIPTORS;
     ev_io_init(&g->wake, on_wake, g->awake.reader, EV_READ);
     ev_io_start(g->loop, &g->wake);
