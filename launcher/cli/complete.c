@@ -95,7 +95,7 @@ static void pass(struct place *p, const char *word)
         pass_letters(p, word);
     } else {
         p->operands++;
-        p->ended |= p->verb->shape == SHAPE_COMMAND && p->operands > 1;
+        p->ended |= verbs_takes_words(p->verb) && p->operands > 1;
     }
 }
 

@@ -70,6 +70,20 @@ static void option_head(const struct options_entry *entry)
     putchar('\n');
 }
 
+/* The verbs that take it, where not all do. */
+static void taken_by(const struct options_entry *entry)
+{
+    const char *before = "For\n";
+
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        if (!verbs_at(i)->summary || !options_fits(entry, verbs_at(i)))
+            continue;
+        printf("%s.Cm %s", before, verbs_at(i)->name);
+        before = " ,\n";
+    }
+    puts(" .");
+}
+
 static void options(enum options_group group)
 {
     const struct options_entry *entry;
@@ -79,8 +93,8 @@ static void options(enum options_group group)
             continue;
         option_head(entry);
         whole_text(entry->help);
-        if (entry->verbs == VERB_BIT_RUN && group != OPTIONS_COMMAND)
-            puts("(only for\n.Cm run )");
+        if (entry->verbs != VERB_BIT_LINE && entry->verbs != VERB_BIT_EVERY)
+            taken_by(entry);
     }
 }
 

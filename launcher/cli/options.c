@@ -285,7 +285,7 @@ static int read_letters(struct reader *r, const char *word)
 static int read_words(struct reader *r)
 {
     struct options *o = r->o;
-    int commands = o->verb->shape == SHAPE_COMMAND, ended = 0, rc = 0;
+    int commands = verbs_takes_words(o->verb), ended = 0, rc = 0;
 
     while (r->next < r->argc && rc == 0 && !o->help && !o->version) {
         const char *word = r->argv[r->next];
@@ -325,12 +325,28 @@ static int check_target(const char *target, struct grapnel_error *error)
     return 0;
 }
 
-static int check_command(const struct options *o, struct grapnel_error *error)
+/* What the first word after the target is. */
+static const char *noun(const struct verb *verb)
 {
+    switch (verb->id) {
+    case VERB_CALL:
+        return "function";
+    case VERB_EVAL:
+        return "expression";
+    default:
+        return "command";
+    }
+}
+
+static int check_words(const struct options *o, struct grapnel_error *error)
+{
+    const char *what = noun(o->verb);
+
     if (o->word_count == 0)
-        return say_fail(error, "ARGUMENT", "a command is missing after %s", o->target);
-    if (o->word_count == 1 && !*o->words[0])
-        return say_fail(error, "ARGUMENT", "the command is empty");
+        return say_fail(error, "ARGUMENT", "%s %s is missing after %s", *what == 'e' ? "an" : "a",
+                        what, o->target);
+    if ((o->word_count == 1 || o->verb->shape != SHAPE_COMMAND) && !*o->words[0])
+        return say_fail(error, "ARGUMENT", "the %s is empty", what);
     if (o->shell && o->word_count > 1)
         return say_fail(error, "ARGUMENT",
                         "--shell needs the command in one word: several are run without a shell");
@@ -351,8 +367,8 @@ static int check(struct options *o, struct grapnel_error *error)
     o->target = o->operands.items[0];
     if (o->quiet && o->verbose)
         return say_fail(error, "ARGUMENT", "-q and -v contradict each other");
-    if (shape == SHAPE_COMMAND)
-        return check_command(o, error);
+    if (verbs_takes_words(o->verb))
+        return check_words(o, error);
     o->words = o->operands.items;
     o->word_count = o->operands.count;
     if (shape == SHAPE_TARGET && o->word_count > 1)
@@ -382,7 +398,7 @@ int options_parse(struct options *o, const struct verb *verb, int argc, char *co
     rc = read_words(&r);
     if (rc < 0 || o->help || o->version)
         return rc;
-    if (verb->shape == SHAPE_COMMAND) {
+    if (verbs_takes_words(verb)) {
         o->words = (const char *const *)argv + r.next;
         o->word_count = (size_t)(argc - r.next);
     }

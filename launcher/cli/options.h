@@ -38,6 +38,8 @@ struct options {
     int merge;
     int64_t timeout;
     int64_t output_limit;
+    int64_t memory; /* of an instance */
+    int64_t cpu;    /* ms */
 
     int json;
     int stats;
@@ -46,8 +48,8 @@ struct options {
     int help;
     int version;
 
-    const char *target; /* SHAPE_COMMAND and SHAPE_TARGET */
-    /* The command's words; the targets; or all words.  NULL-terminated. */
+    const char *target; /* of shapes with one target */
+    /* The words after it; the targets; or all words.  NULL-terminated. */
     const char *const *words;
     size_t word_count;
     struct options_list operands; /* what `words` may point into */

@@ -207,6 +207,38 @@ int say_json(json_t *object, struct grapnel_error *error)
     return rc;
 }
 
+/* The UTF-8 character at s, of which there is no other kind than valid ones; returns its length. */
+static size_t code_point(const unsigned char *s, unsigned long *c)
+{
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4, i;
+
+    *c = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
+    for (i = 1; i < n && s[i]; i++)
+        *c = *c << 6 | (s[i] & 0x3f);
+    return i;
+}
+
+void say_json_ready(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    unsigned long c;
+
+    if (!isatty(STDOUT_FILENO)) {
+        fputs(text, stdout);
+        return;
+    }
+    /* What is no ASCII stands within strings only. */
+    while (*s) {
+        s += code_point(s, &c);
+        if (c >= 0x10000)
+            printf("\\u%04lx\\u%04lx", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + (c & 0x3ff));
+        else if (c >= 0x7f)
+            printf("\\u%04lx", c);
+        else
+            putchar((int)c);
+    }
+}
+
 int say_flush(struct grapnel_error *error)
 {
     /* A failure of an earlier write has left its mark, but perhaps not its number. */

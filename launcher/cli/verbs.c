@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "launcher/cli/call.h"
 #include "launcher/cli/complete.h"
 #include "launcher/cli/doctor.h"
 #include "launcher/cli/facts.h"
@@ -29,6 +30,11 @@ const struct verb *verbs_find(const char *name)
             return &table[i];
     }
     return NULL;
+}
+
+int verbs_takes_words(const struct verb *verb)
+{
+    return verb->shape == SHAPE_COMMAND || verb->shape == SHAPE_CODE;
 }
 
 const char *verbs_nearest(const char *name)

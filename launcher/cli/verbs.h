@@ -19,11 +19,16 @@ enum verb_bit {
     VERB_BIT_##id = 1 << VERB_##id,
 #include "launcher/cli/verbs.def"
 #undef VERB
-    VERB_BIT_LINE = VERB_BIT_RUN | VERB_BIT_FACTS | VERB_BIT_DOCTOR, /* those that connect */
+    VERB_BIT_ASK = VERB_BIT_CALL | VERB_BIT_EVAL,
+    VERB_BIT_CODE = VERB_BIT_ASK, /* those that run code in an instance */
+    VERB_BIT_WORK = VERB_BIT_RUN | VERB_BIT_CODE,
+    VERB_BIT_TIMED = VERB_BIT_RUN | VERB_BIT_ASK,
+    VERB_BIT_LINE = VERB_BIT_WORK | VERB_BIT_FACTS | VERB_BIT_DOCTOR, /* those that connect */
+    VERB_BIT_JSON = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_FACTS | VERB_BIT_DOCTOR,
     VERB_BIT_EVERY = (1 << VERB_COUNT) - 1,
 };
 
-enum verb_shape { SHAPE_COMMAND, SHAPE_TARGET, SHAPE_TARGETS, SHAPE_WORDS };
+enum verb_shape { SHAPE_COMMAND, SHAPE_CODE, SHAPE_TARGET, SHAPE_TARGETS, SHAPE_WORDS };
 
 struct verb {
     enum verb_id id;
@@ -40,6 +45,9 @@ struct verb {
 /* The verb with this number (< VERB_COUNT), or this name (NULL: there is none). */
 const struct verb *verbs_at(size_t i);
 const struct verb *verbs_find(const char *name);
+
+/* True for one target and then words in which nothing is parsed. */
+int verbs_takes_words(const struct verb *verb);
 
 /* The name of the verb that `name` was most likely meant to be; NULL: none is near. */
 const char *verbs_nearest(const char *name);

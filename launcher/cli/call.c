@@ -1,0 +1,239 @@
+#include "launcher/cli/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/cli/far.h"
+#include "launcher/cli/say.h"
+
+#define CLOSE_MS 5000
+
+struct call {
+    struct far far;
+    const struct options *o;
+    const char *what; /* the function, for messages; NULL: an expression */
+    struct grapnel_value *args;
+    struct grapnel_instance *instance;
+    struct grapnel_future *answer;
+};
+
+/* ---- arguments ---- */
+
+static int no_json(struct call *c, size_t i, const char *why)
+{
+    const char *word = c->o->words[i];
+
+    if (!*word)
+        return say_fail(&c->far.error, "ARGUMENT",
+                        "%s: argument %zu is empty: an empty string is '\"\"'", c->o->verb->name,
+                        i);
+    if (!strpbrk(word, "\"'\\[{"))
+        return say_fail(&c->far.error, "ARGUMENT",
+                        "%s: argument %zu is no JSON: %s: if a string is meant, quote it for JSON "
+                        "and for the shell: '\"%s\"'",
+                        c->o->verb->name, i, word, word);
+    return say_fail(&c->far.error, "ARGUMENT",
+                    "%s: argument %zu is no JSON: %s: %s (a string is written '\"text\"')",
+                    c->o->verb->name, i, word, why);
+}
+
+/* Takes the item. */
+static int add(struct call *c, struct grapnel_value *item)
+{
+    if (grapnel_value_append(c->args, item) < 0)
+        return say_fail(&c->far.error, "NOMEM", "out of memory");
+    return 0;
+}
+
+/* The words after the first; the first as well if it is an expression. */
+static int read_arguments(struct call *c)
+{
+    const struct options *o = c->o;
+    int rc = 0;
+
+    c->args = grapnel_value_new_array();
+    if (!c->what)
+        rc = add(c, grapnel_value_new_string(o->words[0], strlen(o->words[0])));
+    for (size_t i = 1; i < o->word_count && rc == 0; i++) {
+        struct grapnel_error why;
+        struct grapnel_value *item =
+            grapnel_value_from_json(o->words[i], strlen(o->words[i]), &why);
+        rc = item ? add(c, item) : no_json(c, i, why.detail);
+    }
+    return rc;
+}
+
+/* ---- the call ---- */
+
+/* What the code prints.  A terminal or a pipe that takes no more holds up the line: what is printed
+ * is neither lost nor heaped up. */
+static void on_output(void *arg, struct grapnel_instance *i, const void *bytes, size_t n)
+{
+    (void)arg;
+    (void)i;
+    fwrite(bytes, 1, n, stderr);
+}
+
+static int start(struct call *c)
+{
+    struct grapnel_instance_options instance;
+    struct grapnel_call_options call = {.path = c->what ? c->what : "eval", .args = c->args};
+    struct far *r = &c->far;
+
+    if (far_begin(r, c->o, 1) < 0)
+        return -1;
+    far_options(&instance, c->o);
+    instance.output = on_output;
+    c->instance = grapnel_instance_open(r->server, &instance, &r->error);
+    if (!c->instance)
+        return -1;
+    c->answer = grapnel_callv(c->instance, &call, &r->error);
+    return c->answer ? 0 : -1;
+}
+
+/* The time that connecting takes is not the code's. */
+static int wait_for_answer(struct call *c)
+{
+    struct grapnel_error *error = &c->far.error;
+
+    if (grapnel_wait_ready(c->far.server, -1, error) < 0)
+        return -1;
+    if (c->o->timeout && grapnel_future_expire(c->answer, c->o->timeout) < 0)
+        return say_fail(error, "NOMEM", "out of memory");
+    return grapnel_future_wait(c->answer, -1, error) < 0 ? -1 : 0;
+}
+
+/* ---- what came of it ---- */
+
+static int print_results(struct call *c)
+{
+    const struct grapnel_value *results = grapnel_future_results(c->answer);
+    struct grapnel_error *error = &c->far.error;
+    json_t *host = c->o->json ? say_json_text(c->o->target) : NULL;
+    char *name = host ? json_dumps(host, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
+
+    json_decref(host);
+    if (c->o->json)
+        printf("{\"host\":%s,\"results\":[", name ? name : "null");
+    free(name);
+    for (size_t i = 0; i < grapnel_value_count(results); i++) {
+        char *text = grapnel_value_json(grapnel_value_at(results, i));
+        if (!text)
+            return say_fail(error, "NOMEM", "out of memory");
+        if (c->o->json && i > 0)
+            putchar(',');
+        say_json_ready(text);
+        grapnel_string_free(text);
+        if (!c->o->json)
+            putchar('\n');
+    }
+    if (c->o->json)
+        puts("]}");
+    return say_flush(error);
+}
+
+/* {"host", "error"}, the latter as everywhere, with the traceback and what was thrown. */
+static int print_failure_json(struct call *c, const struct grapnel_value *thrown,
+                              const char *traceback)
+{
+    struct grapnel_error *error = &c->far.error;
+    char *text = thrown ? grapnel_value_json(thrown) : NULL;
+    json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *object = say_json_error(error);
+
+    grapnel_string_free(text);
+    if (value)
+        json_object_set_new(object, "thrown", value);
+    if (traceback)
+        json_object_set_new(object, "traceback", say_json_text(traceback));
+    object = json_pack("{s:o, s:o}", "host", say_json_text(c->o->target), "error", object);
+    return say_json(object, error) < 0 || say_flush(error) < 0 ? -1 : 0;
+}
+
+/* The code failed, and nothing of ours. */
+static int report_failure(struct call *c)
+{
+    struct far *r = &c->far;
+    const char *traceback = NULL, *said;
+    const struct grapnel_value *thrown = grapnel_future_thrown(c->answer, &traceback);
+    char *json = NULL;
+
+    said = grapnel_value_string(thrown, NULL);
+    if (thrown && !said)
+        said = json = grapnel_value_json(thrown);
+    if (thrown)
+        snprintf(r->error.detail, sizeof r->error.detail, "%s", said ? said : "?");
+    if (!c->o->json) {
+        far_say(r, c->what, said ? said : r->error.detail, c->o->quiet ? NULL : traceback);
+    } else if (print_failure_json(c, thrown, traceback) < 0) {
+        say_error(&r->error);
+        grapnel_string_free(json);
+        return SAY_FAILED;
+    }
+    grapnel_string_free(json);
+    return FAR_FAILED;
+}
+
+static int fail(struct call *c)
+{
+    struct far *r = &c->far;
+    const char *name = r->error.name ? r->error.name : "";
+
+    if (r->g && leave_number(&r->leave))
+        return far_fail(r);
+    if (c->answer && !strcmp(name, "REMOTE"))
+        return report_failure(c);
+    if (c->answer && c->o->timeout && !strcmp(name, "TIMEOUT")) {
+        r->error.exit_status = FAR_TIMEOUT;
+        r->error.phase = "remote code";
+        r->error.text = "the code was stopped at its time limit";
+        r->error.hint = "raise --timeout";
+        r->error.detail[0] = '\0';
+    }
+    return far_fail(r);
+}
+
+static int work(struct call *c)
+{
+    if (read_arguments(c) < 0) {
+        say_error(&c->far.error);
+        return SAY_FAILED;
+    }
+    if (start(c) < 0 || wait_for_answer(c) < 0 || print_results(c) < 0)
+        return fail(c);
+    return 0;
+}
+
+static int verb(const struct options *o, const char *what)
+{
+    struct call *c = calloc(1, sizeof *c);
+    int status;
+
+    if (!c) {
+        say_note("out of memory");
+        return SAY_FAILED;
+    }
+    c->o = o;
+    c->what = what;
+    status = work(c);
+    grapnel_future_free(c->answer);
+    /* It leaves by itself, and all that it printed comes before its end. */
+    if (c->instance && status != FAR_TIMEOUT && !leave_number(&c->far.leave))
+        grapnel_instance_close(c->instance, CLOSE_MS, NULL);
+    grapnel_instance_free(c->instance);
+    grapnel_value_free(c->args);
+    far_end(&c->far);
+    free(c);
+    return status;
+}
+
+int call_verb(const struct options *o)
+{
+    return verb(o, o->words[0]);
+}
+
+int eval_verb(const struct options *o)
+{
+    return verb(o, NULL);
+}

@@ -1,0 +1,107 @@
+#include "launcher/cli/far.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/cli/say.h"
+
+#define CLOSE_MS  5000
+#define LINE_SIZE 4096
+
+int far_begin(struct far *r, const struct options *o, int one_shot)
+{
+    *r = (struct far){.o = o, .trace = {.o = o}};
+    r->g = reach_context(&r->trace, &r->error);
+    if (!r->g)
+        return -1;
+    if (leave_begin(&r->leave, r->g) < 0)
+        return say_fail(&r->error, "SYSTEM", "signals cannot be caught");
+    r->server = reach_open(&r->reach, r->g, o, o->target, one_shot, &r->error);
+    return r->server ? 0 : -1;
+}
+
+void far_options(struct grapnel_instance_options *i, const struct options *o)
+{
+    *i = (struct grapnel_instance_options){
+        .memory = o->memory,
+        .cpu_seconds = (o->cpu + 999) / 1000,
+        .cwd = o->cwd,
+        .env = o->env.items,
+        .unset = o->unset.items,
+    };
+}
+
+void far_end(struct far *r)
+{
+    int number = r->g ? leave_number(&r->leave) : 0;
+
+    if (number && number != SIGINT && !r->o->quiet)
+        say_note("%s: left on a signal; the host cleans up by itself", r->o->target);
+    if (number)
+        leave_now(leave_status(number));
+    /* What the code left running there ends before we do. */
+    if (r->server)
+        grapnel_close(r->server, CLOSE_MS, NULL);
+    grapnel_server_free(r->server);
+    grapnel_free(r->g);
+    r->server = NULL;
+    r->g = NULL;
+}
+
+static int fail_json(struct far *r)
+{
+    struct grapnel_error ours;
+    json_t *object = json_pack("{s:o, s:o}", "host", say_json_text(r->o->target), "error",
+                               say_json_error(&r->error));
+
+    if (say_json(object, &ours) == 0 && say_flush(&ours) == 0)
+        return 0;
+    say_error(&ours);
+    return -1;
+}
+
+int far_fail(struct far *r)
+{
+    int number = r->g ? leave_number(&r->leave) : 0;
+
+    if (number)
+        leave_error(&r->error, r->o->target, number);
+    /* There is but one instance: its number would only look like a port. */
+    say_safe(r->error.host, sizeof r->error.host, r->o->target);
+    if (r->o->json && fail_json(r) < 0)
+        return SAY_FAILED;
+    if (!r->o->json && !number)
+        say_error(&r->error);
+    return r->error.exit_status ? r->error.exit_status : SAY_FAILED;
+}
+
+/* One line of a text, which may be longer than a line is as a rule; returns the next. */
+static const char *say_one(const char *before, const char *text)
+{
+    size_t n = strcspn(text, "\n");
+    char *line = strndup(text, n);
+
+    fputs(before, stderr);
+    for (char *tab = line; tab && (tab = strchr(tab, '\t')) != NULL;)
+        *tab = ' ';
+    say_text(stderr, line ? line : "");
+    fputc('\n', stderr);
+    free(line);
+    return text[n] ? text + n + 1 : NULL;
+}
+
+void far_say(const struct far *r, const char *what, const char *message, const char *traceback)
+{
+    char start[LINE_SIZE], target[LINE_SIZE / 4], called[LINE_SIZE / 4];
+
+    snprintf(start, sizeof start, "grapnel: %s: remote code: %s%s",
+             say_safe(target, sizeof target, r->o->target),
+             what ? say_safe(called, sizeof called, what) : "", what ? ": " : "");
+    message = say_one(start, message);
+    while (message && *message)
+        message = say_one("  ", message);
+    while (traceback && *traceback)
+        traceback = say_one("  ", traceback);
+}

@@ -1,0 +1,39 @@
+/* One instance on a host, as the verbs that run code there make it. */
+#ifndef GRAPNEL_CLI_FAR_H
+#define GRAPNEL_CLI_FAR_H
+
+#include "launcher/cli/leave.h"
+#include "launcher/cli/options.h"
+#include "launcher/cli/reach.h"
+#include "launcher/grapnel.h"
+
+#define FAR_FAILED  1   /* exit status when the code there failed */
+#define FAR_TIMEOUT 124 /* as timeout(1) */
+
+struct far {
+    const struct options *o;
+    struct reach_trace trace;
+    struct reach reach;
+    struct leave leave;
+    struct grapnel *g;
+    struct grapnel_server *server;
+    struct grapnel_error error; /* code 0: none */
+};
+
+/* Begins a connection as the options say, on which signals make grapnel leave; what is started on
+ * r->server goes out with the agent.  one_shot: as grapnel_open's.  *r must stay where it is.  0,
+ * or negative with r->error filled; far_end is due in both cases. */
+int far_begin(struct far *r, const struct options *o, int one_shot);
+/* Fills *i with what the options say of the instance; *i points into them. */
+void far_options(struct grapnel_instance_options *i, const struct options *o);
+/* Closes what is left.  On a signal it does not return, but exits with 128 + its number. */
+void far_end(struct far *r);
+
+/* Shows r->error where errors go, and returns the exit status that belongs to it. */
+int far_fail(struct far *r);
+
+/* "grapnel: web1: remote code: " and the message, then the traceback (may be NULL), a line each,
+ * harmless for terminals.  what: what was called; may be NULL. */
+void far_say(const struct far *r, const char *what, const char *message, const char *traceback);
+
+#endif

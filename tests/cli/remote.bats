@@ -1,0 +1,195 @@
+#!/usr/bin/env bats
+# Code on a host, with a child process for a host: call, eval, script, repl, lua.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154
+
+bats_require_minimum_version 1.5.0
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-60}
+
+setup() {
+    GRAPNEL=${GRAPNEL:-$BATS_TEST_DIRNAME/../../build/grapnel}
+    T=$BATS_TEST_TMPDIR
+    job=
+    # What is started for this test has this mark, and its files lie here.
+    GRAPNEL_TEST="grapnel-remote-$BATS_TEST_NUMBER-$$"
+    mkdir "$T/tmp"
+    export GRAPNEL GRAPNEL_TEST TMPDIR=$T/tmp XDG_STATE_HOME=$T/state
+    cd "$T" || return
+}
+
+teardown() {
+    [ -z "$job" ] || kill -KILL "$job" 2>/dev/null || true
+    within nothing_left || {
+        marked | xargs -r ps -o pid=,args= -p
+        find "$T/tmp" -mindepth 1
+        marked | xargs -r kill -KILL
+        return 1
+    }
+}
+
+marked() {
+    grep -lzsxF "GRAPNEL_TEST=$GRAPNEL_TEST" /proc/[0-9]*/environ 2>/dev/null |
+        cut -d / -f 3 | while read -r pid; do
+        case $(readlink "/proc/$pid/exe") in
+        */grapnel | *memfd:* | */.grapnel-*) echo "$pid" ;;
+        esac
+    done
+}
+
+nothing_left() {
+    [ -z "$(marked)" ] && [ -z "$(find "$T/tmp" -mindepth 1)" ]
+}
+
+# Repeats a command until it succeeds, ten seconds at most.
+within() {
+    local tries
+    for ((tries = 0; tries < 1000; tries++)); do
+        ! "$@" >/dev/null 2>&1 || return 0
+        read -rt 0.01 _ <> <(:) || true
+    done
+    return 1
+}
+
+# A verb with this machine for a host.
+l() {
+    "$GRAPNEL" "$1" --transport local "${@:2}"
+}
+
+# Starts it in the background as a person's shell would: no signal ignored.
+start() {
+    env --default-signal "$GRAPNEL" "$1" --transport local "${@:2}" >"$T/out" 2>"$T/err" \
+        </dev/null 3>&- &
+    job=$!
+}
+
+finish() {
+    status=0
+    wait "$job" || status=$?
+}
+
+# ---- call ----
+
+@test "call: a function's result is a line of JSON" {
+    run -0 --separate-stderr l call here sys.uname
+    [ "$(python3 -c 'import json, sys; print(json.load(sys.stdin)["sysname"])' <<<"$output")" = \
+        "$(uname -s)" ]
+    [ -z "$stderr" ]
+    run -0 --separate-stderr l call here string.rep '"ab"' 3
+    [ "$output" = '"ababab"' ]
+    run -0 --separate-stderr l call here type null
+    [ "$output" = '"nil"' ]
+    run -0 --separate-stderr l call here table.concat '["a", "b"]' '"-"'
+    [ "$output" = '"a-b"' ]
+}
+
+@test "call: words that are no JSON are refused before anything is done" {
+    run -255 --separate-stderr l call here string.rep ab 3
+    [ "$stderr" = "grapnel: call: argument 1 is no JSON: ab: if a string is meant, quote it for JSON and for the shell: '\"ab\"'" ]
+    run -255 --separate-stderr l call here string.rep '"ab"' '{"a":'
+    [[ $stderr == 'grapnel: call: argument 2 is no JSON: {"a":'*"(a string is written '\"text\"')" ]]
+    run -255 --separate-stderr l call here string.rep ''
+    [[ $stderr == *"argument 1 is empty: an empty string is '\"\"'" ]]
+    run -255 --separate-stderr l call here string.rep 99999999999999999999
+    [[ $stderr == *"argument 1 is no JSON"* ]]
+}
+
+@test "call: an unknown function is named, and grapnel fails" {
+    run -255 --separate-stderr l call here no.such
+    [[ $stderr == 'grapnel: here: remote code: no such module or function: no.such ('*')' ]]
+    [ -z "$output" ]
+}
+
+@test "call: nil and a message is a failure of the code" {
+    run -1 --separate-stderr l call here fs.stat '"/no/such/file"'
+    [ "$stderr" = 'grapnel: here: remote code: fs.stat: /no/such/file: No such file or directory' ]
+    [ -z "$output" ]
+    run -1 --separate-stderr l call --json here fs.stat '"/no/such/file"'
+    [[ $output == '{"host":"here","error":{"name":"REMOTE",'*'"detail":"/no/such/file: No such file'* ]]
+    [ -z "$stderr" ]
+}
+
+@test "call: a target, a function and a command line that cannot be" {
+    run -255 --separate-stderr l call
+    [[ $stderr == 'grapnel: call: a target is missing; see `grapnel call --help`' ]]
+    run -255 --separate-stderr l call here
+    [[ $stderr == *'a function is missing after here'* ]]
+    run -255 --separate-stderr l eval here
+    [[ $stderr == *'an expression is missing after here'* ]]
+    run -255 --separate-stderr "$GRAPNEL" call --transport false here sys.uname
+    [[ $stderr == 'grapnel: here: connect: the transport command failed'* ]]
+}
+
+# ---- eval ----
+
+@test "eval: each value is a line, whatever it is" {
+    run -0 --separate-stderr l eval here '1, nil, {1,2}, {a=1.5}, 0.1, 1/0, print, "\xff", "ü", ""'
+    [ "$output" = $'1\nnull\n[1,2]\n{"a":1.5}\n0.1\n"Infinity"\n{"ref":"function"}\n{"base64":"/w=="}\n"ü"\n""' ]
+    run -0 --separate-stderr l eval here '(function() end)()'
+    [ -z "$output" ]
+    run -0 --separate-stderr l eval here -- -1
+    [ "$output" = -1 ]
+}
+
+@test "eval: arguments are what dots give" {
+    run -0 --separate-stderr l eval here 'select("#", ...), ...' 1 '"two"' null '{"a": [true]}'
+    [ "$output" = $'4\n1\n"two"\nnull\n{"a":[true]}' ]
+    run -0 --separate-stderr l eval --json here '...' 1.5 '"x\u0000y"'
+    [ "$output" = '{"host":"here","results":[1.5,"x\u0000y"]}' ]
+}
+
+@test "eval: an error is shown with its traceback, harmless for terminals" {
+    run -1 --separate-stderr l eval here 'error("boom\27[31m\nmore")'
+    [ -z "$output" ]
+    [ "${stderr_lines[0]}" = 'grapnel: here: remote code: eval:1: boom\x1b[31m' ]
+    [ "${stderr_lines[1]}" = '  more' ]
+    [ "${stderr_lines[2]}" = '  stack traceback:' ]
+    run -1 --separate-stderr l eval -q here 'error("boom")'
+    [ "$stderr" = 'grapnel: here: remote code: eval:1: boom' ]
+    run -1 --separate-stderr l eval here 'error({code = 3})'
+    [ "${stderr_lines[0]}" = 'grapnel: here: remote code: {"code":3}' ]
+    run -1 --separate-stderr l eval --json here 'error({code = 3})'
+    [[ $output == *'"thrown":{"code":3},"traceback":"stack traceback:'* ]]
+    run -1 --separate-stderr l eval here '1 +'
+    [[ $stderr == *"unexpected symbol near <eof>"* ]]
+}
+
+@test "eval: what the code prints goes to standard error" {
+    run -0 --separate-stderr l eval here 'print("said"), io.stderr:write("too\n") and nil'
+    [ "$output" = $'null\nnull' ]
+    [ "$stderr" = $'said\ntoo' ]
+}
+
+@test "eval: folder, environment and limits" {
+    run -0 --separate-stderr l eval -C / -e A=7 --unset HOME here \
+        'os.getenv("A"), os.getenv("HOME"), io.open("etc/passwd") ~= nil'
+    [ "$output" = $'"7"\nnull\ntrue' ]
+    run -255 --separate-stderr l eval --memory 20M here '#("x"):rep(1e9)'
+    [[ $stderr == "grapnel: here: "*memory* ]]
+    run -255 --separate-stderr l eval --cpu 0.5 here '(function() while true do end end)()'
+    [[ $stderr == "grapnel: here: remote code: the instance's CPU limit was reached"* ]]
+    run -255 --separate-stderr l eval here 'os.exit(3)'
+    [[ $stderr == "grapnel: here: remote code: the instance ended: exited with status 3"* ]]
+}
+
+@test "eval: at its time limit the code is stopped" {
+    run -124 --separate-stderr l eval --timeout 300ms here '(function() while true do end end)()'
+    [ "$stderr" = "grapnel: here: remote code: the code was stopped at its time limit (raise --timeout)" ]
+    run -124 --separate-stderr l eval --timeout 300ms here 'require("time").sleep(30)'
+}
+
+@test "eval: INT and TERM leave at once, and nothing stays behind" {
+    for signal in INT TERM; do
+        start eval here 'io.stderr:write("on\n"), require("time").sleep(30)'
+        within grep -q on "$T/err"
+        kill -"$signal" "$job"
+        finish
+        [ "$status" = $((128 + $(kill -l "$signal"))) ]
+        within nothing_left
+    done
+    [[ $(cat "$T/err") == *"grapnel: here: left on a signal; the host cleans up by itself" ]]
+}
+
+@test "eval: a closed pipe and a full disk are told" {
+    [ -e /dev/full ] || skip "there is no /dev/full"
+    run -255 --separate-stderr bash -c '"$GRAPNEL" eval --transport local here 1 >/dev/full'
+    [[ $stderr == *"No space left on device"* ]]
+}
