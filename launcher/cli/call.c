@@ -66,15 +66,6 @@ static int read_arguments(struct call *c)
 
 /* ---- the call ---- */
 
-/* What the code prints.  A terminal or a pipe that takes no more holds up the line: what is printed
- * is neither lost nor heaped up. */
-static void on_output(void *arg, struct grapnel_instance *i, const void *bytes, size_t n)
-{
-    (void)arg;
-    (void)i;
-    fwrite(bytes, 1, n, stderr);
-}
-
 static int start(struct call *c)
 {
     struct grapnel_instance_options instance;
@@ -84,7 +75,6 @@ static int start(struct call *c)
     if (far_begin(r, c->o, 1) < 0)
         return -1;
     far_options(&instance, c->o);
-    instance.output = on_output;
     c->instance = grapnel_instance_open(r->server, &instance, &r->error);
     if (!c->instance)
         return -1;
@@ -119,12 +109,14 @@ static int print_results(struct call *c)
     free(name);
     for (size_t i = 0; i < grapnel_value_count(results); i++) {
         char *text = grapnel_value_json(grapnel_value_at(results, i));
-        if (!text)
+        char *safe = text ? say_json_safe(text) : NULL;
+        grapnel_string_free(text);
+        if (!safe)
             return say_fail(error, "NOMEM", "out of memory");
         if (c->o->json && i > 0)
             putchar(',');
-        say_json_ready(text);
-        grapnel_string_free(text);
+        fputs(safe, stdout);
+        free(safe);
         if (!c->o->json)
             putchar('\n');
     }

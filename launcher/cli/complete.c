@@ -107,7 +107,8 @@ static void offer_at(const struct place *p, const char *current)
         offer_options(current, p->verb);
     else if (p->verb->shape == SHAPE_COMMAND && p->operands == 1)
         puts(":command");
-    else if (p->verb->shape == SHAPE_COMMAND && p->operands > 1)
+    else if ((p->verb->shape == SHAPE_COMMAND && p->operands > 1) ||
+             (p->verb->shape == SHAPE_FILE && p->operands > 0))
         puts(":file");
     else if (p->operands == 0 || p->verb->shape == SHAPE_TARGETS)
         puts(":host");

@@ -389,7 +389,7 @@ int doctor_verb(const struct options *o)
     }
     say_safe(d->target, size, o->target);
     d->g = reach_context(&d->trace, &d->error);
-    if (d->g && leave_begin(&d->leave, d->g) < 0)
+    if (d->g && leave_begin(&d->leave, d->g, -1) < 0)
         say_fail(&d->error, "SYSTEM", "signals cannot be caught");
     else if (d->g && first_line(d) == 0)
         second_line(d);

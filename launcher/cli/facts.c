@@ -175,7 +175,7 @@ static int prepare(struct asking *a, struct reach_trace *trace, struct grapnel_e
     a->g = reach_context(trace, error);
     if (!a->g)
         return -1;
-    if (leave_begin(&a->leave, a->g) < 0)
+    if (leave_begin(&a->leave, a->g, -1) < 0)
         return say_fail(error, "SYSTEM", "signals cannot be caught");
     return 0;
 }

@@ -1,9 +1,14 @@
 #include "launcher/cli/far.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launcher/cli/say.h"
 
@@ -12,14 +17,25 @@
 
 int far_begin(struct far *r, const struct options *o, int one_shot)
 {
-    *r = (struct far){.o = o, .trace = {.o = o}};
+    *r = (struct far){.o = o, .trace = {.o = o}, .signalled = {-1, -1}};
+    if (pipe2(r->signalled, O_CLOEXEC | O_NONBLOCK) < 0)
+        return say_fail(&r->error, "SYSTEM", "no pipe: %s", strerror(errno));
     r->g = reach_context(&r->trace, &r->error);
     if (!r->g)
         return -1;
-    if (leave_begin(&r->leave, r->g) < 0)
+    if (leave_begin(&r->leave, r->g, r->signalled[1]) < 0)
         return say_fail(&r->error, "SYSTEM", "signals cannot be caught");
     r->server = reach_open(&r->reach, r->g, o, o->target, one_shot, &r->error);
     return r->server ? 0 : -1;
+}
+
+/* What the code prints.  A terminal or a pipe that takes no more holds up the line: what is printed
+ * is neither lost nor heaped up. */
+static void on_output(void *arg, struct grapnel_instance *i, const void *bytes, size_t n)
+{
+    (void)arg;
+    (void)i;
+    fwrite(bytes, 1, n, stderr);
 }
 
 void far_options(struct grapnel_instance_options *i, const struct options *o)
@@ -30,6 +46,7 @@ void far_options(struct grapnel_instance_options *i, const struct options *o)
         .cwd = o->cwd,
         .env = o->env.items,
         .unset = o->unset.items,
+        .output = on_output,
     };
 }
 
@@ -48,6 +65,11 @@ void far_end(struct far *r)
     grapnel_free(r->g);
     r->server = NULL;
     r->g = NULL;
+    for (int i = 0; i < 2; i++) {
+        if (r->signalled[i] >= 0)
+            close(r->signalled[i]);
+        r->signalled[i] = -1;
+    }
 }
 
 static int fail_json(struct far *r)
@@ -104,4 +126,36 @@ void far_say(const struct far *r, const char *what, const char *message, const c
         message = say_one("  ", message);
     while (traceback && *traceback)
         traceback = say_one("  ", traceback);
+}
+
+static int write_failed(struct far *r, int number)
+{
+    say_fail(&r->error, "IO", "%s", strerror(number));
+    r->error.phase = "local";
+    r->error.text = "the output could not be written";
+    r->error.hint = number == EPIPE ? "its reader has gone; the code was stopped"
+                                    : "free some space where it goes to; the code was stopped";
+    return -1;
+}
+
+int far_write(struct far *r, int fd, const void *bytes, size_t n)
+{
+    struct pollfd p[2] = {{.fd = fd, .events = POLLOUT}, {.fd = r->signalled[0], .events = POLLIN}};
+
+    for (size_t done = 0; done < n;) {
+        /* So much a pipe that is ready takes without waiting. */
+        size_t some = n - done < PIPE_BUF ? n - done : PIPE_BUF;
+        ssize_t written;
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return write_failed(r, errno);
+        if (p[1].revents)
+            return say_fail(&r->error, "CANCELLED", "left on a signal");
+        if (!p[0].revents)
+            continue;
+        written = write(fd, (const char *)bytes + done, some);
+        if (written < 0 && errno != EINTR && errno != EAGAIN)
+            return write_failed(r, errno);
+        done += written > 0 ? (size_t)written : 0;
+    }
+    return 0;
 }

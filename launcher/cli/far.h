@@ -15,6 +15,7 @@ struct far {
     struct reach_trace trace;
     struct reach reach;
     struct leave leave;
+    int signalled[2]; /* a pipe that gets a byte when a signal says to leave */
     struct grapnel *g;
     struct grapnel_server *server;
     struct grapnel_error error; /* code 0: none */
@@ -24,13 +25,18 @@ struct far {
  * r->server goes out with the agent.  one_shot: as grapnel_open's.  *r must stay where it is.  0,
  * or negative with r->error filled; far_end is due in both cases. */
 int far_begin(struct far *r, const struct options *o, int one_shot);
-/* Fills *i with what the options say of the instance; *i points into them. */
+/* Fills *i with what the options say of the instance, into which it points; what the code prints
+ * goes to standard error. */
 void far_options(struct grapnel_instance_options *i, const struct options *o);
 /* Closes what is left.  On a signal it does not return, but exits with 128 + its number. */
 void far_end(struct far *r);
 
 /* Shows r->error where errors go, and returns the exit status that belongs to it. */
 int far_fail(struct far *r);
+
+/* Writes all of it to descriptor 1 or 2, however long the reader takes, unless a signal says to
+ * leave.  0, or -1 with r->error filled. */
+int far_write(struct far *r, int fd, const void *bytes, size_t n);
 
 /* "grapnel: web1: remote code: " and the message, then the traceback (may be NULL), a line each,
  * harmless for terminals.  what: what was called; may be NULL. */

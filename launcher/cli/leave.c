@@ -17,15 +17,18 @@ static void on_signal(void *arg, int number)
     if (!atomic_compare_exchange_strong(&l->number, &none, number))
         return;
     interrupts_release();
+    if (l->tell >= 0)
+        (void)!write(l->tell, "", 1);
     grapnel_abandon(l->g);
 }
 
-int leave_begin(struct leave *l, struct grapnel *g)
+int leave_begin(struct leave *l, struct grapnel *g, int tell)
 {
     static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     int rc = 0;
 
     l->g = g;
+    l->tell = tell;
     atomic_init(&l->number, 0);
     for (size_t i = 0; i < sizeof ending / sizeof ending[0] && rc == 0; i++)
         rc = interrupts_catch(g, ending[i], on_signal, l);

@@ -11,11 +11,12 @@
 struct leave {
     struct grapnel *g;
     atomic_int number; /* the signal; 0: none came */
+    int tell;          /* a descriptor that gets a byte then; -1: none */
 };
 
-/* Begins to handle the signals of g (until g is freed).  *l must outlive g.  0, or a negative
- * code. */
-int leave_begin(struct leave *l, struct grapnel *g);
+/* Begins to handle the signals of g (until g is freed).  *l must outlive g.  tell: for who waits
+ * for something else than lines; -1: nobody does.  0, or a negative code. */
+int leave_begin(struct leave *l, struct grapnel *g, int tell);
 /* The signal that came, or 0. */
 int leave_number(const struct leave *l);
 

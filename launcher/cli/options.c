@@ -333,6 +333,8 @@ static const char *noun(const struct verb *verb)
         return "function";
     case VERB_EVAL:
         return "expression";
+    case VERB_SCRIPT:
+        return "script";
     default:
         return "command";
     }

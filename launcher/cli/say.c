@@ -218,25 +218,29 @@ static size_t code_point(const unsigned char *s, unsigned long *c)
     return i;
 }
 
-void say_json_ready(const char *text)
+char *say_json_safe(const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
+    char *copy, *to;
     unsigned long c;
 
-    if (!isatty(STDOUT_FILENO)) {
-        fputs(text, stdout);
-        return;
-    }
+    if (!isatty(STDOUT_FILENO))
+        return strdup(text);
+    to = copy = malloc(6 * strlen(text) + 1);
     /* What is no ASCII stands within strings only. */
-    while (*s) {
+    while (copy && *s) {
         s += code_point(s, &c);
         if (c >= 0x10000)
-            printf("\\u%04lx\\u%04lx", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + (c & 0x3ff));
+            to += sprintf(to, "\\u%04lx\\u%04lx", 0xd800 + ((c - 0x10000) >> 10),
+                          0xdc00 + (c & 0x3ff));
         else if (c >= 0x7f)
-            printf("\\u%04lx", c);
+            to += sprintf(to, "\\u%04lx", c);
         else
-            putchar((int)c);
+            *to++ = (char)c;
     }
+    if (copy)
+        *to = '\0';
+    return copy;
 }
 
 int say_flush(struct grapnel_error *error)

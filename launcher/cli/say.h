@@ -39,10 +39,9 @@ json_t *say_json_error(const struct grapnel_error *error);
  * negative with *error filled. */
 int say_json(json_t *object, struct grapnel_error *error);
 
-/* Valid JSON text, as it is, on standard output; on a terminal nothing in it can be obeyed or
- * hidden.
- */
-void say_json_ready(const char *text);
+/* A copy of valid JSON text for standard output, to be freed by free: as it is, but if that is a
+ * terminal without what could be obeyed or hidden there.  NULL: memory is out. */
+char *say_json_safe(const char *text);
 
 /* Brings all of standard output out: 0, or negative with *error filled (full disk, closed pipe). */
 int say_flush(struct grapnel_error *error);

@@ -10,6 +10,7 @@
 #include "launcher/cli/man.h"
 #include "launcher/cli/near.h"
 #include "launcher/cli/run.h"
+#include "launcher/cli/script.h"
 
 static const struct verb table[] = {
 #define VERB(id, name, function, shape, synopsis, summary, details, examples)                      \
@@ -34,7 +35,7 @@ const struct verb *verbs_find(const char *name)
 
 int verbs_takes_words(const struct verb *verb)
 {
-    return verb->shape == SHAPE_COMMAND || verb->shape == SHAPE_CODE;
+    return verb->shape == SHAPE_COMMAND || verb->shape == SHAPE_CODE || verb->shape == SHAPE_FILE;
 }
 
 const char *verbs_nearest(const char *name)

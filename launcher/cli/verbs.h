@@ -20,15 +20,16 @@ enum verb_bit {
 #include "launcher/cli/verbs.def"
 #undef VERB
     VERB_BIT_ASK = VERB_BIT_CALL | VERB_BIT_EVAL,
-    VERB_BIT_CODE = VERB_BIT_ASK, /* those that run code in an instance */
+    VERB_BIT_CODE = VERB_BIT_ASK | VERB_BIT_SCRIPT, /* those that run code in an instance */
     VERB_BIT_WORK = VERB_BIT_RUN | VERB_BIT_CODE,
-    VERB_BIT_TIMED = VERB_BIT_RUN | VERB_BIT_ASK,
+    VERB_BIT_TIMED = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_SCRIPT,
+    VERB_BIT_FED = VERB_BIT_RUN | VERB_BIT_SCRIPT,
     VERB_BIT_LINE = VERB_BIT_WORK | VERB_BIT_FACTS | VERB_BIT_DOCTOR, /* those that connect */
     VERB_BIT_JSON = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_FACTS | VERB_BIT_DOCTOR,
     VERB_BIT_EVERY = (1 << VERB_COUNT) - 1,
 };
 
-enum verb_shape { SHAPE_COMMAND, SHAPE_CODE, SHAPE_TARGET, SHAPE_TARGETS, SHAPE_WORDS };
+enum verb_shape { SHAPE_COMMAND, SHAPE_CODE, SHAPE_FILE, SHAPE_TARGET, SHAPE_TARGETS, SHAPE_WORDS };
 
 struct verb {
     enum verb_id id;

@@ -19,6 +19,9 @@ struct line {
     struct host *host;
     struct grapnel_server *server;
     struct peer *peer;
+    /* as grapnel_instance_options has them */
+    void (*output)(void *arg, struct grapnel_instance *i, const void *bytes, size_t n);
+    void *output_arg;
 
     /* guarded by the context's lock */
     struct instance *instance;
@@ -80,6 +83,14 @@ static size_t on_fill(void *arg, uint8_t *at, size_t room)
     if (line->full && fifo_length(&line->out) < OUT_MAX / 2)
         host_stir(line->host);
     return done;
+}
+
+static void on_output(void *arg, const uint8_t *bytes, size_t n)
+{
+    struct line *line = arg;
+
+    if (line->output)
+        line->output(line->output_arg, NULL, bytes, n);
 }
 
 static void on_ended(void *arg, const struct error *e)
@@ -208,7 +219,7 @@ struct line *line_start(lua_State *L, struct host *h, struct grapnel_server *s,
                         const struct peer_options *options, struct grapnel_error *e)
 {
     static const struct instance_handler handler = {
-        .bytes = on_bytes, .fill = on_fill, .ended = on_ended};
+        .bytes = on_bytes, .fill = on_fill, .output = on_output, .ended = on_ended};
     struct grapnel *g = host_context(h);
     struct line *line = calloc(1, sizeof *line);
     struct peer_options o = *options;
@@ -220,6 +231,8 @@ struct line *line_start(lua_State *L, struct host *h, struct grapnel_server *s,
     }
     line->host = h;
     line->server = s;
+    line->output = instance->output;
+    line->output_arg = instance->arg;
     ev_timer_init(&line->batch, on_batch, 0., 0.);
     line->batch.data = line;
     o.wake = on_wake;

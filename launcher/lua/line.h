@@ -11,7 +11,8 @@ struct peer;
 struct peer_options;
 
 /* Starts an instance on s, which the line gives back in the end, and a peer on it with *options,
- * whose `wake` the line provides.  NULL with *e filled (s is given back). */
+ * whose `wake` the line provides.  The instance's `output` is called without an instance.  NULL
+ * with *e filled (s is given back). */
 struct line *line_start(lua_State *L, struct host *h, struct grapnel_server *s,
                         const struct grapnel_instance_options *instance,
                         const struct peer_options *options, struct grapnel_error *e);

@@ -193,3 +193,143 @@ finish() {
     run -255 --separate-stderr bash -c '"$GRAPNEL" eval --transport local here 1 >/dev/full'
     [[ $stderr == *"No space left on device"* ]]
 }
+
+# ---- script ----
+
+# A script from a here-document, with further words as its arguments; its input is empty.
+s() {
+    l script here - "$@"
+}
+
+@test "script: arguments, lines in, values out, and what it prints, in order" {
+    cat >a.lua <<'LUA'
+#!/usr/bin/env grapnel
+print("args", ..., #arg, arg[0])
+channel:send(1)
+io.write("x", 2, "\n")
+channel:send {list = {1, 2}}
+io.stdout:write("y\n"):write("z\n")
+channel:send(nil)
+channel:send("\xff")
+for line in channel do
+    channel:send(line:upper())
+end
+print(pcall(channel.receive, channel))
+LUA
+    run -0 --separate-stderr l script here a.lua A 'B C' < <(printf 'one\n\ntwo')
+    [ "$output" = $'args\tA\t2\ta.lua\n1\nx2\n{"list":[1,2]}\ny\nz\nnull\n{"base64":"/w=="}\n"ONE"\n""\n"TWO"\nfalse\tEOF: the channel has ended' ]
+    [ -z "$stderr" ]
+    run -0 --separate-stderr l script -n here a.lua <a.lua
+    [ "${lines[-1]}" = $'false\tEOF: the channel has ended' ]
+    [[ $output != *LUA* ]]
+}
+
+@test "script: the script from standard input" {
+    run -0 --separate-stderr s 1 2 <<<'print(_VERSION, ...) io.stderr:write("err\n") os.execute("echo child")'
+    [ "$output" = $'Lua 5.4\t1\t2' ]
+    [ "$(sort <<<"$stderr")" = $'child\nerr' ]
+}
+
+@test "script: an error has its file and line, and the traceback" {
+    printf '\nlocal function f() error("boom") end\nf()' >e.lua
+    run -1 --separate-stderr l script here e.lua
+    [ "${stderr_lines[0]}" = 'grapnel: here: remote code: e.lua:2: boom' ]
+    [ "${stderr_lines[1]}" = '  stack traceback:' ]
+    [[ $stderr == *"e.lua:3: in main chunk"* ]]
+    run -1 --separate-stderr l script -q here e.lua
+    [ "$stderr" = 'grapnel: here: remote code: e.lua:2: boom' ]
+    run -1 --separate-stderr s <<<'channel:send(1) error({code = 1})'
+    [ "$output" = 1 ]
+    [ "$stderr" = 'grapnel: here: remote code: {"code":1}' ]
+}
+
+@test "script: what is no Lua, or is not there, is refused before anything is done" {
+    printf 'x = 1\nx = = 2' >e.lua
+    run -1 --separate-stderr "$GRAPNEL" script --transport false h e.lua
+    [ "$stderr" = "grapnel: script: e.lua:2: unexpected symbol near '='" ]
+    run -255 --separate-stderr "$GRAPNEL" script --transport false h none.lua
+    [ "$stderr" = "grapnel: script: none.lua cannot be read: No such file or directory" ]
+    run -255 --separate-stderr "$GRAPNEL" script --transport false h e.lua/
+    [[ $stderr == *"cannot be read: Not a directory" ]]
+    run -255 --separate-stderr "$GRAPNEL" script --transport false h - <<<'print(1)'
+    [[ $stderr == 'grapnel: h: connect: the transport command failed'* ]]
+    run -255 --separate-stderr l script here
+    [[ $stderr == *'a script is missing after here'* ]]
+}
+
+@test "script: the exit status is what os.exit gave, or tells the signal" {
+    run -3 --separate-stderr s <<<'print("x") channel:send(1) os.exit(3)'
+    [ "$output" = $'x\n1' ]
+    [ -z "$stderr" ]
+    run -0 s <<<'os.exit(true)'
+    run -1 s <<<'os.exit(false)'
+    run -139 --separate-stderr s <<<'os.execute("kill -SEGV $PPID") require("time").sleep(9)'
+    [[ $stderr == *"the instance ended: killed by signal SEGV"* ]]
+    run -152 --separate-stderr l script --cpu 1 here - <<<'while true do end'
+    [[ $stderr == *"the instance's CPU limit was reached"* ]]
+}
+
+@test "script: at its time limit it is stopped" {
+    run -124 --separate-stderr l script --timeout 300ms here - <<<'print(1) while true do end'
+    [ "$output" = 1 ]
+    [ "$stderr" = "grapnel: here: remote code: the script was stopped at its time limit (raise --timeout)" ]
+    run -124 --separate-stderr l script --timeout 300ms here - <<<'pcall(channel.receive, channel) require("time").sleep(9)'
+}
+
+@test "script: INT and TERM leave at once, also while nobody reads" {
+    echo 'print("on") require("time").sleep(30)' >sleep.lua
+    echo 'print("on") while true do print(("x"):rep(1000)) end' >flood.lua
+    mkfifo pipe
+    exec 7<>pipe
+    for signal in INT TERM; do
+        start script here sleep.lua
+        within grep -q on "$T/out"
+        kill -"$signal" "$job"
+        finish
+        [ "$status" = $((128 + $(kill -l "$signal"))) ]
+        within nothing_left
+    done
+    env --default-signal "$GRAPNEL" script --transport local here flood.lua >pipe 2>err </dev/null 3>&- 7>&- &
+    job=$!
+    read -r line <&7
+    [ "$line" = on ]
+    # Until the pipe is full.
+    within python3 -c 'import fcntl, sys, array
+n = array.array("i", [0])
+fcntl.ioctl(7, 0x541b, n)
+sys.exit(n[0] < 60000)'
+    kill -INT "$job"
+    finish
+    exec 7>&-
+    [ "$status" = 130 ]
+    within nothing_left
+}
+
+@test "script: who is not read waits, at both ends" {
+    echo 'for line in channel do channel:send(line) end' >echo.lua
+    mkfifo pipe
+    # The reader takes nothing before it is told to; what runs into it must stop.
+    yes "$(printf 'y%.0s' {1..100})" | head -n 100000 >many
+    {
+        cat many
+        touch fed
+    } | "$GRAPNEL" script --transport local here echo.lua >pipe 2>err 3>&- &
+    job=$!
+    exec 7<pipe
+    read -r line <&7
+    [ "${#line}" = 102 ]
+    sleep 1 # in which nothing may happen that could be waited for
+    [ ! -e fed ]
+    [ "$(($(wc -l <&7) + 1))" = "$(wc -l <many)" ]
+    exec 7<&-
+    finish
+    [ "$status" = 0 ]
+    [ -e fed ]
+}
+
+@test "script: a reader who leaves stops it" {
+    run -0 --separate-stderr bash -c 'yes | "$GRAPNEL" script --transport local here <(
+        echo "for line in channel do channel:send(line) end") | head -n 1; [ ${PIPESTATUS[1]} = 255 ]'
+    [ "$output" = '"y"' ]
+    [[ $stderr == "grapnel: here: local: the output could not be written: Broken pipe"* ]]
+}
