@@ -72,7 +72,7 @@ static int start(struct call *c)
     struct grapnel_call_options call = {.path = c->what ? c->what : "eval", .args = c->args};
     struct far *r = &c->far;
 
-    if (far_begin(r, c->o, 1) < 0)
+    if (far_begin(r, c->o, 1, 1) < 0)
         return -1;
     far_options(&instance, c->o);
     c->instance = grapnel_instance_open(r->server, &instance, &r->error);

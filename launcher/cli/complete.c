@@ -127,6 +127,8 @@ int complete_verb(const struct options *o)
     } else if (place.verb && place.verb->id == VERB_HELP) {
         if (o->word_count == 2)
             offer_verbs(current);
+    } else if (place.verb && place.verb->id == VERB_LUA) {
+        puts(":file");
     } else if (place.verb && place.verb->shape != SHAPE_WORDS) {
         for (size_t i = 1; i + 1 < o->word_count; i++)
             pass(&place, o->words[i]);

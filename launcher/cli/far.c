@@ -11,11 +11,12 @@
 #include <unistd.h>
 
 #include "launcher/cli/say.h"
+#include "proto/signals.h"
 
 #define CLOSE_MS  5000
 #define LINE_SIZE 4096
 
-int far_begin(struct far *r, const struct options *o, int one_shot)
+int far_begin(struct far *r, const struct options *o, int one_shot, int signals)
 {
     *r = (struct far){.o = o, .trace = {.o = o}, .signalled = {-1, -1}};
     if (pipe2(r->signalled, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -23,7 +24,7 @@ int far_begin(struct far *r, const struct options *o, int one_shot)
     r->g = reach_context(&r->trace, &r->error);
     if (!r->g)
         return -1;
-    if (leave_begin(&r->leave, r->g, r->signalled[1]) < 0)
+    if (signals && leave_begin(&r->leave, r->g, r->signalled[1]) < 0)
         return say_fail(&r->error, "SYSTEM", "signals cannot be caught");
     r->server = reach_open(&r->reach, r->g, o, o->target, one_shot, &r->error);
     return r->server ? 0 : -1;
@@ -126,6 +127,22 @@ void far_say(const struct far *r, const char *what, const char *message, const c
         message = say_one("  ", message);
     while (traceback && *traceback)
         traceback = say_one("  ", traceback);
+}
+
+int far_ended(const char *words)
+{
+    static const char exited[] = "exited with status ", killed[] = "killed by signal ";
+    const char *at = strstr(words, exited);
+    char name[16];
+    int number;
+
+    if (at)
+        return atoi(at + strlen(exited)) & 0xff;
+    at = strstr(words, killed);
+    if (!at || sscanf(at + strlen(killed), "%15[A-Z0-9+]", name) != 1)
+        return -1;
+    number = signals_number(name);
+    return number ? leave_status(number) : -1;
 }
 
 static int write_failed(struct far *r, int number)

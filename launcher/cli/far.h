@@ -21,10 +21,10 @@ struct far {
     struct grapnel_error error; /* code 0: none */
 };
 
-/* Begins a connection as the options say, on which signals make grapnel leave; what is started on
- * r->server goes out with the agent.  one_shot: as grapnel_open's.  *r must stay where it is.  0,
- * or negative with r->error filled; far_end is due in both cases. */
-int far_begin(struct far *r, const struct options *o, int one_shot);
+/* Begins a connection as the options say; what is started on r->server goes out with the agent.
+ * one_shot: as grapnel_open's.  signals: those that end a process make grapnel leave.  *r must stay
+ * where it is.  0, or negative with r->error filled; far_end is due in both cases. */
+int far_begin(struct far *r, const struct options *o, int one_shot, int signals);
 /* Fills *i with what the options say of the instance, into which it points; what the code prints
  * goes to standard error. */
 void far_options(struct grapnel_instance_options *i, const struct options *o);
@@ -33,6 +33,10 @@ void far_end(struct far *r);
 
 /* Shows r->error where errors go, and returns the exit status that belongs to it. */
 int far_fail(struct far *r);
+
+/* The exit status for an instance that has ended, by the words that the Lua binding has for that:
+ * what the code gave to os.exit, 128 + a signal, or -1: it was something else. */
+int far_ended(const char *words);
 
 /* Writes all of it to descriptor 1 or 2, however long the reader takes, unless a signal says to
  * leave.  0, or -1 with r->error filled. */

@@ -13,7 +13,6 @@
 #include "launcher/lua/module.h"
 #include "lua_script.h"
 #include "lua_script_far.h"
-#include "proto/signals.h"
 
 struct script {
     struct far far;
@@ -108,8 +107,8 @@ static int run(lua_State *L)
     push_console(L, s);
     lua_pushlstring(L, lua_script_far, lua_script_far_size);
     push_options(L, s);
-    lua_call(L, 5, 3);
-    return 3;
+    lua_call(L, 5, 2);
+    return 2;
 }
 
 /* ---- before ---- */
@@ -171,21 +170,22 @@ static int late(struct script *s)
 }
 
 /* The connection may have failed, and then nothing else is worth telling. */
-static int lost(struct script *s, const char *message, const char *signal)
+static int lost(struct script *s, const char *message)
 {
-    int number = signals_number(signal);
+    int status = far_ended(message);
 
     if (grapnel_wait_ready(s->server, 0, &s->far.error) < 0 &&
         strcmp(s->far.error.name, "TIMEOUT") != 0)
         return far_fail(&s->far);
-    say_failure(s, strncmp(message, "EOF: ", 5) != 0 ? message : message + 5);
-    return number ? leave_status(number) : SAY_FAILED;
+    if (!strstr(message, "exited with status "))
+        say_failure(s, strncmp(message, "EOF: ", 5) != 0 ? message : message + 5);
+    return status >= 0 ? status : SAY_FAILED;
 }
 
-/* The exit status for what script.lua has returned: how it ended, message, status or signal. */
+/* The exit status for what script.lua has returned: how it ended, and a message. */
 static int judge(struct script *s)
 {
-    const char *how = lua_tostring(s->L, -3), *message = lua_tostring(s->L, -2);
+    const char *how = lua_tostring(s->L, -2), *message = lua_tostring(s->L, -1);
 
     if (s->cannot_write || leave_number(&s->far.leave))
         return far_fail(&s->far);
@@ -193,10 +193,8 @@ static int judge(struct script *s)
         return 0;
     if (!strcmp(how, "late"))
         return late(s);
-    if (!strcmp(how, "exited"))
-        return (int)(lua_tointeger(s->L, -1) & 0xff);
     if (!strcmp(how, "lost"))
-        return lost(s, message ? message : "", lua_tostring(s->L, -1));
+        return lost(s, message ? message : "");
     say_failure(s, message ? message : "an error without a message");
     return FAR_FAILED;
 }
@@ -209,7 +207,7 @@ static int work(struct script *s)
     }
     if (check_source(s) < 0)
         return FAR_FAILED;
-    if (far_begin(&s->far, s->o, 1) < 0)
+    if (far_begin(&s->far, s->o, 1, 1) < 0)
         return far_fail(&s->far);
     s->L = luarun_new(s->far.g);
     if (!s->L) {
@@ -218,7 +216,7 @@ static int work(struct script *s)
     }
     lua_pushcfunction(s->L, run);
     lua_pushlightuserdata(s->L, s);
-    if (luarun_call(s->L, 1, 3) != LUA_OK) {
+    if (luarun_call(s->L, 1, 2) != LUA_OK) {
         say_fail(&s->far.error, "REMOTE", "script: %s", lua_tostring(s->L, -1));
         return far_fail(&s->far);
     }

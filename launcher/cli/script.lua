@@ -62,12 +62,4 @@ if late then
 elseif ok then
     return "done"
 end
-local text = words(thrown)
-if not conn.closed then
-    return "failed", text
-end
-local status = text:match("exited with status (%d+)")
-if status then
-    return "exited", text, tonumber(status)
-end
-return "lost", text, text:match("killed by signal (%w+)")
+return conn.closed and "lost" or "failed", words(thrown)

@@ -7,8 +7,10 @@
 #include "launcher/cli/doctor.h"
 #include "launcher/cli/facts.h"
 #include "launcher/cli/help.h"
+#include "launcher/cli/lua.h"
 #include "launcher/cli/man.h"
 #include "launcher/cli/near.h"
+#include "launcher/cli/repl.h"
 #include "launcher/cli/run.h"
 #include "launcher/cli/script.h"
 

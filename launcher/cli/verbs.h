@@ -20,7 +20,8 @@ enum verb_bit {
 #include "launcher/cli/verbs.def"
 #undef VERB
     VERB_BIT_ASK = VERB_BIT_CALL | VERB_BIT_EVAL,
-    VERB_BIT_CODE = VERB_BIT_ASK | VERB_BIT_SCRIPT, /* those that run code in an instance */
+    VERB_BIT_CODE =
+        VERB_BIT_ASK | VERB_BIT_SCRIPT | VERB_BIT_REPL, /* those that run code in an instance */
     VERB_BIT_WORK = VERB_BIT_RUN | VERB_BIT_CODE,
     VERB_BIT_TIMED = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_SCRIPT,
     VERB_BIT_FED = VERB_BIT_RUN | VERB_BIT_SCRIPT,

@@ -74,6 +74,8 @@ static int wait(void *arg, uint64_t deadline_us)
     if (tasks_woken(h->tasks))
         deadline_us = 0;
     context_lock(h->g);
+    if (deadline_us <= context_now())
+        input_look(h->inputs);
     code = context_wait(h->g, is_stirred, h, deadline_us);
     h->stirred = 0;
     input_serve(h->inputs);

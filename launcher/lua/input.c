@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +39,15 @@ static void on_ready(struct ev_loop *loop, ev_io *w, int events)
     ev_io_stop(loop, w);
     in->ready = 1;
     host_stir(in->host);
+}
+
+void input_look(struct input *first)
+{
+    for (struct input *in = first; in; in = in->next) {
+        struct pollfd p = {.fd = in->fd, .events = POLLIN};
+        if (ev_is_active(&in->watcher) && poll(&p, 1, 0) > 0)
+            on_ready(host_context(in->host)->loop, &in->watcher, EV_READ);
+    }
 }
 
 void input_serve(struct input *first)

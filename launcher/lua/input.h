@@ -13,6 +13,9 @@ int input_lines(lua_State *L);
 /* The member that chains the inputs of a host. */
 struct input **input_link(struct input *in);
 
+/* Looks for descriptors that have become ready, for a thread that computes and leaves the loop no
+ * time; needs the context's lock. */
+void input_look(struct input *first);
 /* Lets those whose descriptor has become ready go on; in the thread of Lua. */
 void input_serve(struct input *first);
 

@@ -6,6 +6,7 @@
 
 #include "launcher/lua/host.h"
 #include "launcher/lua/input.h"
+#include "launcher/lua/interact.h"
 #include "launcher/lua/line.h"
 #include "launcher/lua/options.h"
 #include "peer/peer.h"
@@ -136,6 +137,7 @@ static void push_connection(lua_State *L, struct line *line)
     peer_push(L, line_peer(line));
     set_method(L, "close", close_line, line);
     set_method(L, "facts", facts, line);
+    interact_set_method(L);
 }
 
 /* Protected: connection, service's file or nil, what answers the far `require` or nil. */

@@ -333,3 +333,154 @@ sys.exit(n[0] < 60000)'
     [ "$output" = '"y"' ]
     [[ $stderr == "grapnel: here: local: the output could not be written: Broken pipe"* ]]
 }
+
+# ---- repl ----
+
+# A dialogue on a terminal, as the lines of standard input tell: terminal.py.
+terminal() {
+    HOME=$T timeout 30 python3 "$BATS_TEST_DIRNAME/terminal.py" "$GRAPNEL" "$@"
+}
+
+@test "repl: what is no terminal is run without prompts" {
+    run -0 --separate-stderr l repl here <<'LUA'
+x = 3
+x + 1
+
+for i = 1, 2 do
+    print(i)
+end
+1, nil, "a"
+LUA
+    [ "$output" = $'4\n1\n2\n1\tnil\ta' ]
+    [ -z "$stderr" ]
+    run -1 --separate-stderr l repl here < <(printf 'error("boom")\n"on"\n')
+    [ "$output" = on ]
+    [[ $stderr == *"stdin:1: boom"* ]]
+    run -1 --separate-stderr l repl here < <(printf 'for i = 1, 2 do\n')
+    [ "$stderr" = "the input ends within a statement" ]
+    run -4 --separate-stderr l repl here <<<'os.exit(4)'
+    run -255 --separate-stderr "$GRAPNEL" repl --transport false h </dev/null
+    [[ $stderr == 'grapnel: h: connect: the transport command failed'* ]]
+}
+
+@test "repl: a dialogue has several lines, Ctrl-C, Ctrl-D and a history" {
+    run -0 terminal repl --transport local here <<'STEPS'
+expect here:1> 
+type x = 5\n
+expect here:1> 
+type for i = 1, 2 do\n
+expect here:1>> 
+type print(i)\n
+expect here:1>> 
+type end\n
+expect 1\n2\nhere:1> 
+type y = 'dropped
+expect dropped
+send \x03
+expect here:1> 
+type x, y\n
+expect 5\tnil\nhere:1> 
+type for i = 1, 2 do\n
+expect here:1>> 
+type \x03
+expect here:1> 
+type error('bo' .. 'om')\n
+expect stdin:1: boom
+expect here:1> 
+type \x04
+STEPS
+    [ "$(stat -c %a state/grapnel state/grapnel/history)" = $'700\n600' ]
+    grep -q print state/grapnel/history
+    run ! grep -q dropped state/grapnel/history
+}
+
+@test "repl: Ctrl-C stops what runs on the host" {
+    run -0 terminal repl --transport local here <<'STEPS'
+expect here:1> 
+type print('g' .. 'o') while true do end\n
+expect \ngo
+send \x03
+expect interrupted\nhere:1> 
+type print('g' .. 'o') require('time').sleep(20)\n
+expect \ngo
+send \x03
+expect interrupted\nhere:1> 
+type print('he' .. 're')\n
+expect \nhere\nhere:1> 
+type \x04
+STEPS
+}
+
+@test "repl: the end of the instance ends the dialogue" {
+    run -3 terminal repl --transport local here <<'STEPS'
+expect here:1> 
+type os.exit(3)\n
+expect exited with status 3
+STEPS
+    # libedit's folder of state may lie anywhere; without one there is no history.
+    XDG_STATE_HOME=/proc/none run -0 terminal repl --transport local here <<'STEPS'
+expect here:1> 
+type \x04
+STEPS
+}
+
+# ---- lua ----
+
+@test "lua: a file, its arguments, and the module" {
+    cat >a.lua <<'LUA'
+#!/usr/bin/env grapnel
+print(#arg, arg[0], ...)
+local grapnel = require "grapnel"
+local conn <close> = grapnel.connect("here", {transport = "local"})
+print(conn.eval("6 * 7"))
+return 5
+LUA
+    run -0 --separate-stderr "$GRAPNEL" lua a.lua one 'two three'
+    [ "$output" = $'2\ta.lua\tone\ttwo three\n42' ]
+    run -0 --separate-stderr "$GRAPNEL" lua - one <a.lua
+    [ "${lines[0]}" = $'1\t-\tone' ]
+    run -0 --separate-stderr "$GRAPNEL" lua <a.lua
+    [ "${lines[1]}" = 42 ]
+}
+
+@test "lua: an error is 1 with a traceback, os.exit is what it says" {
+    printf '\nlocal function f() error("boom") end\nf()' >e.lua
+    run -1 --separate-stderr "$GRAPNEL" lua e.lua
+    [ "${stderr_lines[0]}" = 'grapnel lua: e.lua:2: boom' ]
+    [ "${stderr_lines[1]}" = 'stack traceback:' ]
+    run -1 --separate-stderr "$GRAPNEL" lua <<<'error({})'
+    [ "${stderr_lines[0]}" = 'grapnel lua: (error object is a table value)' ]
+    run -1 --separate-stderr "$GRAPNEL" lua <<<'x = ='
+    [[ $stderr == "grapnel lua: stdin:1: unexpected symbol"* ]]
+    run -1 --separate-stderr "$GRAPNEL" lua none.lua
+    [ "$stderr" = "grapnel lua: none.lua cannot be read: No such file or directory" ]
+    run -7 "$GRAPNEL" lua <<<'os.exit(7)'
+    run -0 bash -c 'yes "print(1)" | head -n 10000 | "$GRAPNEL" lua | head -n 1; [ ${PIPESTATUS[2]} = 141 ]'
+}
+
+@test "lua: a dialogue here, whose endless loops can be stopped" {
+    run -0 terminal lua <<'STEPS'
+expect > 
+type local x <const> = 4\n
+expect > 
+type ("ab"):rep(2), nil\n
+expect abab\tnil\n> 
+type print('g' .. 'o') while true do end\n
+expect \ngo
+send \x03
+expect interrupted\n> 
+type conn = require("grapnel").connect("x", {transport = "local"})\n
+expect > 
+type conn.eval("1 + 1")\n
+expect \n2\n> 
+type conn:interact()\n
+expect x:1> 
+type x = 9\n
+expect x:1> 
+type x\n
+expect \n9\nx:1> 
+type \x04
+expect > 
+type \x04
+STEPS
+}

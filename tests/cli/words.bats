@@ -113,7 +113,7 @@ option_names() {
     "$GRAPNEL" __man <man/grapnel.1 >"$BATS_TEST_TMPDIR/grapnel.1"
     diff -u man/grapnel.1 "$BATS_TEST_TMPDIR/grapnel.1"
     # Every option that help shows is there.
-    for verb in run facts doctor call eval script; do
+    for verb in run facts doctor call eval script repl; do
         for option in $("$GRAPNEL" "$verb" --help | option_names); do
             grep -q "^\.It .*Fl -$option\b" man/grapnel.1
         done
@@ -145,7 +145,7 @@ option_names() {
     [ "$("$GRAPNEL" __complete doctor h '')" = "" ]
     [ "$("$GRAPNEL" __complete help d | cut -f1)" = doctor ]
     # Every option that help shows is offered, except those that are not to be had yet.
-    for verb in run facts doctor call eval script; do
+    for verb in run facts doctor call eval script repl; do
         offered=$("$GRAPNEL" __complete "$verb" -- | cut -f1 | sort)
         shown=$("$GRAPNEL" "$verb" --help | grep -v 'not supported yet' |
             option_names | sed 's/^/--/' | sort)
@@ -167,8 +167,8 @@ option_names() {
             _grapnel
             echo "${COMPREPLY[@]}"' - "$1"
     }
-    [ "$(complete_line 'grapnel r')" = run ]
-    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script help --help --version" ]
+    [ "$(complete_line 'grapnel ru')" = run ]
+    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script repl lua help --help --version" ]
     [ "$(complete_line 'grapnel run --max')" = --max-output ]
     [ "$(complete_line 'grapnel run -F man/gr')" = man/grapnel.1 ]
     [[ " $(complete_line 'grapnel run h ba') " == *" bash "* ]]
