@@ -107,8 +107,8 @@ static const char *say_one(const char *before, const char *text)
     char *line = strndup(text, n);
 
     fputs(before, stderr);
-    for (char *tab = line; tab && (tab = strchr(tab, '\t')) != NULL;)
-        *tab = ' ';
+    for (size_t i = 0; line && line[i]; i++)
+        line[i] = line[i] == '\t' ? ' ' : line[i];
     say_text(stderr, line ? line : "");
     fputc('\n', stderr);
     free(line);
@@ -137,7 +137,7 @@ int far_ended(const char *words)
     int number;
 
     if (at)
-        return atoi(at + strlen(exited)) & 0xff;
+        return (int)strtol(at + strlen(exited), NULL, 10) & 0xff;
     at = strstr(words, killed);
     if (!at || sscanf(at + strlen(killed), "%15[A-Z0-9+]", name) != 1)
         return -1;
