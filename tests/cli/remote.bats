@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Code on a host, with a child process for a host: call, eval, script, repl, lua.
-# shellcheck disable=SC2016,SC2030,SC2031,SC2154
+# shellcheck disable=SC2016,SC2030,SC2031,SC2094,SC2154
 
 bats_require_minimum_version 1.5.0
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-60}
@@ -41,12 +41,11 @@ nothing_left() {
 
 # Repeats a command until it succeeds, ten seconds at most.
 within() {
-    local tries
-    for ((tries = 0; tries < 1000; tries++)); do
-        ! "$@" >/dev/null 2>&1 || return 0
+    local deadline=$((SECONDS + 10))
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
         read -rt 0.01 _ <> <(:) || true
     done
-    return 1
 }
 
 # A verb with this machine for a host.
@@ -64,6 +63,11 @@ start() {
 finish() {
     status=0
     wait "$job" || status=$?
+}
+
+# A dialogue on a terminal, as the lines of standard input tell: terminal.py.
+terminal() {
+    HOME=$T timeout 30 python3 "$BATS_TEST_DIRNAME/terminal.py" "$GRAPNEL" "$@"
 }
 
 # ---- call ----
@@ -150,6 +154,13 @@ finish() {
     [[ $output == *'"thrown":{"code":3},"traceback":"stack traceback:'* ]]
     run -1 --separate-stderr l eval here '1 +'
     [[ $stderr == *"unexpected symbol near <eof>"* ]]
+}
+
+@test "eval: on a terminal nothing in the results can be obeyed or hidden" {
+    run -0 terminal eval --transport local here '"\27\u{9b}\u{202e}ü\u{1f600}", 0.1' </dev/null
+    [ "$output" = $'"\\u001b\\u009b\\u202e\\u00fc\\ud83d\\ude00"\n0.1' ]
+    run -0 l eval here '"\u{202e}ü"'
+    [ "$output" = $'"\u202eü"' ]
 }
 
 @test "eval: what the code prints goes to standard error" {
@@ -335,11 +346,6 @@ sys.exit(n[0] < 60000)'
 }
 
 # ---- repl ----
-
-# A dialogue on a terminal, as the lines of standard input tell: terminal.py.
-terminal() {
-    HOME=$T timeout 30 python3 "$BATS_TEST_DIRNAME/terminal.py" "$GRAPNEL" "$@"
-}
 
 @test "repl: what is no terminal is run without prompts" {
     run -0 --separate-stderr l repl here <<'LUA'

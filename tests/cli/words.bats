@@ -75,6 +75,11 @@ option_names() {
     refuses "target is missing" run
     refuses "target is missing" facts
     refuses "command is missing" run h
+    refuses "a function is missing after h" call h
+    refuses "the expression is empty" eval h ''
+    refuses "one target at a time" script a,b x.lua
+    refuses "one target at a time" repl a b
+    refuses "not an option of repl" repl --timeout 1 h
     refuses "one target at a time" run a,b true
     refuses "one target at a time" run 'web[1-3]' true
     refuses "one target at a time" doctor a b
@@ -143,6 +148,10 @@ option_names() {
     [ "$("$GRAPNEL" __complete run h ls '')" = :file ]
     [ "$("$GRAPNEL" __complete facts h '')" = :host ]
     [ "$("$GRAPNEL" __complete doctor h '')" = "" ]
+    [ "$("$GRAPNEL" __complete call h '')" = "" ]
+    [ "$("$GRAPNEL" __complete script h '')" = :file ]
+    [ "$("$GRAPNEL" __complete script h a.lua '')" = :file ]
+    [ "$("$GRAPNEL" __complete lua '')" = :file ]
     [ "$("$GRAPNEL" __complete help d | cut -f1)" = doctor ]
     # Every option that help shows is offered, except those that are not to be had yet.
     for verb in run facts doctor call eval script repl; do
