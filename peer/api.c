@@ -287,8 +287,13 @@ static void push_made(lua_State *L, struct peer *p, int *place, const char *code
     api_push_core(L, p);
     peer_push_module(L);
     lua_call(L, 2, 1);
-    lua_pushvalue(L, -1);
-    *place = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (*place == LUA_NOREF) {
+        lua_pushvalue(L, -1);
+        *place = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else { /* another task, which ran meanwhile, was faster */
+        lua_rawgeti(L, LUA_REGISTRYINDEX, *place);
+        lua_replace(L, -2);
+    }
 }
 
 void peer_push(lua_State *L, struct peer *p)

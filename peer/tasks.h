@@ -29,8 +29,9 @@ struct task;
 struct tasks_host {
     /* Waits for events from outside, and lets their callbacks run, until some have or the
      * monotonic time deadline_us has come (0: looks only, UINT64_MAX: no deadline).  What is to be
-     * sent should be sent first; if that wakes something (tasks_woken) it only looks, too.  0, or a negative code: waiting is over for good, and every nested
-     * wait ends with it.  Must not raise an error, and must not run tasks. */
+     * sent should be sent first; if that wakes something (tasks_woken) it only looks, too.  0, or a
+     * negative code: waiting is over for good, and every nested wait ends with it.  Must not raise
+     * an error, and must not run tasks. */
     int (*wait)(void *arg, uint64_t deadline_us);
     void *arg;
 };

@@ -32,6 +32,7 @@ struct task {
     int started; /* its function has begun */
     int cancel;
     unsigned raised; /* so many times the cancel's error was raised in its code */
+    unsigned stuck;  /* slices that it has used up where it could not be left */
     int exposed;     /* user code has seen its thread, which so cannot be used again */
 };
 

@@ -172,6 +172,7 @@ static void run_one(struct task *k, lua_State *from)
     }
     saved = tasks_set_aside(t);
     k->started = 1;
+    k->stuck = 0;
     k->state = TASK_RUNNING;
     tasks_leave_wait(k);
     t->current = k;

@@ -3,6 +3,7 @@
 
 #include "peer/tasks_internal.h"
 
+#define STUCK_TIMES 5     /* slices in code that cannot be left, before others run inside of it */
 #define GRACE_TIMES 3     /* so often a cancelled task's code may go on after the error … */
 #define GRACE_COUNT 10000 /* … for so many instructions, to tidy up */
 
@@ -115,14 +116,16 @@ void tasks_preempt(struct tasks *t)
     }
 }
 
-/* Where it cannot yield, the others get one turn inside of it. */
+/* Where it cannot yield, the others get one turn inside of it; not at once, since short pieces of
+ * such code are many (a module that is loaded), and better not interrupted. */
 static void nested_turn(struct tasks *t, lua_State *L)
 {
     struct tasks_saved saved;
 
-    if (t->nesting >= TASKS_NEST_MAX / 2) {
+    if (++t->current->stuck < STUCK_TIMES || t->nesting >= TASKS_NEST_MAX / 2) {
         return;
     }
+    t->current->stuck = 0;
     saved = tasks_set_aside(t);
     t->nesting++;
     (void)t->host.wait(t->host.arg, 0);

@@ -24,6 +24,7 @@ struct world {
     struct tasks_wait *gates; /* what gate(i) waits on */
     int opened;               /* gates that the host has opened … */
     int open;                 /* … of so many that it opens, one at a time */
+    int hasty;                /* tasks_woken was wrong */
     int done, failed;
     struct task *last, *marked;
     char log[4096];
@@ -44,10 +45,10 @@ static int host_wait(void *arg, uint64_t deadline_us)
 
     w->waits++;
     /* What came before has been seen to: one that looks here before it waits does wait. */
-    ck_assert(deadline_us == 0 || !tasks_woken(w->t));
+    w->hasty |= deadline_us != 0 && tasks_woken(w->t);
     if (w->opened < w->open) {
         tasks_wake(&w->gates[w->opened++]);
-        ck_assert_int_eq(tasks_woken(w->t), 1);
+        w->hasty |= !tasks_woken(w->t);
         return 0;
     }
     if (w->give_up != 0) {
@@ -241,6 +242,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    ck_assert_int_eq(world->hasty, 0);
     ck_assert_int_eq(lua_gettop(world->L), 0);
     tasks_free(world->t);
     lua_close(world->L);
