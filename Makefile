@@ -136,7 +136,8 @@ AGENT_CFLAGS  = $(CFLAGS) $(CPPFLAGS) $(WARN) $(COMMON) -DGRAPNEL_AGENT
 AGENT_LDFLAGS = $(LDFLAGS)
 AGENT_LIBS    = $(LIBS)
 WORKER_INC    = $(LUA_INC)
-WORKER_LIBS   = $(LUA_LIBS) $(LIBS)
+# A worker goes out in one frame, which the lines of its code would not fit into.
+WORKER_LIBS   = $(LUA_LIBS) $(LIBS) -Wl,--strip-debug
 endif
 
 # ---- sources -----------------------------------------------------------------------------------
