@@ -20,6 +20,7 @@
 #include "agent/worker/mods.h"
 #include "agent/worker/slice.h"
 #include "agent/worker/waitfd.h"
+#include "lua_waiting.h"
 #include "peer/peer.h"
 #include "peer/tasks.h"
 #include "proto/errors.h"
@@ -176,6 +177,10 @@ static int set_up_state(lua_State *L)
     }
     waitfd_set_loop(L, loop_events(w->loop));
     mods_preload(L);
+    if (luaL_loadbufferx(L, lua_waiting, lua_waiting_size, "=grapnel", "t") != LUA_OK) {
+        return lua_error(L);
+    }
+    lua_call(L, 0, 0);
     w->peer = peer_new(L, w->tasks, &options);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, l_module);

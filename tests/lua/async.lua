@@ -36,6 +36,24 @@ do
     eq(took >= 1 and took < 1.45, true, ("took %.2f s (plain call %.3f s)"):format(took, at_once))
 end
 
+-- Nor for a command, nor for what one writes.
+do
+    conn.execute [[
+        function execute(line) return os.execute(line) end
+        function first_line(line) local p <close> = io.popen(line) return p:read("l") end
+    ]]
+    local before = grapnel.now()
+    local slow = grapnel.async(conn.namespace.execute)("sleep 0.5; exit 3")
+    local line = grapnel.async(conn.namespace.first_line)("sleep 0.5; echo line; echo more")
+    eq(conn.eval "1 + 1", 2)
+    eq(slow.ready or line.ready, false, "the plain call was first")
+    eq({slow()}, {nil, "exit", 3})
+    eq(line.value, "line")
+    eq(grapnel.now() - before < 0.95, true)
+    eq({conn.eval "os.execute('kill -9 $$')"}, {nil, "signal", 9})
+    eq({conn.eval "io.popen('exit 4'):close()"}, {nil, "exit", 4})
+end
+
 -- Callbacks, errors, expiry.
 do
     local got
