@@ -2,7 +2,7 @@
 local core, grapnel = ...
 
 local namespace = setmetatable({}, {__index = _G})
-local far = {}
+local far = {namespace} -- where C finds it
 
 function far.globals()
     return _G

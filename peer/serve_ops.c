@@ -99,13 +99,29 @@ static bool plain(lua_State *L, int idx)
 
 /* ---- call ---- */
 
-/* A module's function, if the module is loaded: quickly.  Pushes it, or nothing. */
-static bool push_loaded(lua_State *L, const struct world *w, const char *path, size_t n)
+/* A function called by name alone that is where one looks first: a builtin, or in the namespace
+ * itself.  Pushes it, or nothing. */
+static bool push_named(lua_State *L, struct peer *p, const char *name, size_t n)
 {
-    const char *dot = memrchr(path, '.', n);
-    if (dot == NULL) {
-        return false;
+    peer_push_builtins(L, p);
+    lua_pushlstring(L, name, n);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, 1) == LUA_TNIL && lua_rawgeti(L, 1, 1) == LUA_TTABLE) {
+        lua_pushvalue(L, 2);
+        lua_rawget(L, -2);
     }
+    bool found = lua_type(L, -1) == LUA_TFUNCTION;
+    if (found) {
+        lua_replace(L, 1);
+    }
+    lua_settop(L, found);
+    return found;
+}
+
+/* A module's function, if the module is loaded.  Pushes it, or nothing. */
+static bool push_loaded(lua_State *L, const struct world *w, const char *path, size_t n,
+                        const char *dot)
+{
     lua_rawgeti(L, LUA_REGISTRYINDEX, w->loaded_ref);
     lua_pushlstring(L, path, (size_t)(dot - path));
     if (lua_rawget(L, -2) == LUA_TTABLE) {
@@ -123,8 +139,11 @@ static bool push_loaded(lua_State *L, const struct world *w, const char *path, s
 /* Pushes the function of that path as the only value on the stack, or nil. */
 static void push_path(lua_State *L, struct serving *s, const char *path, size_t n)
 {
+    const char *dot = memrchr(path, '.', n);
     lua_settop(L, 0);
-    if (!push_loaded(L, s->p->world, path, n)) {
+    /* The quick ways; the helper finds the rest. */
+    if (dot == NULL ? !push_named(L, s->p, path, n)
+                    : !push_loaded(L, s->p->world, path, n, dot)) {
         serve_push_helper(L, s->p->world, HELPER_FIND);
         lua_pushlstring(L, path, n);
         peer_push_builtins(L, s->p);
