@@ -232,6 +232,41 @@ void calls_push_failure(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Pushes n results. */
+static void push_results(lua_State *L, struct codec_in *in, size_t n)
+{
+    luaL_checkstack(L, (int)(n < 1u << 20 ? n : 1u << 20) + 8, "too many results");
+    for (size_t i = 0; i < n; i++) {
+        codec_get(in);
+    }
+}
+
+size_t calls_take_small(struct calls_call *c, uint8_t *at, size_t size)
+{
+    struct codec_in in;
+    size_t results, n = c->m.n;
+    if (c->code != 0 || c->m.refs || n > size) {
+        return 0;
+    }
+    codec_open(&in, c->p, NULL, c->m.bytes, n);
+    if (!codec_array(&in, &results)) {
+        return 0;
+    }
+    memcpy(at, c->m.bytes, n);
+    give_back(c, true);
+    return n;
+}
+
+int calls_push_small(lua_State *L, const uint8_t *bytes, size_t n)
+{
+    struct codec_in in;
+    size_t results = 0;
+    codec_open(&in, NULL, L, bytes, n);
+    codec_array(&in, &results);
+    push_results(L, &in, results);
+    return (int)results;
+}
+
 int calls_results(lua_State *L, struct calls_call *c)
 {
     struct codec_in in;
@@ -249,10 +284,7 @@ int calls_results(lua_State *L, struct calls_call *c)
     if (failed) {
         n = 1;
     }
-    luaL_checkstack(L, (int)(n < 1u << 20 ? n : 1u << 20) + 8, "too many results");
-    for (size_t i = 0; i < n; i++) {
-        codec_get(&in);
-    }
+    push_results(L, &in, n);
     message_done(c->p, &c->m, true);
     if (!failed) {
         return (int)n;

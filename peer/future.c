@@ -10,8 +10,17 @@
 
 static const char anchors_key; /* futures whose callbacks are due, by address */
 
+/* The functions that look at a future often have the world as their upvalue. */
 static struct future *self(lua_State *L)
 {
+    const struct world *w = lua_touserdata(L, lua_upvalueindex(1));
+    if (w != NULL && lua_getmetatable(L, 1)) {
+        bool is = lua_topointer(L, -1) == w->future_meta;
+        lua_pop(L, 1);
+        if (is) {
+            return lua_touserdata(L, 1);
+        }
+    }
     return luaL_checkudata(L, 1, FUTURE);
 }
 
@@ -57,24 +66,34 @@ struct future *future_make(lua_State *L, struct world *w)
 void future_keep(lua_State *L, struct future *f, int at, int base)
 {
     int n = lua_gettop(L) - base;
-    lua_createtable(L, n, 1);
-    lua_insert(L, base + 1);
-    for (int i = n; i > 0; i--) {
-        lua_rawseti(L, base + 1, i);
+    if (n > 1) {
+        lua_createtable(L, n, 0);
+        lua_insert(L, base + 1);
+        for (int i = n; i > 0; i--) {
+            lua_rawseti(L, base + 1, i);
+        }
     }
-    lua_pushinteger(L, n);
-    lua_rawseti(L, base + 1, 0);
-    lua_setiuservalue(L, at, USER_RESULTS);
+    if (n > 0) {
+        lua_setiuservalue(L, at, USER_RESULTS);
+    }
+    f->results = n;
     f->taken = true;
 }
 
 /* Of a ready future at index 1: takes what came. */
 static void take(lua_State *L, struct future *f)
 {
+    int base = lua_gettop(L);
+    if (f->small_n > 0) {
+        calls_push_small(L, f->small, f->small_n);
+        future_keep(L, f, 1, base);
+        f->call = NULL;
+        f->small_n = 0;
+        return;
+    }
     if (f->taken || f->call == NULL) {
         return;
     }
-    int base = lua_gettop(L);
     f->failed = calls_results(L, f->call) < 0;
     future_keep(L, f, 1, base);
     struct peer *p = f->call->p;
@@ -88,15 +107,16 @@ static int outcome(lua_State *L, struct future *f)
 {
     take(L, f);
     lua_settop(L, 1);
-    if (lua_getiuservalue(L, 1, USER_RESULTS) != LUA_TTABLE) {
+    if (!f->taken) {
         return api_raise(L, "cancelled", "cancelled");
     }
-    lua_rawgeti(L, 2, 0);
-    int n = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    luaL_checkstack(L, n + 2, "results");
-    for (int i = 1; i <= n; i++) {
-        lua_rawgeti(L, 2, i);
+    int n = f->results;
+    lua_getiuservalue(L, 1, USER_RESULTS);
+    if (n > 1) {
+        luaL_checkstack(L, n + 2, "results");
+        for (int i = 1; i <= n; i++) {
+            lua_rawgeti(L, 2, i);
+        }
     }
     return f->failed ? lua_error(L) : n;
 }
@@ -209,17 +229,13 @@ static int ended(lua_State *L, int status, lua_KContext context)
 static int wait_for(lua_State *L)
 {
     struct future *f = self(L);
-    uint64_t deadline = f->expiry;
-    if (!lua_isnoneornil(L, 2)) {
-        uint64_t at = api_deadline(L, 2);
-        deadline = at < deadline ? at : deadline;
-    }
+    uint64_t deadline = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
     lua_settop(L, 1);
     if (f->ready) {
         lua_pushboolean(L, 1);
         return 1;
     }
-    return wait_until(L, f, deadline, ended);
+    return wait_until(L, f, deadline < f->expiry ? deadline : f->expiry, ended);
 }
 
 static int looked(lua_State *L, int status, lua_KContext context)
@@ -232,7 +248,10 @@ static int looked(lua_State *L, int status, lua_KContext context)
 static int set_expiry(lua_State *L)
 {
     struct future *f = self(L);
-    f->expiry = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
+    uint64_t expiry = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
+    if (!f->ready) {
+        f->expiry = expiry;
+    }
     lua_settop(L, 1);
     return 1;
 }
@@ -360,9 +379,9 @@ static int get(lua_State *L)
         lua_pushboolean(L, 0);
         if (f->ready) {
             take(L, f);
-            if (lua_getiuservalue(L, 1, USER_RESULTS) != LUA_TTABLE) {
+            if (!f->taken) {
                 lua_pushliteral(L, "cancelled");
-            } else if (f->failed && lua_rawgeti(L, -1, 1) == LUA_TNIL) {
+            } else if (f->failed && lua_getiuservalue(L, 1, USER_RESULTS) == LUA_TNIL) {
                 lua_pushboolean(L, 1);
             } else if (!f->failed) {
                 lua_pushboolean(L, 0);
@@ -381,7 +400,7 @@ static int get(lua_State *L)
 static int collect(lua_State *L)
 {
     struct future *f = lua_touserdata(L, 1);
-    if (f->call != NULL) {
+    if (f->small_n == 0 && f->call != NULL) {
         struct peer *p = f->call->p;
         calls_drop(f->call, false);
         f->call = NULL;
@@ -399,9 +418,12 @@ void future_init(lua_State *L, struct world *w)
                                        {NULL, NULL}};
     future_start_init(L, w);
     luaL_newmetatable(L, FUTURE);
-    lua_pushcfunction(L, get);
+    w->future_meta = lua_topointer(L, -1);
+    lua_pushlightuserdata(L, w);
+    lua_pushcclosure(L, get, 1);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, value);
+    lua_pushlightuserdata(L, w);
+    lua_pushcclosure(L, value, 1);
     lua_setfield(L, -2, "__call");
     lua_pushcfunction(L, collect);
     lua_setfield(L, -2, "__gc");

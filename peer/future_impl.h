@@ -14,13 +14,22 @@ struct waiter {
     struct future *future; /* NULL: not in its list */
 };
 
+#define FUTURE_SMALL 24 /* bytes of an answer that are kept here */
+
 /* Small, because there may be very many: with its user values it is one of malloc's quick sizes. */
 struct future {
     struct world *world;
-    struct calls_call *call; /* NULL once its results are taken, and of local ones */
-    struct task *task;       /* of a local function that runs */
     struct waiter *waiters;
-    uint64_t expiry; /* µs; UINT64_MAX: none */
+    union {
+        struct {
+            struct calls_call *call; /* NULL once its results are taken, and of local ones */
+            struct task *task;       /* of a local function that runs */
+            uint64_t expiry;         /* µs; UINT64_MAX: none; while it is not ready */
+        };
+        uint8_t small[FUTURE_SMALL]; /* the answer instead: a call's record is large */
+    };
+    int results;     /* how many, once they are taken: one is the user value, more are a table */
+    uint8_t small_n; /* bytes in `small`; 0: it is not used */
     bool ready, taken, failed, anchored;
 };
 

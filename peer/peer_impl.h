@@ -31,7 +31,7 @@ struct message {
 struct world {
     struct tasks *tasks;
     /* Metatables: their addresses, and their places in the registry. */
-    const void *proxy_meta, *copy_meta, *channel_meta;
+    const void *proxy_meta, *copy_meta, *channel_meta, *future_meta;
     int procedures_ref; /* set of functions */
     int proxy_ref, copy_ref, channel_ref, future_ref, pairs_ref, waiter_ref, channel_wait_ref;
     int loaded_ref;  /* package.loaded */
@@ -171,6 +171,11 @@ int calls_wait(lua_State *L, struct calls_call *c);
 /* Of an answered call: pushes its results and returns their number ≥ 0; or pushes the error value
  * and returns -1.  Raises malformed answers and memory errors. */
 int calls_results(lua_State *L, struct calls_call *c);
+/* Of an answered call: when its results fit into `size` bytes at `at` they are moved there, and the
+ * call is given back.  How many bytes; 0: nothing was done. */
+size_t calls_take_small(struct calls_call *c, uint8_t *at, size_t size);
+/* Pushes what that took; returns the number of results.  May raise errors as calls_results. */
+int calls_push_small(lua_State *L, const uint8_t *bytes, size_t n);
 /* {error = …, traceback = …} at the top becomes the error value. */
 void calls_push_failure(lua_State *L);
 /* Gives a call back: cancelled if it is pending and `cancel`. */

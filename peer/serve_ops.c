@@ -142,8 +142,7 @@ static void push_path(lua_State *L, struct serving *s, const char *path, size_t 
     const char *dot = memrchr(path, '.', n);
     lua_settop(L, 0);
     /* The quick ways; the helper finds the rest. */
-    if (dot == NULL ? !push_named(L, s->p, path, n)
-                    : !push_loaded(L, s->p->world, path, n, dot)) {
+    if (dot == NULL ? !push_named(L, s->p, path, n) : !push_loaded(L, s->p->world, path, n, dot)) {
         serve_push_helper(L, s->p->world, HELPER_FIND);
         lua_pushlstring(L, path, n);
         peer_push_builtins(L, s->p);
