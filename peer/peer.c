@@ -290,12 +290,18 @@ int peer_input(struct peer *p, const uint8_t *bytes, size_t n)
 int peer_output(struct peer *p, const uint8_t **bytes, size_t *n)
 {
     proxy_flush(p);
-    return link_output(p->link, bytes, n, tasks_now(p->tasks));
+    p->sent_at = tasks_now(p->tasks);
+    return link_output(p->link, bytes, n, p->sent_at);
+}
+
+int peer_has_output(const struct peer *p)
+{
+    return p->released_n > 0 || link_has_output(p->link);
 }
 
 void peer_sent(struct peer *p, size_t n)
 {
-    link_sent(p->link, n, tasks_now(p->tasks));
+    link_sent(p->link, n, p->sent_at);
     if (p->queue != NULL) {
         serve_resume(p);
     }

@@ -49,6 +49,8 @@ int peer_input(struct peer *p, const uint8_t *bytes, size_t n);
 
 /* As link_output and link_sent. */
 int peer_output(struct peer *p, const uint8_t **bytes, size_t *n);
+/* False when peer_output would give nothing. */
+int peer_has_output(const struct peer *p);
 void peer_sent(struct peer *p, size_t n);
 
 /* True while the owner must not read from the pipe. */

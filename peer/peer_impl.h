@@ -53,6 +53,7 @@ struct peer {
     char name[PEER_NAME_MAX];
     struct error error; /* why the link is over; code 0: it lives */
     size_t holders;     /* who point here, peer_free's caller included */
+    uint64_t sent_at;   /* when output was last asked for (µs): sending it takes no time */
     bool closing, freed;
 
     /* Places in the registry. */

@@ -123,6 +123,8 @@ static void take_output(struct line *line)
         if (fifo_put(&line->out, bytes, n) < 0)
             break;
         peer_sent(line->peer, n);
+        if (!peer_has_output(line->peer))
+            break;
     }
 }
 
