@@ -2,6 +2,7 @@
  *
  *   calls sync COUNT       median of a call with a small argument, in microseconds
  *   calls pipeline COUNT   calls a second, as many of them under way at once as may be
+ *   calls stream BYTES COMMAND...  MB/s of a command's output, which is so many bytes
  *
  * SSHD_CONFIG tells where to. */
 #include <stdio.h>
@@ -23,17 +24,25 @@ static void check(int failed, const struct grapnel_error *e)
     bench_die("%s", text);
 }
 
-static struct grapnel_instance *start(struct grapnel_server **s)
+static struct grapnel_server *connect_server(void)
 {
     struct grapnel_connect_options o = {.config_file = bench_setting("SSHD_CONFIG")};
-    struct grapnel_instance *i;
+    struct grapnel_server *s;
     struct grapnel_error e;
 
     context = grapnel_new(NULL, &e);
     check(!context, &e);
-    *s = grapnel_connect(context, "t", &o, &e);
-    check(!*s, &e);
-    i = grapnel_instance_open(*s, NULL, &e);
+    s = grapnel_connect(context, "t", &o, &e);
+    check(!s, &e);
+    return s;
+}
+
+static struct grapnel_instance *start(struct grapnel_server *s)
+{
+    struct grapnel_instance *i;
+    struct grapnel_error e;
+
+    i = grapnel_instance_open(s, NULL, &e);
     check(!i, &e);
     check(grapnel_call(i, "execute", NULL, &e, "s", "function twice(x) return x + x end") < 0, &e);
     return i;
@@ -99,21 +108,55 @@ static void pipelined_calls(struct grapnel_instance *i, size_t count)
     free(f);
 }
 
-int main(int argc, char **argv)
+static size_t count_output(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
 {
-    struct grapnel_server *s;
-    struct grapnel_instance *i;
-    size_t count;
+    (void)x;
+    (void)bytes;
+    *(uint64_t *)arg += n;
+    return n;
+}
 
-    if (argc != 3)
-        bench_die("usage: calls sync|pipeline COUNT");
-    count = (size_t)bench_number(argv[2], 10);
-    i = start(&s);
-    if (strcmp(argv[1], "sync") == 0)
+/* What a channel is compared with: the output of a command, read in this process as well. */
+static void stream_output(struct grapnel_server *s, uint64_t bytes, char **command)
+{
+    struct grapnel_exec_options o = {.argv = (const char *const *)command};
+    uint64_t got = 0, before = bench_now_ns();
+    struct grapnel_exec_handler handler = {.out = count_output};
+    struct grapnel_error e;
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &handler, &got, &e);
+
+    check(!x, &e);
+    check(grapnel_exec_wait(x, -1, NULL, &e) < 0, &e);
+    if (got != bytes)
+        bench_die("%llu bytes came", (unsigned long long)got);
+    printf("%.1f\n", (double)got * 1e3 / (double)(bench_now_ns() - before));
+    grapnel_exec_free(x);
+}
+
+static void measure(struct grapnel_server *s, const char *what, size_t count)
+{
+    struct grapnel_instance *i = start(s);
+
+    if (strcmp(what, "sync") == 0)
         sync_calls(i, count);
     else
         pipelined_calls(i, count);
     grapnel_instance_free(i);
+}
+
+int main(int argc, char **argv)
+{
+    struct grapnel_server *s;
+    size_t count;
+
+    if (argc < 3)
+        bench_die("usage: calls sync|pipeline COUNT or stream BYTES COMMAND...");
+    count = (size_t)bench_number(argv[2], 10);
+    s = connect_server();
+    if (strcmp(argv[1], "stream") == 0)
+        stream_output(s, count, argv + 3);
+    else
+        measure(s, argv[1], count);
     grapnel_server_free(s);
     grapnel_free(context);
     return 0;
