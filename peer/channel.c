@@ -164,12 +164,25 @@ int channel_offer(struct peer *p, struct stream *s, const char *service, const s
 
 /* ---- looking ---- */
 
+static bool is_closed(const struct channel *c)
+{
+    return c->s == NULL || (c->shut && c->eof);
+}
+
+static int show(lua_State *L)
+{
+    const struct channel *c = channel_self(L);
+    lua_pushfstring(L, CHANNEL ": %d of %s (%s)", (int)c->id, c->p->name,
+                    is_closed(c) ? "closed" : "open");
+    return 1;
+}
+
 static int get(lua_State *L)
 {
     const struct channel *c = channel_self(L);
     const char *name = luaL_checkstring(L, 2);
     if (strcmp(name, "closed") == 0) {
-        lua_pushboolean(L, c->s == NULL || (c->shut && c->eof));
+        lua_pushboolean(L, is_closed(c));
         return 1;
     }
     luaL_getmetafield(L, 1, "methods");
@@ -193,11 +206,9 @@ static int collect(lua_State *L)
 
 void channel_init(lua_State *L, struct world *w)
 {
-    static const luaL_Reg meta[] = {{"__index", get},
-                                    {"__call", channel_step},
-                                    {"__gc", collect},
-                                    {"__close", channel_close},
-                                    {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__index", get},           {"__call", channel_step},
+                                    {"__tostring", show},       {"__gc", collect},
+                                    {"__close", channel_close}, {NULL, NULL}};
     luaL_newmetatable(L, CHANNEL);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, channel_methods);

@@ -13,15 +13,28 @@ local function method(name, f)
     end
 end
 
+-- Where a method of ours, at level 2, was called with something else than it takes.
+local function want(value, kind, n, name)
+    if type(value) ~= kind then
+        error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, name, kind,
+            value == nil and "no value" or type(value)), 3)
+    end
+end
+
 -- ---- calls and code ----
 
 method("call", function(path, ...)
+    if not grapnel.isproxy(path) then
+        want(path, "string", 1, "call")
+    end
     return core:call_copy(path, ...)
 end)
 method("execute", function(source, ...)
+    want(source, "string", 1, "execute")
     return core:call("execute", source, ...)
 end)
 method("eval", function(source, ...)
+    want(source, "string", 1, "eval")
     return core:call("eval", source, ...)
 end)
 method("ping", function()
@@ -107,16 +120,14 @@ local function teleport(f)
     if grapnel.isproxy(f) then
         return f
     end
-    if type(f) ~= "function" then
-        error("a function is expected, not a " .. type(f), 3)
-    end
+    want(f, "function", 1, "teleport")
     if not core:sends_code() then
-        error("teleport is switched off for this connection", 3)
+        error("teleport is switched off for this connection", 2)
     end
     if is_c(f) then
         local name = name_of(f)
         if not name then
-            error("this function is not written in Lua: it cannot be sent", 3)
+            error("this function is not written in Lua: it cannot be sent", 2)
         end
         return core:call("eval", name)
     end
@@ -129,6 +140,8 @@ method("teleport", teleport)
 method("remote_exec", function(source, ...)
     if type(source) == "function" then
         source = teleport(source)
+    elseif not grapnel.isproxy(source) then
+        want(source, "string", 1, "remote_exec")
     end
     return core:open("remote_exec", {source, ...})
 end)
@@ -147,8 +160,14 @@ end
 
 -- What is given is a file's name, or source text.
 method("upload_module", function(name, source)
+    want(name, "string", 1, "upload_module")
+    want(source, "string", 2, "upload_module")
     if not source:find("\n", 1, true) then
-        source = read_file(source) or source
+        local text, why = read_file(source)
+        if not text and not load(source, "=source", "t") then
+            error(why, 2)
+        end
+        source = text or source
     end
     core:call("upload_module", name, source)
     return conn.modules[name]
@@ -167,6 +186,9 @@ end
 -- From here on a module that the far `require` does not find is looked for here: by
 -- searcher(name) → source text, file name; or along package.path. false: no longer.
 method("require_from", function(searcher)
+    if searcher and not grapnel.isproxy(searcher) then
+        want(searcher, "function", 1, "require_from")
+    end
     core:call("require_from", searcher == nil and search or searcher)
 end)
 
@@ -246,6 +268,7 @@ method("become_service", function(path, ...)
     core:call("become_service", source, "@" .. path, ...)
 end)
 method("serve", function(service)
+    want(service, "table", 1, "serve")
     core:serve(service)
 end)
 conn.name = core:name()
@@ -287,4 +310,7 @@ return setmetatable(conn, {
         core:close()
     end,
     __name = "grapnel.conn",
+    __tostring = function()
+        return ("grapnel.conn: %s%s"):format(core:name(), core:closed() and " (closed)" or "")
+    end,
 })

@@ -397,6 +397,16 @@ static int get(lua_State *L)
     return 1;
 }
 
+static int show(lua_State *L)
+{
+    const struct future *f = self(L);
+    const char *how = f->ready                                  ? "ready"
+                      : tasks_now(f->world->tasks) >= f->expiry ? "expired"
+                                                                : "pending";
+    lua_pushfstring(L, FUTURE ": %p (%s)", (const void *)f, how);
+    return 1;
+}
+
 static int collect(lua_State *L)
 {
     struct future *f = lua_touserdata(L, 1);
@@ -425,6 +435,8 @@ void future_init(lua_State *L, struct world *w)
     lua_pushlightuserdata(L, w);
     lua_pushcclosure(L, value, 1);
     lua_setfield(L, -2, "__call");
+    lua_pushcfunction(L, show);
+    lua_setfield(L, -2, "__tostring");
     lua_pushcfunction(L, collect);
     lua_setfield(L, -2, "__gc");
     luaL_newlib(L, methods);

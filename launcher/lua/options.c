@@ -154,9 +154,25 @@ static void put(lua_State *L, const struct option *o, struct options_lua *to)
         *(const char *const **)(void *)at = settings(L, o);
         break;
     case VALUE:
-        *(int *)(void *)at = lua_gettop(L);
+        *(int *)(void *)at = lua_gettop(L) - 1; /* where it is when the key has gone on top */
         break;
     }
+}
+
+/* The option's name is below the top. */
+static int unknown(lua_State *L)
+{
+    luaL_Buffer b;
+
+    luaL_tolstring(L, -2, NULL);
+    luaL_buffinit(L, &b);
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        luaL_addstring(&b, i ? ", " : "");
+        luaL_addstring(&b, options[i].name);
+    }
+    luaL_pushresult(&b);
+    return luaL_error(L, "grapnel.connect: there is no option \"%s\" (there are: %s)",
+                      lua_tostring(L, -2), lua_tostring(L, -1));
 }
 
 void options_lua_read(lua_State *L, struct options_lua *o)
@@ -171,8 +187,7 @@ void options_lua_read(lua_State *L, struct options_lua *o)
         const struct option *known =
             lua_type(L, -2) == LUA_TSTRING ? find(lua_tostring(L, -2)) : NULL;
         if (!known)
-            luaL_error(L, "grapnel.connect: there is no option \"%s\"",
-                       luaL_tolstring(L, -2, NULL));
+            unknown(L);
         else
             put(L, known, o);
         lua_pushvalue(L, -2); /* the value stays below */
