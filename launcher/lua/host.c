@@ -9,6 +9,7 @@
 
 #include "launcher/lua/input.h"
 #include "launcher/lua/line.h"
+#include "launcher/lua/until.h"
 #include "peer/tasks.h"
 
 #define CLOSE_MS 5000
@@ -26,9 +27,12 @@ struct host {
     int borrowed; /* the context is not ours */
     struct tasks *tasks;
     struct shared *servers;
-    struct line *lines;   /* chained by line_link */
-    struct input *inputs; /* chained by input_link */
-    int stirred;          /* guarded by the context's lock */
+    struct line *lines;    /* chained by line_link */
+    struct input *inputs;  /* chained by input_link */
+    struct until *untils;  /* chained by until_link */
+    lua_Hook hook;         /* of the main thread, when it was tried last */
+    lua_Hook interrupting; /* one of there that is to raise an error, or NULL */
+    int stirred;           /* guarded by the context's lock */
 };
 
 static const char host_key; /* its address is the place in the registry */
@@ -58,9 +62,58 @@ void host_stir(struct host *h)
     h->stirred = 1;
 }
 
+/* A program's handler of signals may do no more than to set a hook, as that of lua5.4 does for
+ * Ctrl-C: the hook runs with the next instruction, so the wait must end for it. */
+static int is_hooked(const struct host *h)
+{
+    return lua_gethook(tasks_state(h->tasks)) != h->hook;
+}
+
 static int is_stirred(void *arg)
 {
-    return ((struct host *)arg)->stirred;
+    const struct host *h = arg;
+
+    return h->stirred || is_hooked(h);
+}
+
+static int nothing(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
+/* Tries a hook that was set meanwhile.  One that raises an error is set again, for the wait may be
+ * over now: then it is the program's, else `is_interrupted` ends the wait. */
+static void try_hook(struct host *h)
+{
+    lua_State *L = tasks_state(h->tasks);
+    lua_Hook hook = lua_gethook(L);
+    int mask = lua_gethookmask(L), count = lua_gethookcount(L);
+
+    if (!is_hooked(h) || !lua_checkstack(L, 2))
+        return;
+    h->hook = hook;
+    if (!hook)
+        return;
+    lua_pushcfunction(L, nothing);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK)
+        return;
+    lua_pop(L, 1);
+    lua_sethook(L, hook, mask, count);
+    h->interrupting = hook;
+    h->hook = NULL;
+}
+
+/* True when such a hook has not run yet; it will not any more. */
+static int is_interrupted(struct host *h)
+{
+    lua_State *L = tasks_state(h->tasks);
+    int is = h->interrupting && lua_gethook(L) == h->interrupting;
+
+    if (is)
+        lua_sethook(L, NULL, 0, 0);
+    h->interrupting = NULL;
+    return is;
 }
 
 /* tasks_host.wait */
@@ -69,8 +122,12 @@ static int wait(void *arg, uint64_t deadline_us)
     struct host *h = arg;
     int code;
 
+    try_hook(h);
+    if (is_interrupted(h))
+        return -E_INTERRUPTED;
     for (struct line *at = h->lines; at; at = *line_link(at))
         line_flush(at);
+    until_look(h->untils);
     if (tasks_woken(h->tasks))
         deadline_us = 0;
     context_lock(h->g);
@@ -82,6 +139,8 @@ static int wait(void *arg, uint64_t deadline_us)
     context_unlock(h->g);
     for (struct line *at = h->lines; at; at = *line_link(at))
         line_serve(at);
+    until_look(h->untils);
+    try_hook(h);
     return code == -E_TIMEOUT ? 0 : code;
 }
 
@@ -115,6 +174,31 @@ void host_remove_input(struct host *h, struct input *in)
             return;
         }
     }
+}
+
+void host_add_until(struct host *h, struct until *u)
+{
+    *until_link(u) = h->untils;
+    h->untils = u;
+}
+
+void host_remove_until(struct host *h, struct until *u)
+{
+    for (struct until **at = &h->untils; *at; at = until_link(*at)) {
+        if (*at == u) {
+            *at = *until_link(u);
+            return;
+        }
+    }
+}
+
+int host_alive(const struct host *h)
+{
+    for (struct line *at = h->lines; at; at = *line_link(at)) {
+        if (!line_over(at))
+            return 1;
+    }
+    return 0;
 }
 
 /* ---- servers ---- */
@@ -217,7 +301,9 @@ void host_leave_server(struct host *h, struct grapnel_server *server)
         if (--s->users > 0)
             return;
         *at = s->next;
-        grapnel_close(s->server, CLOSE_MS, NULL);
+        /* One that has not answered has nothing to tell at its end. */
+        if (grapnel_wait_ready(s->server, 0, NULL) == 0)
+            grapnel_close(s->server, CLOSE_MS, NULL);
         free_shared(s);
         return;
     }

@@ -11,6 +11,7 @@ struct host;
 struct input;
 struct line;
 struct tasks;
+struct until;
 
 /* Makes it for L at the first call, with its tasks; it is freed with the state.  Raises an error
  * of Lua's when that fails. */
@@ -39,6 +40,13 @@ void host_remove_line(struct host *h, struct line *line);
 /* The same for an input. */
 void host_add_input(struct host *h, struct input *in);
 void host_remove_input(struct host *h, struct input *in);
+
+/* The same for what is waited for. */
+void host_add_until(struct host *h, struct until *u);
+void host_remove_until(struct host *h, struct until *u);
+
+/* True while a connection is alive. */
+int host_alive(const struct host *h);
 
 /* Something has happened that the Lua thread must see; needs the context's lock. */
 void host_stir(struct host *h);

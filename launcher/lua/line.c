@@ -32,7 +32,8 @@ struct line {
     int over;           /* the instance has ended … */
     struct error error; /* … for this reason */
 
-    int told; /* the peer knows that */
+    int told;  /* the peer knows that */
+    int heard; /* something has come from the instance */
 };
 
 struct line **line_link(struct line *line)
@@ -207,11 +208,32 @@ void line_serve(struct line *line)
     if (fifo_length(&in) > 0 && !over)
         instance_consumed(line->instance, fifo_length(&in));
     context_unlock(g);
+    line->heard |= fifo_length(&in) > 0;
     feed(line, &in);
     if (over && !line->told) {
         line->told = 1;
         peer_lost(line->peer, error.code, error.detail);
     }
+}
+
+int line_over(const struct line *line)
+{
+    return line->told;
+}
+
+int line_settled(const struct line *line)
+{
+    return line->heard || line->told;
+}
+
+int line_outcome(struct line *line, struct grapnel_error *e)
+{
+    if (!line->told)
+        return 0;
+    /* What kept it from starting is told best by the connection itself. */
+    if (grapnel_wait_ready(line->server, 0, e) < 0)
+        return e->code;
+    return context_error(e, connection_target(line->server), &line->error);
 }
 
 /* ---- making and freeing ---- */
@@ -279,7 +301,8 @@ static void leave(struct line *line)
     instance_consumed(line->instance, fifo_length(&line->in));
     fifo_free(&line->in);
     instance_eof(line->instance);
-    (void)context_wait(g, is_over, line, context_deadline(LEAVE_MS));
+    if (line->heard)
+        (void)context_wait(g, is_over, line, context_deadline(LEAVE_MS));
     ev_timer_stop(g->loop, &line->batch);
     instance_free(line->instance);
     context_unlock(g);

@@ -25,6 +25,13 @@ void line_flush(struct line *line);
 /* Gives the peer what came; no code of the user's runs in it. */
 void line_serve(struct line *line);
 
+/* True when the instance has ended, and its peer knows. */
+int line_over(const struct line *line);
+/* True when the instance has answered, or is over. */
+int line_settled(const struct line *line);
+/* Of a settled one: 0, or negative with *e filled when it is over. */
+int line_outcome(struct line *line, struct grapnel_error *e);
+
 /* Ends the instance and frees the line; what waits for it fails.  The server is given back. */
 void line_end(struct line *line);
 

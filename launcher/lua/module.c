@@ -1,6 +1,7 @@
 #include "launcher/lua/module.h"
 
 #include <lauxlib.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,11 @@
 #include "launcher/lua/interact.h"
 #include "launcher/lua/line.h"
 #include "launcher/lua/options.h"
+#include "launcher/lua/until.h"
+#include "lua_dress.h"
 #include "peer/peer.h"
+#include "peer/tasks.h"
+#include "proto/errors.h"
 
 #define NAME_BYTES 256
 
@@ -140,27 +145,48 @@ static void push_connection(lua_State *L, struct line *line)
     interact_set_method(L);
 }
 
-/* Protected: connection, service's file or nil, what answers the far `require` or nil. */
-static int dress(lua_State *L)
+/* Stack: service's file or nil, what answers the far `require` or nil, connection, and, if it
+ * failed, an error value. */
+static int dressed(lua_State *L, int status, lua_KContext context)
 {
-    if (lua_toboolean(L, 3)) {
-        lua_getfield(L, 1, "require_from");
-        if (lua_isboolean(L, 3))
-            lua_pushnil(L);
-        else
-            lua_pushvalue(L, 3);
-        lua_call(L, 1, 0);
+    if (status != LUA_OK && status != LUA_YIELD) {
+        line_end((struct line *)context);
+        return lua_error(L);
     }
-    if (!lua_isnil(L, 2)) {
-        lua_getfield(L, 1, "become_service");
-        lua_pushvalue(L, 2);
-        lua_call(L, 1, 0);
-    }
-    lua_settop(L, 1);
+    lua_settop(L, 3);
     return 1;
 }
 
-/* connect(target [, options]) */
+/* Stack: service's file or nil, what answers the far `require` or nil. */
+static int connected(lua_State *L, int status, lua_KContext context)
+{
+    struct line *line = (struct line *)context;
+    int result = until_result(L);
+    struct grapnel_error e;
+
+    (void)status;
+    if (result < 0 || line_outcome(line, &e) < 0) {
+        line_end(line);
+        return result < 0 ? until_raise(L, result) : fail(L, &e);
+    }
+    push_connection(L, line);
+    if (lua_isnil(L, 1) && !lua_toboolean(L, 2))
+        return 1;
+    if (luaL_loadbufferx(L, lua_dress, lua_dress_size, "=grapnel", "t") != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, 1);
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    return dressed(L, lua_pcallk(L, 3, 0, 0, context, dressed), context);
+}
+
+static int is_settled(void *arg)
+{
+    return line_settled(arg);
+}
+
+/* connect(target [, options]): other tasks run while it waits. */
 static int connect_to(lua_State *L)
 {
     const char *target = luaL_checkstring(L, 1);
@@ -177,22 +203,47 @@ static int connect_to(lua_State *L)
     line = s ? start(L, h, s, &o.instance, o.teleport, &e) : NULL;
     if (!line)
         return fail(L, &e);
-    if (grapnel_wait_ready(s, -1, &e) < 0) {
-        line_end(line);
-        return fail(L, &e);
-    }
-    lua_pushcfunction(L, dress);
-    push_connection(L, line);
     lua_pushstring(L, o.service);
     if (o.require)
         lua_pushvalue(L, o.require);
     else
         lua_pushnil(L);
-    if (lua_pcall(L, 3, 1, 0) != LUA_OK) {
-        line_end(line);
-        return lua_error(L);
-    }
+    lua_rotate(L, 1, 2);
+    lua_settop(L, 2);
+    return until_suspend(L, is_settled, line, UINT64_MAX, connected, (lua_KContext)line);
+}
+
+/* ---- letting things happen ---- */
+
+static int is_deserted(void *arg)
+{
+    return !host_alive(arg);
+}
+
+static int driven(lua_State *L, int status, lua_KContext context)
+{
+    int result = until_result(L);
+
+    (void)status;
+    (void)context;
+    if (result < 0 && result != -E_TIMEOUT)
+        return until_raise(L, result);
+    lua_pushboolean(L, result == 0);
     return 1;
+}
+
+/* drive([seconds]): lets calls from hosts, callbacks and tasks run for so long, or until the last
+ * connection has ended: then it returns true. */
+static int drive(lua_State *L)
+{
+    struct host *h = host_of(L);
+    lua_Number seconds = luaL_optnumber(L, 1, HUGE_VAL);
+    uint64_t deadline = UINT64_MAX;
+
+    luaL_argcheck(L, !isnan(seconds), 1, "not a time");
+    if (seconds < 1e9)
+        deadline = context_now() + (seconds > 0 ? (uint64_t)(seconds * 1e6) : 0);
+    return until_suspend(L, is_deserted, h, deadline, driven, 0);
 }
 
 void module_use(lua_State *L, struct grapnel *g)
@@ -228,8 +279,11 @@ static int now(lua_State *L)
 
 int luaopen_grapnel(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"connect", connect_to}, {"now", now}, {"lines", input_lines}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"connect", connect_to},
+                                         {"drive", drive},
+                                         {"now", now},
+                                         {"lines", input_lines},
+                                         {NULL, NULL}};
 
     host_of(L);
     peer_push_module(L);

@@ -31,6 +31,54 @@ script() {
     script classic
 }
 
+@test "what programs do wrong, and how they wait" {
+    script programs
+}
+
+# A program that waits is interrupted by the signal of Ctrl-C: it says so, and leaves nothing.
+interrupted() {
+    env --default-signal lua5.4 -e "$1" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+    within 5 test -s "$T/out"
+    kill -INT "$job"
+    within 5 gone "$job"
+    finish "$job"
+    cat "$T/err"
+}
+
+@test "Ctrl-C ends a call that waits, and a program with it" {
+    interrupted '
+        local conn = require "grapnel".connect("t", {config = os.getenv "SSHD_CONFIG"})
+        local sleep = conn.modules.time.sleep
+        io.stdout:setvbuf "no"
+        print "ready"
+        sleep(30)'
+    [ "$status" -eq 1 ]
+    grep -q '^lua5.4: interrupted' "$T/err"
+}
+
+@test "Ctrl-C ends the connecting" {
+    interrupted '
+        io.stdout:setvbuf "no"
+        print "ready"
+        require "grapnel".connect("t", {transport = "sleep 30"})'
+    [ "$status" -eq 1 ]
+    grep -q 'interrupted' "$T/err"
+}
+
+@test "a program that catches Ctrl-C goes on" {
+    interrupted '
+        local conn = require "grapnel".connect("t", {config = os.getenv "SSHD_CONFIG"})
+        local sleep = conn.modules.time.sleep
+        io.stdout:setvbuf "no"
+        print "ready"
+        print(pcall(sleep, 30))
+        print(conn.eval "6 * 7")'
+    [ "$status" -eq 0 ]
+    [ "$(tail -n 2 "$T/out")" = "false	interrupted
+42" ]
+}
+
 @test "asynchronous calls" {
     script async
 }

@@ -1,0 +1,9 @@
+-- What is still to be done for a new connection, by the options of grapnel.connect.
+return function(conn, service, require)
+    if require then
+        conn.require_from(require ~= true and require or nil)
+    end
+    if service then
+        conn.become_service(service)
+    end
+end
