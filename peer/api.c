@@ -211,21 +211,32 @@ static int error_concat(lua_State *L)
     return 1;
 }
 
-int api_raise(lua_State *L, const char *kind, const char *text)
+void api_make_error(lua_State *L)
 {
     static const luaL_Reg meta[] = {
         {"__tostring", error_text}, {"__concat", error_concat}, {NULL, NULL}};
-    lua_createtable(L, 0, 2);
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, kind);
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, "message");
     if (luaL_newmetatable(L, "grapnel.error")) {
         luaL_setfuncs(L, meta, 0);
         lua_pushboolean(L, 1);
         lua_setfield(L, -2, "__copy");
     }
     lua_setmetatable(L, -2);
+}
+
+void api_push_error(lua_State *L, const char *kind)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, kind);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "message");
+    api_make_error(L);
+}
+
+int api_raise(lua_State *L, const char *kind, const char *text)
+{
+    lua_pushstring(L, text);
+    api_push_error(L, kind);
     return lua_error(L);
 }
 

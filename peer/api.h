@@ -17,6 +17,12 @@ void api_ended(struct peer *p);
 
 /* Raises an error object { [kind] = true, message = text }: eof, timeout, cancelled, denied. */
 int api_raise(lua_State *L, const char *kind, const char *text);
+
+/* Replaces the text on top by such an error. */
+void api_push_error(lua_State *L, const char *kind);
+
+/* Gives the table on top, which has a `message`, what makes it print as such an error. */
+void api_make_error(lua_State *L);
 /* Monotonic microseconds; 0 while the state is being closed. */
 uint64_t api_now(lua_State *L);
 /* The seconds at idx from now, as monotonic microseconds. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "peer/api.h"
+
 #define CALLS_SLAB 64
 
 struct calls_slab {
@@ -223,6 +225,14 @@ void calls_push_failure(lua_State *L)
     lua_getfield(L, -1, "error");
     lua_getfield(L, -2, "traceback");
     lua_remove(L, -3);
+    if (lua_istable(L, -2)) {
+        if (lua_getfield(L, -2, "message") == LUA_TSTRING) {
+            lua_pushvalue(L, -3);
+            api_make_error(L);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
     if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
         lua_pop(L, 1);
         return;

@@ -27,7 +27,7 @@ static int raise_end(lua_State *L, struct channel *c)
     }
     if (c->code != 0) {
         peer_push_error(L, p, c->code, c->text);
-        return peer_alive(p) ? lua_error(L) : api_raise(L, "eof", lua_tostring(L, -1));
+        return lua_error(L);
     }
     return api_raise(L, "eof", "EOF: the channel has ended");
 }

@@ -328,6 +328,14 @@ void peer_push_error(lua_State *L, struct peer *p, int code, const char *detail)
         lua_pushfstring(L, " (%s)", p->name);
         lua_concat(L, 2);
     }
+    const char *kind = over                   ? "eof"
+                       : code == -E_DENIED    ? "denied"
+                       : code == -E_CANCELLED ? "cancelled"
+                       : code == -E_TIMEOUT   ? "timeout"
+                                              : NULL;
+    if (kind != NULL) {
+        api_push_error(L, kind);
+    }
 }
 
 int peer_raise(lua_State *L, struct peer *p, int code, const char *detail)

@@ -92,7 +92,8 @@ struct peer {
 struct world *peer_world(lua_State *L);
 void peer_hold(struct peer *p);
 void peer_let(struct peer *p);
-/* Pushes the text for a failure of the protocol's own: "EOF: …" when it is the link's end. */
+/* Pushes what a failure of the protocol's own is told by: an error object for eof (the link's end),
+ * denied, cancelled and timeout, else a text. */
 void peer_push_error(lua_State *L, struct peer *p, int code, const char *detail);
 /* … and raises it. */
 int peer_raise(lua_State *L, struct peer *p, int code, const char *detail);

@@ -101,4 +101,38 @@ conn = check.connect()
 grapnel.call_no_reply(conn.eval "os.exit", 3)
 eq(grapnel.drive(), true, "or the instance")
 fails("EOF: ", conn.eval, "1")
+
+-- Errors tell by a field what happened, wherever it did.
+do
+    local function field(name, f, ...)
+        local ok, e = pcall(f, ...)
+        eq(ok, false)
+        eq(type(e), "table", name)
+        eq(e[name], true, name)
+        eq(tostring(e), e.message)
+    end
+    local gone = conn
+    conn = check.connect()
+    local sleep = conn.modules.time.sleep
+    field("eof", gone.eval, "1")
+    field("timeout", grapnel.timed(sleep, 0.01), 30)
+    local future = grapnel.async(sleep)(30)
+    future:cancel()
+    field("cancelled", future)
+    local channel = conn.remote_exec "channel:send(1) require 'time'.sleep(30)"
+    eq(channel:receive(), 1)
+    field("timeout", channel.receive, channel, 0.01)
+    channel:close()
+    field("eof", channel.receive, channel)
+    -- So do errors of ours that come back through the host, and tables with a message.
+    local through = conn.eval "function(f) f() end"
+    field("eof", through, function()
+        gone.eval "1"
+    end)
+    local ok, e = pcall(conn.execute, "error {message = 'no such item', item = 7}")
+    eq(ok, false)
+    eq(tostring(e), "no such item")
+    eq(e.item, 7)
+    conn.close()
+end
 print "ok"

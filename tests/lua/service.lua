@@ -63,6 +63,11 @@ fails("denied", conn.teleport, function() end)
 fails("denied", function()
     conn.remote_exec("channel:send(1)"):receive()
 end)
+do
+    local ok, e = pcall(conn.eval, "1")
+    eq(ok, false)
+    eq(e.denied, true)
+end
 eq(root.status(1), "on its way", "and the service goes on")
 
 conn.close()

@@ -160,7 +160,7 @@ function test.lost()
     eof(ch.wait_close, ch)
     assert(ch.closed)
     ok, e = pcall(conn.channel)
-    assert(not ok and e:find("^EOF"))
+    assert(not ok and e.eof and tostring(e):find("^EOF"))
 end
 
 function test.refused()

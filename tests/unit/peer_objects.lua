@@ -221,26 +221,26 @@ function test.stale()
     local f = conn.eval("print")
     lose()
     local ok, e = pcall(function() return t.x end)
-    assert(not ok and e:find("^EOF: "), e)
+    assert(not ok and tostring(e):find("^EOF: "), e)
     ok, e = pcall(f)
-    assert(not ok and e:find("^EOF: .*cut by the test.*root@there:1"), e)
+    assert(not ok and tostring(e):find("^EOF: .*cut by the test.*root@there:1"), e)
     ok, e = pcall(conn.execute, "return 1")
-    assert(not ok and e:find("^EOF: "), e)
+    assert(not ok and tostring(e):find("^EOF: "), e)
     assert(tostring(t):find("gone"))
     assert(conn.closed)
     ok, e = pcall(pairs, t)
-    assert(not ok and e:find("^EOF: "), e)
+    assert(not ok and tostring(e):find("^EOF: "), e)
 end
 
 function test.lost_while_waiting()
     local ok, e = pcall(conn.execute, "local f = ... f()", lose)
-    assert(not ok and e:find("^EOF: .*cut by the test"), e)
+    assert(not ok and tostring(e):find("^EOF: .*cut by the test"), e)
 end
 
 function test.close()
     conn:close()
     local ok, e = pcall(conn.execute, "return 1")
-    assert(not ok and e:find("^EOF: already closed"), e)
+    assert(not ok and tostring(e):find("^EOF: already closed"), e)
 end
 
 return test
