@@ -125,6 +125,7 @@ static int outcome(lua_State *L, struct future *f)
 
 static void leave(struct waiter *w)
 {
+    tasks_timer_stop(&w->expiry);
     if (w->future == NULL) {
         return;
     }
@@ -151,6 +152,15 @@ static void cancel(struct future *f)
     }
 }
 
+/* What is waited for is stopped when its time is up, and not only when who waits goes on: what runs
+ * may wait inside of that wait, which then cannot end before it. */
+static void expire(void *arg)
+{
+    struct future *f = ((struct waiter *)arg)->future;
+    f->expired = !f->ready;
+    cancel(f);
+}
+
 /* Waits until it is ready or that time has come.  Then k continues; w->wait.result is 0 or not. */
 static int wait_until(lua_State *L, struct future *f, uint64_t deadline, lua_KFunction k)
 {
@@ -159,6 +169,11 @@ static int wait_until(lua_State *L, struct future *f, uint64_t deadline, lua_KFu
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->world->waiter_ref);
     lua_setmetatable(L, -2);
     f->waiters = w;
+    struct tasks *t = tasks_of(L); /* none while the state is being closed */
+    if (t != NULL && deadline != UINT64_MAX && deadline >= f->expiry &&
+        tasks_timer_set(t, &w->expiry, f->expiry, expire, w) != 0) {
+        return luaL_error(L, "%s", errors_text(-E_NOMEM));
+    }
     return tasks_suspend(L, &w->wait, deadline, k, (lua_KContext)w);
 }
 
@@ -189,7 +204,7 @@ static int value_came(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     struct future *f = lua_touserdata(L, 1);
-    if (!awake(L, context)) {
+    if (!awake(L, context) || f->expired) {
         cancel(f);
         return api_raise(L, "timeout", "the answer did not come in time");
     }
@@ -216,7 +231,7 @@ static int ended(lua_State *L, int status, lua_KContext context)
     (void)status;
     bool ready = awake(L, context);
     lua_settop(L, 1);
-    if (!ready && api_now(L) >= f->expiry) {
+    if (f->expired || (!ready && api_now(L) >= f->expiry)) {
         cancel(f);
         return api_raise(L, "timeout", "the answer did not come in time");
     }
@@ -388,7 +403,7 @@ static int get(lua_State *L)
             }
         }
     } else if (strcmp(name, "expired") == 0) {
-        lua_pushboolean(L, !f->ready && api_now(L) >= f->expiry);
+        lua_pushboolean(L, f->expired || (!f->ready && api_now(L) >= f->expiry));
     } else {
         luaL_getmetafield(L, 1, "methods");
         lua_pushvalue(L, 2);

@@ -12,6 +12,7 @@ struct waiter {
     struct tasks_wait wait;
     struct waiter *next;
     struct future *future; /* NULL: not in its list */
+    struct tasks_timer expiry;
 };
 
 #define FUTURE_SMALL 24 /* bytes of an answer that are kept here */
@@ -30,7 +31,7 @@ struct future {
     };
     int results;     /* how many, once they are taken: one is the user value, more are a table */
     uint8_t small_n; /* bytes in `small`; 0: it is not used */
-    bool ready, taken, failed, anchored;
+    bool ready, taken, failed, anchored, expired;
 };
 
 /* Pushes a new one. */
