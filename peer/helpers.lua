@@ -1,12 +1,21 @@
 -- What serving needs that C cannot do without getting in the way of waiting: each of these runs
 -- metamethods of any object, and those may wait. By place: enum serve_helper.
 
+local metatable_of = debug.getmetatable
+
+local function is_iterator(object)
+    local meta = metatable_of(object)
+    return meta and meta.__call and not meta.__pairs
+end
+
 local function page(object, how, state, most)
     if type(state) ~= "table" then
         local f, s, c
         if how == "ipairs" then
             f, s, c = ipairs(object)
         elseif how == "iterator" then
+            f = object
+        elseif type(object) == "userdata" and is_iterator(object) then
             f = object
         else
             f, s, c = pairs(object)
