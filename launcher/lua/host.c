@@ -319,6 +319,8 @@ static int collect(lua_State *L)
 
     if (!h)
         return 0;
+    for (struct line *at = h->lines; at; at = *line_link(at))
+        line_leave(at);
     while (h->lines)
         line_end(h->lines);
     for (struct shared *s = h->servers; s; s = next) {

@@ -288,11 +288,12 @@ static int is_over(void *arg)
     return ((struct line *)arg)->over;
 }
 
-/* The worker learns that this is the end, and leaves by itself; else it is stopped. */
-static void leave(struct line *line)
+void line_leave(struct line *line)
 {
     struct grapnel *g = host_context(line->host);
 
+    if (line->leaving)
+        return;
     if (peer_error(line->peer, NULL) == 0)
         peer_close(line->peer);
     line_flush(line);
@@ -301,6 +302,15 @@ static void leave(struct line *line)
     instance_consumed(line->instance, fifo_length(&line->in));
     fifo_free(&line->in);
     instance_eof(line->instance);
+    context_unlock(g);
+}
+
+/* One that does not leave by itself is stopped. */
+static void await_end(struct line *line)
+{
+    struct grapnel *g = host_context(line->host);
+
+    context_lock(g);
     if (line->heard)
         (void)context_wait(g, is_over, line, context_deadline(LEAVE_MS));
     ev_timer_stop(g->loop, &line->batch);
@@ -313,7 +323,8 @@ void line_end(struct line *line)
     struct host *h = line->host;
 
     host_remove_line(h, line);
-    leave(line);
+    line_leave(line);
+    await_end(line);
     peer_free(line->peer);
     fifo_free(&line->out);
     host_leave_server(h, line->server);

@@ -32,6 +32,8 @@ int line_settled(const struct line *line);
 /* Of a settled one: 0, or negative with *e filled when it is over. */
 int line_outcome(struct line *line, struct grapnel_error *e);
 
+/* The worker learns that this is the end, and leaves by itself. */
+void line_leave(struct line *line);
 /* Ends the instance and frees the line; what waits for it fails.  The server is given back. */
 void line_end(struct line *line);
 
