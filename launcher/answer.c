@@ -224,8 +224,12 @@ int answer_wait(struct grapnel_future *f, int64_t timeout, struct grapnel_error 
 {
     struct remote *c = f->remote;
     struct error e = {0};
-    int code = f->ready ? 0 : context_wait(c->g, is_ready, f, context_deadline(timeout));
+    int code = 0;
 
+    if (!f->ready) {
+        batch_send(&c->batch);
+        code = context_wait(c->g, is_ready, f, context_deadline(timeout));
+    }
     if (code == 0)
         return tell(f, error);
     errors_set(&e, code, code == -E_TIMEOUT ? "no answer yet" : "callbacks must not wait");
@@ -234,12 +238,12 @@ int answer_wait(struct grapnel_future *f, int64_t timeout, struct grapnel_error 
 
 int grapnel_future_wait(struct grapnel_future *f, int64_t timeout, struct grapnel_error *error)
 {
-    struct grapnel *g = f->remote->g;
+    struct remote *c = f->remote;
     int code;
 
-    context_lock(g);
+    context_lock(c->g);
     code = answer_wait(f, timeout, error);
-    context_unlock(g);
+    remote_unlock(c);
     return code;
 }
 

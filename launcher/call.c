@@ -136,7 +136,7 @@ struct grapnel_future *grapnel_call_start(struct grapnel_instance *i, const char
     context_lock(g);
     q = of_path(i, path);
     f = start(&q, error, format, &list);
-    context_unlock(g);
+    remote_unlock(q.remote);
     va_end(ap);
     return f;
 }
@@ -153,7 +153,7 @@ struct grapnel_future *grapnel_call_ref_start(struct grapnel_ref *ref, struct gr
     va_start(ap, format);
     context_lock(g);
     f = start(&q, error, format, &list);
-    context_unlock(g);
+    remote_unlock(q.remote);
     va_end(ap);
     return f;
 }
@@ -191,7 +191,7 @@ struct grapnel_future *grapnel_callv(struct grapnel_instance *i,
         grapnel_future_expire(f, call->timeout);
     if (!f)
         context_error(error, q.remote->name, &e);
-    context_unlock(g);
+    remote_unlock(q.remote);
     return f;
 }
 
@@ -213,6 +213,18 @@ static int conclude(struct grapnel_future *f, int64_t timeout, struct grapnel_va
     return code;
 }
 
+static struct grapnel_future *ask_at_once(const struct question *q, const char *format,
+                                          struct typed_list *list, struct error *e)
+{
+    struct remote *c = q->remote;
+    struct grapnel_future *f;
+
+    c->hurry = 1;
+    f = ask(q, format, list, e);
+    c->hurry = 0;
+    return f;
+}
+
 /* Asks and waits: once, with the lock held from the asking to the waiting. */
 static int ask_and_wait(const struct question *q, int64_t timeout, struct grapnel_value **reply,
                         struct grapnel_error *error, const char *format, struct typed_list *list)
@@ -224,7 +236,7 @@ static int ask_and_wait(const struct question *q, int64_t timeout, struct grapne
     if (context_in_callback(g))
         errors_set(&e, -E_ARGUMENT, "callbacks must not wait: start a call");
     else
-        f = ask(q, format, list, &e);
+        f = ask_at_once(q, format, list, &e);
     if (!f)
         context_error(error, q->remote->name, &e);
     return conclude(f, timeout, reply, error, e.code);

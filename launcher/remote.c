@@ -7,6 +7,7 @@
 #include "proto/values.h"
 
 #define SCRATCH_KEEP (64 * 1024)
+#define MUCH         (32 * 1024) /* bytes of calls that do not wait for more of them */
 
 /* ---- holders ---- */
 
@@ -20,6 +21,7 @@ static void destroy(struct remote *c)
     struct grapnel_future *f;
 
     ev_timer_stop(c->g->loop, &c->tick);
+    batch_stop(&c->batch);
     instance_free(c->worker);
     link_free(c->link);
     refs_free(c->functions);
@@ -105,6 +107,7 @@ void remote_leave(struct remote *c, int code, const char *text)
     instance_free(c->worker);
     c->worker = NULL;
     ev_timer_stop(c->g->loop, &c->tick);
+    batch_stop(&c->batch);
     remote_release(c); /* what remote_hold took */
     remote_release(c);
 }
@@ -119,6 +122,7 @@ static void on_ended(void *arg, const struct error *e)
     instance_free(c->worker);
     c->worker = NULL;
     ev_timer_stop(c->g->loop, &c->tick);
+    batch_stop(&c->batch);
     remote_end(c, cause.code, cause.detail);
     if (c->ended)
         c->ended(c->arg, &c->error);
@@ -205,16 +209,42 @@ static void on_output(void *arg, const uint8_t *bytes, size_t n)
 
 void remote_wake(struct remote *c)
 {
+    c->news = 1;
     if (c->worker)
         instance_ready(c->worker);
 }
 
 /* ---- the link ---- */
 
+/* A loop of the program's own should not have to wake up only for the batch. */
 static void on_wake(void *arg, struct link *l)
 {
+    struct remote *c = arg;
+
     (void)l;
+    if (c->hurry || c->g->foreign || !c->worker || context_in_callback(c->g))
+        remote_wake(c);
+    else
+        batch_add(&c->batch);
+}
+
+static void send_batch(void *arg)
+{
     remote_wake(arg);
+}
+
+void remote_unlock(struct remote *c)
+{
+    int news;
+
+    if (c->batch.held && link_backlog(c->link) >= MUCH)
+        batch_send(&c->batch);
+    news = c->news;
+    c->news = 0;
+    if (news)
+        context_unlock(c->g);
+    else
+        context_unlock_quiet(c->g);
 }
 
 static void on_hello(void *arg, struct link *l, const struct value *facts)
@@ -281,6 +311,7 @@ struct remote *remote_start(struct grapnel_server *s, const struct grapnel_insta
     c->scratch.limit = 2 * REMOTE_BODY_MAX;
     ev_timer_init(&c->tick, on_tick, 0., 0.);
     c->tick.data = c;
+    batch_init(&c->batch, c->g->loop, send_batch, c);
     c->name = strdup(name);
     c->functions = refs_new(0, function_gone, c);
     c->link = c->name && c->functions ? make_link(c) : NULL;

@@ -7,6 +7,7 @@
 #ifndef GRAPNEL_LAUNCHER_REMOTE_H
 #define GRAPNEL_LAUNCHER_REMOTE_H
 
+#include "launcher/batch.h"
 #include "launcher/instance.h"
 #include "proto/link.h"
 #include "proto/refs.h"
@@ -76,6 +77,9 @@ struct remote {
     size_t owed; /* bytes taken, but not told: answers pile up */
     int depth, depth_max;
     int64_t timeout_ms; /* of a call that is waited for; -1: none */
+    int hurry;          /* what is said now is waited for */
+    int news;           /* the leading thread must be told that there is something to send */
+    struct batch batch; /* what is not */
     ev_timer tick;
 };
 
@@ -105,6 +109,8 @@ void remote_keep_issued(struct remote *c);
 void remote_undo_issued(struct remote *c);
 /* There is something to send. */
 void remote_wake(struct remote *c);
+/* Unlocks the context after calls that nobody waits for yet. */
+void remote_unlock(struct remote *c);
 
 /* ---- answer.c ---- */
 
