@@ -13,6 +13,26 @@ function test.namespace()
     assert(conn.ping() >= 0)
 end
 
+function test.names()
+    conn.execute "function twice(x) return x + x end  lib = {f = function() return 'f' end}  seven = 7"
+    assert(conn.call("twice", 4) == 8 and conn.call("lib.f") == "f")
+    assert(conn.call("tostring", 5) == "5" and conn.call("math.abs", -5) == 5)
+    conn.execute "function tostring() return 'mine' end"
+    assert(conn.call("tostring", 5) == "mine")
+    conn.execute "tostring = nil"
+    assert(conn.call("tostring", 5) == "5")
+    conn.execute "function eval() return 'mine' end"
+    assert(conn.call("eval", "1 + 1") == 2)
+    conn.execute "eval = nil  callable = setmetatable({}, {__call = function(_, x) return x end})"
+    assert(conn.call("callable", 3) == 3)
+    for _, name in ipairs {"nothing_there", "twice.x", "1"} do
+        local ok, e = pcall(conn.call, name)
+        assert(not ok and tostring(e):find("no such"), e)
+    end
+    local ok, e = pcall(conn.call, "seven")
+    assert(not ok and tostring(e):find("call a number"), e)
+end
+
 function test.modules()
     assert(conn.modules.string == conn.modules.string)
     assert(conn.modules.math.floor(1.5) == 1)

@@ -25,6 +25,27 @@ function test.value()
     assert(grapnel.type(f.value) == "table")
 end
 
+function test.results_of_any_number_and_size()
+    local half = async(id)()
+    assert(half.value == nil and half.error == false and select("#", half()) == 0)
+    half = async(id)(nil)
+    assert(half.value == nil and select("#", half()) == 1)
+    half = async(id)(nil, 2, nil)
+    assert(half.value == nil and select("#", half()) == 3 and select(2, half()) == 2)
+    for n = 0, 60 do
+        local text = ("x"):rep(n)
+        local f, g = async(id)(text), async(id)(text, {n}, n)
+        f:wait()
+        f:set_expiry(0)
+        assert(f.value == text and f() == text and not f.expired and f.error == false)
+        local a, b, c = g()
+        assert(a == text and b[1] == n and c == n and g.value == text)
+    end
+    async(id)(1):wait() -- never looked at
+    collectgarbage()
+    assert(id(2) == 2)
+end
+
 function test.polled()
     local f = async(sleep)(0.05)
     assert(not f.ready)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -627,6 +628,30 @@ START_TEST(callbacks_when_done)
 }
 END_TEST
 
+static void on_done_elsewhere(void *arg, struct grapnel_future *f)
+{
+    grapnel_future_free(f);
+    sem_post(arg);
+}
+
+/* The first goes at once, and one that follows it soon goes a moment later. */
+START_TEST(calls_go_out_though_nobody_waits)
+{
+    struct timespec until;
+    sem_t done;
+
+    ck_assert_int_eq(sem_init(&done, 0, 0), 0);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    for (int i = 0; i < 200; i++) {
+        grapnel_future_on_done(grapnel_call_start(it, "echo", &error, "i", i), on_done_elsewhere,
+                               &done);
+        ck_assert_int_eq(sem_timedwait(&done, &until), 0);
+    }
+    sem_destroy(&done);
+}
+END_TEST
+
 static void call_and_wait(void *arg, struct grapnel_future *f)
 {
     struct grapnel_error e;
@@ -1146,6 +1171,7 @@ static Suite *suite(void)
     tcase_add_test(t, cancel_expire_and_wait);
     tcase_add_test(t, a_time_limit_for_all_calls);
     tcase_add_test(t, callbacks_when_done);
+    tcase_add_test(t, calls_go_out_though_nobody_waits);
     tcase_add_test(t, callbacks_start_but_do_not_wait);
     tcase_add_test(t, refs_are_the_same_and_are_given_back);
     tcase_add_test(t, refs_are_used);
