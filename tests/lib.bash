@@ -54,6 +54,14 @@ g() {
     "$GRAPNEL" "$verb" -F "$SSHD_CONFIG" "$@"
 }
 
+# with_module COMMAND...: an lua5.4 that it starts finds the module of this build; it is not sanitized
+# itself, and so must load what a sanitized module needs.
+with_module() {
+    local preload=
+    [ "${GRAPNEL_VARIANT:-}" != asan ] || preload=$(gcc -print-file-name=libasan.so)
+    LD_PRELOAD=$preload LUA_CPATH="$BUILD/lua/?.so" "$@"
+}
+
 # Starts grapnel in the background, without the framework's descriptors and with the signals that
 # shells ignore there; its id is in $job, what it says in $T/out and $T/err.
 start() {

@@ -6,7 +6,6 @@ load ../lib
 
 setup() {
     lib_setup
-    export LUA_CPATH="$BUILD/lua/?.so"
     cd "$T" || return
 }
 
@@ -15,7 +14,7 @@ teardown() {
 }
 
 examples() {
-    timeout 60 lua5.4 "$LIB_ROOT/tests/lua/docs.lua" "$@" </dev/null
+    with_module timeout 60 lua5.4 "$LIB_ROOT/tests/lua/docs.lua" "$@" </dev/null
 }
 
 @test "every example in docs/lua.md and README.md" {

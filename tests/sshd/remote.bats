@@ -14,7 +14,7 @@ teardown_file() {
 
 setup() {
     lib_setup
-    export LUA_CPATH="$BUILD/lua/?.so" LUA_PATH="$PWD/tests/lua/?.lua;;" SSHD_CONFIG
+    export LUA_PATH="$PWD/tests/lua/?.lua;;" SSHD_CONFIG
 }
 
 teardown() {
@@ -23,7 +23,7 @@ teardown() {
 
 # A script of tests/lua ends well, and says so.
 script() {
-    run -0 --separate-stderr timeout 60 lua5.4 "tests/lua/$1.lua"
+    run -0 --separate-stderr with_module timeout 60 lua5.4 "tests/lua/$1.lua"
     [ "$output" = ok ]
 }
 
@@ -37,7 +37,7 @@ script() {
 
 # A program that waits is interrupted by the signal of Ctrl-C: it says so, and leaves nothing.
 interrupted() {
-    env --default-signal lua5.4 -e "$1" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    with_module exec env --default-signal lua5.4 -e "$1" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
     job=$!
     within 5 test -s "$T/out"
     kill -INT "$job"
@@ -59,9 +59,10 @@ interrupted() {
 
 @test "Ctrl-C ends the connecting" {
     interrupted '
+        local grapnel = require "grapnel"
         io.stdout:setvbuf "no"
         print "ready"
-        require "grapnel".connect("t", {transport = "sleep 30"})'
+        grapnel.connect("t", {transport = "sleep 30"})'
     [ "$status" -eq 1 ]
     grep -q 'interrupted' "$T/err"
 }
