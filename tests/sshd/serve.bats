@@ -80,7 +80,7 @@ facts_are_few() {
 
 @test "a service in Lua gives its clients what it exposes, and nothing else" {
     export LUA_CPATH="$BUILD/lua/?.so" LUA_PATH="$PWD/tests/lua/?.lua;;" SSHD_CONFIG
-    TEST_TARGET=bash@t TEST_SERVED=1 run -0 --separate-stderr timeout 60 lua5.4 tests/lua/service.lua
+    TEST_TARGET=bash@t TEST_SERVED=1 run -0 --separate-stderr with_module timeout 60 lua5.4 tests/lua/service.lua
     [ "$output" = ok ]
     run --separate-stderr g run bash@t -- id
     fails "the service does not expose this"
