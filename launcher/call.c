@@ -129,10 +129,11 @@ struct grapnel_future *grapnel_call_start(struct grapnel_instance *i, const char
     struct grapnel *g = instances_context(i);
     struct grapnel_future *f;
     va_list ap;
-    struct typed_list list = {.at = &ap};
+    struct typed_list list = {0};
     struct question q;
 
     va_start(ap, format);
+    list.at = &ap;
     context_lock(g);
     q = of_path(i, path);
     f = start(&q, error, format, &list);
@@ -148,9 +149,10 @@ struct grapnel_future *grapnel_call_ref_start(struct grapnel_ref *ref, struct gr
     struct grapnel *g = q.remote->g;
     struct grapnel_future *f;
     va_list ap;
-    struct typed_list list = {.at = &ap};
+    struct typed_list list = {0};
 
     va_start(ap, format);
+    list.at = &ap;
     context_lock(g);
     f = start(&q, error, format, &list);
     remote_unlock(q.remote);
@@ -247,11 +249,12 @@ int grapnel_call(struct grapnel_instance *i, const char *path, struct grapnel_va
 {
     struct grapnel *g = instances_context(i);
     va_list ap;
-    struct typed_list list = {.at = &ap};
+    struct typed_list list = {0};
     struct question q;
     int code;
 
     va_start(ap, format);
+    list.at = &ap;
     context_lock(g);
     q = of_path(i, path);
     code = ask_and_wait(&q, q.remote->timeout_ms, reply, error, format, &list);
@@ -278,10 +281,11 @@ int grapnel_call_ref(struct grapnel_ref *ref, struct grapnel_value **reply,
                      struct grapnel_error *error, const char *format, ...)
 {
     va_list ap;
-    struct typed_list list = {.at = &ap};
+    struct typed_list list = {0};
     int code;
 
     va_start(ap, format);
+    list.at = &ap;
     code = operate(ref, "call", reply, error, format, &list);
     va_end(ap);
     return code;
@@ -291,10 +295,11 @@ int grapnel_ref_index(struct grapnel_ref *ref, struct grapnel_value **reply,
                       struct grapnel_error *error, const char *format, ...)
 {
     va_list ap;
-    struct typed_list list = {.at = &ap};
+    struct typed_list list = {0};
     int code;
 
     va_start(ap, format);
+    list.at = &ap;
     code = operate(ref, "index", reply, error, format, &list);
     va_end(ap);
     return code;
@@ -303,10 +308,11 @@ int grapnel_ref_index(struct grapnel_ref *ref, struct grapnel_value **reply,
 int grapnel_ref_set(struct grapnel_ref *ref, struct grapnel_error *error, const char *format, ...)
 {
     va_list ap;
-    struct typed_list list = {.at = &ap};
+    struct typed_list list = {0};
     int code;
 
     va_start(ap, format);
+    list.at = &ap;
     code = operate(ref, "newindex", NULL, error, format, &list);
     va_end(ap);
     return code;

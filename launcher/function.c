@@ -285,11 +285,12 @@ int grapnel_return(struct grapnel_request *request, const char *format, ...)
     struct remote *c = request->remote;
     struct grapnel *g = c->g;
     va_list ap;
-    struct typed_list list = {.at = &ap};
+    struct typed_list list = {0};
     struct error e = {0};
     int rc;
 
     va_start(ap, format);
+    list.at = &ap;
     context_lock(g);
     rc = c->error.code ? -E_CLOSED : answer(request, format, &list, &e);
     if (rc < 0 && request->id)
