@@ -148,17 +148,17 @@ enum calls_state { CALLS_IDLE, CALLS_PENDING, CALLS_ANSWERED };
 /* One call of ours.  Kept in slabs of the peer's; a call that nobody waits for any more is given
  * back when its answer comes. */
 struct calls_call {
-    struct tasks_wait wait;
     struct peer *p;
     struct calls_call *next_spare;
+    char *text;
+    void (*told)(struct calls_call *c); /* the answer came; NULL: only `wait` is woken */
+    void *arg;
     uint32_t id;
     enum calls_state state;
     int code;
     bool abandoned;
     struct message m;
-    char *text;
-    void (*told)(struct calls_call *c); /* the answer came; NULL: only `wait` is woken */
-    void *arg;
+    struct tasks_wait wait; /* behind all that those need that nobody waits for: they are many */
 };
 
 /* Begins a call's body: [name, [flags?…  The caller puts `n` arguments. */
