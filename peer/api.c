@@ -253,14 +253,6 @@ uint64_t api_deadline(lua_State *L, int idx)
     return seconds > 0 ? at + (uint64_t)((seconds < 1e9 ? seconds : 1e9) * 1e6) : at;
 }
 
-/* Pushes a chunk's function. */
-static void load(lua_State *L, const char *code, size_t n)
-{
-    if (luaL_loadbufferx(L, code, n, "=grapnel", "t") != LUA_OK) {
-        lua_error(L);
-    }
-}
-
 void api_init(lua_State *L, struct world *w)
 {
     static const luaL_Reg functions[] = {
@@ -275,7 +267,7 @@ void api_init(lua_State *L, struct world *w)
     lua_getfield(L, -1, "methods");
     lua_setfield(L, -3, "channel_methods");
     lua_pop(L, 1);
-    load(L, lua_module, lua_module_size);
+    peer_push_code(L, NULL, lua_module, lua_module_size);
     lua_pushvalue(L, -2);
     lua_call(L, 1, 0);
     w->module_ref = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -286,15 +278,16 @@ void peer_push_module(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, peer_world(L)->module_ref);
 }
 
-/* Pushes what one of our Lua files makes of the core; kept at *place. */
-static void push_made(lua_State *L, struct peer *p, int *place, const char *code, size_t n)
+/* Pushes what one of our Lua files makes of the core; kept at *place, and its code at *compiled. */
+static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, const char *code,
+                      size_t n)
 {
     if (*place != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, *place);
         return;
     }
     luaL_checkstack(L, 8, "a connection");
-    load(L, code, n);
+    peer_push_code(L, compiled, code, n);
     api_push_core(L, p);
     peer_push_module(L);
     lua_call(L, 2, 1);
@@ -309,12 +302,12 @@ static void push_made(lua_State *L, struct peer *p, int *place, const char *code
 
 void peer_push(lua_State *L, struct peer *p)
 {
-    push_made(L, p, &p->conn_ref, lua_classic, lua_classic_size);
+    push_made(L, p, &p->conn_ref, &p->world->classic_ref, lua_classic, lua_classic_size);
 }
 
 void peer_push_builtins(lua_State *L, struct peer *p)
 {
-    push_made(L, p, &p->builtins_ref, lua_far, lua_far_size);
+    push_made(L, p, &p->builtins_ref, &p->world->far_ref, lua_far, lua_far_size);
 }
 
 /* ---- services are told ---- */

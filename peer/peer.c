@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lua_helpers.h"
 #include "peer/api.h"
 #include "peer/channel.h"
 #include "peer/pairs.h"
@@ -14,12 +13,19 @@
 
 static const char world_key; /* its address is the key in the registry */
 
-static int load(lua_State *L, const char *code, size_t n, const char *name)
+void peer_push_code(lua_State *L, int *place, const char *code, size_t n)
 {
-    if (luaL_loadbufferx(L, code, n, name, "t") != LUA_OK) {
-        return lua_error(L);
+    if (place != NULL && *place != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, *place);
+        return;
     }
-    return 1;
+    if (luaL_loadbufferx(L, code, n, "=grapnel", "t") != LUA_OK) {
+        lua_error(L);
+    }
+    if (place != NULL && *place == LUA_NOREF) {
+        lua_pushvalue(L, -1);
+        *place = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
 }
 
 struct world *peer_world(lua_State *L)
@@ -45,9 +51,7 @@ struct world *peer_world(lua_State *L)
     channel_init(L, w);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     w->loaded_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    load(L, lua_helpers, lua_helpers_size, "=grapnel");
-    lua_call(L, 0, 1);
-    w->helpers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    w->helpers_ref = w->classic_ref = w->far_ref = LUA_NOREF;
     api_init(L, w);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key);
     return w;

@@ -35,8 +35,10 @@ struct world {
     int procedures_ref; /* set of functions */
     int proxy_ref, copy_ref, channel_ref, future_ref, pairs_ref, waiter_ref, channel_wait_ref;
     int loaded_ref;  /* package.loaded */
-    int helpers_ref; /* functions made of peer/helpers.lua, by serve.c's numbers */
-    int module_ref;  /* peer/classic.lua's table */
+    int helpers_ref; /* functions made of peer/helpers.lua, by serve.c's numbers; LUA_NOREF: not yet
+                      */
+    int module_ref;  /* the table grapnel */
+    int classic_ref, far_ref; /* compiled peer/classic.lua and far.lua; LUA_NOREF: not yet */
 };
 
 struct calls_call;
@@ -90,6 +92,9 @@ struct peer {
 
 /* The Lua state's world, made when it is not there.  May raise errors. */
 struct world *peer_world(lua_State *L);
+/* Pushes one of our Lua files as a function; *place keeps it, unless it is NULL.  Compiling takes a
+ * good part of what a connection takes.  May raise errors. */
+void peer_push_code(lua_State *L, int *place, const char *code, size_t n);
 void peer_hold(struct peer *p);
 void peer_let(struct peer *p);
 /* Pushes what a failure of the protocol's own is told by: an error object for eof (the link's end),

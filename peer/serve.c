@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lua_helpers.h"
+
 static const uint8_t no_results[] = {0x80};
 
 /* ---- records ---- */
@@ -349,8 +351,13 @@ int peer_depth(const struct peer *p)
 
 /* ---- helpers.lua ---- */
 
-void serve_push_helper(lua_State *L, const struct world *w, enum serve_helper which)
+void serve_push_helper(lua_State *L, struct world *w, enum serve_helper which)
 {
+    if (w->helpers_ref == LUA_NOREF) {
+        peer_push_code(L, NULL, lua_helpers, lua_helpers_size);
+        lua_call(L, 0, 1);
+        w->helpers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, w->helpers_ref);
     lua_rawgeti(L, -1, which);
     lua_remove(L, -2);

@@ -31,7 +31,7 @@ enum serve_helper {
 };
 
 /* Pushes a helper. */
-void serve_push_helper(lua_State *L, const struct world *w, enum serve_helper which);
+void serve_push_helper(lua_State *L, struct world *w, enum serve_helper which);
 
 /* Answers with all values on the stack above `base`. */
 int serve_answer(lua_State *L, struct serving *s, int base);
