@@ -1,5 +1,8 @@
 -- What is still to be done for a new connection, by the options of grapnel.connect.
-return function(conn, service, require)
+return function(conn, service, require, teleport)
+    if not teleport then
+        conn.refuse_bytecode()
+    end
     if require then
         conn.require_from(require ~= true and require or nil)
     end

@@ -331,7 +331,18 @@ static int collect(lua_State *L)
     if (!h->borrowed)
         grapnel_free(h->g);
     free(h);
+    *(struct host **)lua_touserdata(L, 1) = NULL;
     return 0;
+}
+
+int host_lives(lua_State *L)
+{
+    struct host **box;
+
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key);
+    box = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return box && *box;
 }
 
 static int fail(lua_State *L, const struct grapnel_error *e)
@@ -389,6 +400,8 @@ struct host *host_on(lua_State *L, struct grapnel *g)
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key) == LUA_TUSERDATA) {
         h = *(struct host **)lua_touserdata(L, -1);
         lua_pop(L, 1);
+        if (!h)
+            luaL_error(L, "the Lua state is being closed");
         return h;
     }
     lua_pop(L, 1);

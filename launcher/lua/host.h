@@ -19,6 +19,9 @@ struct host *host_of(lua_State *L);
 /* The same at the first call, on a context of the caller's, which must outlive the state. */
 struct host *host_on(lua_State *L, struct grapnel *g);
 
+/* False where there is none, and when the state is being closed and has freed it. */
+int host_lives(lua_State *L);
+
 struct grapnel *host_context(struct host *h);
 struct tasks *host_tasks(struct host *h);
 

@@ -28,10 +28,16 @@ static int fail(lua_State *L, const struct grapnel_error *e)
 
 /* ---- what a connection has besides what its peer gives it ---- */
 
-/* Upvalue 1: a line in a light userdata, or nil when it is closed. */
-static struct line *line_of(lua_State *L)
+/* Upvalue 1: a userdata with the line, which all of the connection's methods share.  NULL: the
+ * connection is closed, or the state is. */
+static struct line **place_of(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static struct line *line_of(lua_State *L)
+{
+    return host_lives(L) ? *place_of(L) : NULL;
 }
 
 /* close(): also as the method of a to-be-closed variable. */
@@ -40,8 +46,7 @@ static int close_line(lua_State *L)
     struct line *line = line_of(L);
 
     if (line) {
-        lua_pushnil(L);
-        lua_replace(L, lua_upvalueindex(1));
+        *place_of(L) = NULL;
         line_end(line);
     }
     return 0;
@@ -112,12 +117,14 @@ static int facts(lua_State *L)
     return 1;
 }
 
-/* Sets a member of the connection on top of the stack: a function with the line as its upvalue. */
-static void set_method(lua_State *L, const char *name, lua_CFunction f, struct line *line)
+/* Adds the methods to the connection on top of the stack. */
+static void add_methods(lua_State *L, struct line *line)
 {
-    lua_pushlightuserdata(L, line);
-    lua_pushcclosure(L, f, 1);
-    lua_setfield(L, -2, name);
+    static const luaL_Reg methods[] = {{"close", close_line}, {"facts", facts}, {NULL, NULL}};
+    struct line **place = lua_newuserdatauv(L, sizeof(struct line *), 0);
+
+    *place = line;
+    luaL_setfuncs(L, methods, 1);
 }
 
 /* ---- connecting ---- */
@@ -140,24 +147,23 @@ static struct line *start(lua_State *L, struct host *h, struct grapnel_server *s
 static void push_connection(lua_State *L, struct line *line)
 {
     peer_push(L, line_peer(line));
-    set_method(L, "close", close_line, line);
-    set_method(L, "facts", facts, line);
+    add_methods(L, line);
     interact_set_method(L);
 }
 
-/* Stack: service's file or nil, what answers the far `require` or nil, connection, and, if it
- * failed, an error value. */
+/* Stack: service's file or nil, what answers the far `require` or nil, whether functions are sent,
+ * connection, and, if it failed, an error value. */
 static int dressed(lua_State *L, int status, lua_KContext context)
 {
     if (status != LUA_OK && status != LUA_YIELD) {
         line_end((struct line *)context);
         return lua_error(L);
     }
-    lua_settop(L, 3);
+    lua_settop(L, 4);
     return 1;
 }
 
-/* Stack: service's file or nil, what answers the far `require` or nil. */
+/* Stack: service's file or nil, what answers the far `require` or nil, whether functions are sent. */
 static int connected(lua_State *L, int status, lua_KContext context)
 {
     struct line *line = (struct line *)context;
@@ -170,15 +176,16 @@ static int connected(lua_State *L, int status, lua_KContext context)
         return result < 0 ? until_raise(L, result) : fail(L, &e);
     }
     push_connection(L, line);
-    if (lua_isnil(L, 1) && !lua_toboolean(L, 2))
+    if (lua_isnil(L, 1) && !lua_toboolean(L, 2) && lua_toboolean(L, 3))
         return 1;
     if (luaL_loadbufferx(L, lua_dress, lua_dress_size, "=grapnel", "t") != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 1);
-    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 4);
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);
-    return dressed(L, lua_pcallk(L, 3, 0, 0, context, dressed), context);
+    lua_pushvalue(L, 3);
+    return dressed(L, lua_pcallk(L, 4, 0, 0, context, dressed), context);
 }
 
 static int is_settled(void *arg)
@@ -208,8 +215,9 @@ static int connect_to(lua_State *L)
         lua_pushvalue(L, o.require);
     else
         lua_pushnil(L);
-    lua_rotate(L, 1, 2);
-    lua_settop(L, 2);
+    lua_pushboolean(L, o.teleport);
+    lua_rotate(L, 1, 3);
+    lua_settop(L, 3);
     return until_suspend(L, is_settled, line, UINT64_MAX, connected, (lua_KContext)line);
 }
 
