@@ -122,7 +122,11 @@ void function_gone(void *arg, void *object, int64_t id)
 
 /* ---- its calls ---- */
 
-static struct grapnel_request *request_new(struct remote *c, uint32_t id)
+static const uint8_t no_results = 0x80; /* an empty array */
+
+/* Calls whose results nobody wants are answered at once; but while very many of them run, at their
+ * end: so they count among the unanswered ones, of which there is a limit. */
+static struct grapnel_request *request_new(struct remote *c, uint32_t id, int quiet)
 {
     struct grapnel_request *r = calloc(1, sizeof *r);
 
@@ -130,6 +134,12 @@ static struct grapnel_request *request_new(struct remote *c, uint32_t id)
         return NULL;
     r->remote = c;
     r->id = id;
+    r->quiet = quiet;
+    if (quiet && c->silent < REMOTE_SILENT) {
+        r->id = 0;
+        c->silent++;
+        link_answer_raw(c->link, id, &no_results, 1);
+    }
     r->next = c->requests;
     c->requests = r;
     remote_hold(c);
@@ -144,6 +154,7 @@ static void request_free(struct grapnel_request *r)
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
+    c->silent -= r->id == 0;
     free(r);
     remote_release(c);
 }
@@ -174,9 +185,8 @@ int grapnel_request_cancelled(const struct grapnel_request *request)
 static void run(struct remote *c, uint32_t id, struct function *f, struct value *args,
                 int64_t flags)
 {
-    static const uint8_t none = 0x80; /* an empty array */
-    int quiet = (flags & FLAG_NO_REPLY) != 0, before = c->depth;
-    struct grapnel_request *r = request_new(c, quiet ? 0 : id);
+    int before = c->depth;
+    struct grapnel_request *r = request_new(c, id, (flags & FLAG_NO_REPLY) != 0);
     struct value *passed = values_array();
 
     for (size_t i = 2; i < values_count(args) && passed; i++) {
@@ -186,14 +196,13 @@ static void run(struct remote *c, uint32_t id, struct function *f, struct value 
         }
     }
     if (!r || !passed) {
-        link_fail(c->link, id, -E_NOMEM, "a call of a function");
+        if (!r || r->id)
+            link_fail(c->link, id, -E_NOMEM, "a call of a function");
         if (r)
             request_free(r);
         values_free(passed);
         return;
     }
-    if (quiet)
-        link_answer_raw(c->link, id, &none, 1);
     function_hold(f);
     c->depth = (int)(flags >> DEPTH_SHIFT) + 1;
     f->function(f->arg, r, (struct grapnel_value *)passed);
@@ -271,9 +280,9 @@ static int answer(struct grapnel_request *r, const char *format, struct typed_li
         rc = typed_put(c, format, list, e);
     if (rc == 0 && wire_length(&c->scratch) > REMOTE_BODY_MAX)
         rc = errors_set(e, -E_TOO_LARGE, "results of over %d bytes", REMOTE_BODY_MAX);
-    if (rc == 0 && r->id)
+    if (rc == 0 && r->id && !r->quiet)
         rc = link_answer_raw(c->link, r->id, wire_data(&c->scratch), wire_length(&c->scratch));
-    if (rc == 0 && r->id)
+    if (rc == 0 && !r->quiet)
         remote_keep_issued(c);
     else
         remote_undo_issued(c);
@@ -293,7 +302,9 @@ int grapnel_return(struct grapnel_request *request, const char *format, ...)
     list.at = &ap;
     context_lock(g);
     rc = c->error.code ? -E_CLOSED : answer(request, format, &list, &e);
-    if (rc < 0 && request->id)
+    if (request->quiet && request->id && !c->error.code)
+        link_answer_raw(c->link, request->id, &no_results, 1);
+    else if (rc < 0 && request->id)
         link_fail(c->link, request->id, rc, e.detail);
     request_free(request);
     context_unlock(g);

@@ -13,7 +13,8 @@
 #include "proto/refs.h"
 #include "proto/wire.h"
 
-#define REMOTE_DEPTH     64            /* default of the most calls within calls */
+#define REMOTE_DEPTH     64    /* default of the most calls within calls */
+#define REMOTE_SILENT    16384 /* calls of the other end's that are answered before they run */
 #define REMOTE_PENDING   (1024 * 1024) /* default of calls_max */
 #define REMOTE_BODY_MAX  (1024 * 1024) /* bytes of one call or answer */
 #define REMOTE_QUEUE_MAX (256u << 20)  /* bytes of calls that wait for the link */
@@ -40,7 +41,8 @@ struct grapnel_future {
 struct grapnel_request {
     struct grapnel_request *next; /* of its end */
     struct remote *remote;
-    uint32_t id; /* 0: nobody waits for the answer */
+    uint32_t id; /* 0: it was answered before it ran */
+    int quiet;   /* nobody wants its results */
     int cancelled;
 };
 
@@ -76,6 +78,7 @@ struct remote {
     struct remote_issued issued;
     size_t owed; /* bytes taken, but not told: answers pile up */
     int depth, depth_max;
+    size_t silent;      /* requests that were answered before they ran */
     int64_t timeout_ms; /* of a call that is waited for; -1: none */
     int hurry;          /* what is said now is waited for */
     int news;           /* the leading thread must be told that there is something to send */

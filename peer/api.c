@@ -64,6 +64,15 @@ static int core_teleport(lua_State *L)
     return 1;
 }
 
+/* core:refuse_bytecode(): from here on nothing in this state loads any. */
+static int core_refuse_bytecode(lua_State *L)
+{
+    struct peer *p = core(L);
+    p->o.teleport = false;
+    p->world->text_only = true;
+    return 0;
+}
+
 static int core_root(lua_State *L)
 {
     struct codec_out c;
@@ -130,6 +139,7 @@ void api_push_core(lua_State *L, struct peer *p)
                                        {"teleport", core_teleport},
                                        {"sends_code", core_sends_code},
                                        {"open", channel_open},
+                                       {"refuse_bytecode", core_refuse_bytecode},
                                        {NULL, NULL}};
     struct peer **at = lua_newuserdatauv(L, sizeof(*at), 0);
     *at = NULL;

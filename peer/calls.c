@@ -117,6 +117,7 @@ static void answered(void *arg, int code, const uint8_t *body, size_t n, const c
     struct calls_call *c = arg;
     struct peer *p = c->p;
     p->calls_pending--;
+    p->calls_answered++;
     keep_answer(c, code, body, n, text);
     c->state = CALLS_ANSWERED;
     int breach = code == 0 && (c->code == -E_MALFORMED || c->code == -E_TOO_LARGE) ? c->code : 0;
@@ -139,6 +140,7 @@ static void unheard(void *arg, int code, const uint8_t *body, size_t n, const ch
     struct peer *p = arg;
     (void)code, (void)body, (void)n, (void)text;
     p->calls_pending--;
+    p->calls_answered++;
 }
 
 static int send(struct codec_out *c, struct calls_call *call)

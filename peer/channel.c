@@ -62,7 +62,7 @@ static void claim(struct channel **at, struct channel *c, bool adopt)
 {
     *at = c;
     c->holders += !adopt;
-    c->claimed = true;
+    channel_claim(c);
     peer_hold(c->p);
 }
 

@@ -13,6 +13,12 @@
 
 #define CHANNEL_QUEUE (256 * 1024) /* bytes that wait to be sent, over which send waits */
 
+/* Of all channels together: bytes of items larger than a window; of those that came and ended
+ * before anybody asked for them, how many are kept, and their bytes. */
+#define CHANNEL_LOOSE_MAX       ((size_t)512 * 1024 * 1024)
+#define CHANNEL_ORPHANS_MAX     1024
+#define CHANNEL_ORPHANS_HOLDING (16 * 1024 * 1024)
+
 struct peer;
 struct world;
 struct stream;

@@ -19,6 +19,8 @@ struct channel {
     struct wire_buf in;
     size_t scanned; /* bytes of whole items at the front of `in`, checked */
     size_t held;    /* bytes that the stream has not got credit for */
+    size_t loose;   /* bytes in `in` beyond those */
+    size_t orphan;  /* ended, and nobody has asked for it: what it holds, and 1 */
     bool eof;       /* nothing more will come */
     int code;       /* why it ended, 0: in order */
     char *text;
@@ -45,6 +47,8 @@ struct channel *channel_make(struct peer *p);
 extern const struct stream_handler channel_handler;
 void channel_attach(struct channel *c, struct stream *s);
 void channel_let(struct channel *c);
+/* Somebody has asked for it. */
+void channel_claim(struct channel *c);
 /* Moves what waits to be sent into the stream, to be followed by EOF or CLOSE. */
 void channel_flush(struct channel *c);
 /* The first whole item: its bytes, valid until the link is used again; taken from the buffer.

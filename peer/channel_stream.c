@@ -60,6 +60,29 @@ void channel_unpin(void *arg, enum strict_ref what, int64_t id)
     }
 }
 
+static void adopt(struct channel *c)
+{
+    if (c->orphan > 0) {
+        c->p->orphans--;
+        c->p->orphan_bytes -= c->orphan;
+        c->orphan = 0;
+    }
+}
+
+void channel_claim(struct channel *c)
+{
+    c->claimed = true;
+    adopt(c);
+}
+
+/* What is in `in` beyond what is held against the stream's credit. */
+static void account(struct channel *c)
+{
+    size_t n = wire_length(&c->in), loose = n > c->held ? n - c->held : 0;
+    c->p->loose = c->p->loose - c->loose + loose;
+    c->loose = loose;
+}
+
 void channel_let(struct channel *c)
 {
     const uint8_t *bytes;
@@ -69,12 +92,14 @@ void channel_let(struct channel *c)
         return;
     }
     unlist(c);
+    adopt(c);
     while (channel_take(c, &bytes, &n, &refs)) {
         if (refs) {
             strict_check(bytes, n, give_back, c->p, NULL);
         }
     }
     message_done(c->p, &c->result, false);
+    c->p->loose -= c->loose;
     wire_free(&c->in);
     wire_free(&c->out);
     free(c->text);
@@ -89,6 +114,22 @@ void channel_free(struct peer *p)
         if (!c->claimed) {
             channel_let(c);
         }
+    }
+}
+
+/* Nobody may ever ask for it: of such ones only the latest are kept. */
+static void orphan(struct channel *c)
+{
+    struct peer *p = c->p;
+    c->orphan = 1 + wire_length(&c->in) + (c->result.bytes != NULL ? c->result.n : 0);
+    p->orphan_bytes += c->orphan;
+    p->orphans++;
+    while (p->orphans > CHANNEL_ORPHANS_MAX || p->orphan_bytes > CHANNEL_ORPHANS_HOLDING) {
+        struct channel *last = NULL;
+        for (struct channel *at = p->channels; at != NULL; at = at->next) {
+            last = at->orphan > 0 ? at : last;
+        }
+        channel_let(last);
     }
 }
 
@@ -158,10 +199,16 @@ static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t 
     if (rc == 0) {
         rc = scan(c);
     }
+    account(c);
+    if (rc == 0 && c->p->loose > c->p->loose_max) {
+        rc = -E_LIMIT;
+    }
     if (rc != 0) {
         c->eof = c->shut = true;
         c->code = rc;
-        stream_close(s, rc, NULL, "a channel's item");
+        c->in.end = c->in.start + c->scanned;
+        account(c);
+        stream_close(s, rc, NULL, rc == -E_LIMIT ? "too many large items" : "a channel's item");
         happened(c);
         return n;
     }
@@ -172,15 +219,17 @@ static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t 
     size_t hold = to_hold(c), done = c->held > hold ? c->held - hold : 0;
     done = done < n ? done : n;
     c->held -= done;
+    account(c);
     return done;
 }
 
 void channel_credit(struct channel *c)
 {
-    size_t hold = to_hold(c);
-    if (c->held > hold) {
-        size_t done = c->held - hold;
-        c->held = hold;
+    size_t hold = to_hold(c), held = c->held;
+    c->held = held < hold ? held : hold;
+    account(c);
+    if (held > hold) {
+        size_t done = held - hold;
         if (c->s != NULL) {
             stream_consumed(c->s, done);
         }
@@ -237,7 +286,9 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
     if (c->claimed) {
         unlist(c);
         channel_let(c);
-    } /* else it stays until it is asked for, or the peer ends */
+    } else {
+        orphan(c); /* it stays for a while */
+    }
 }
 
 /* ---- sending ---- */

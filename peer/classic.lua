@@ -137,6 +137,10 @@ local function teleport(f)
 end
 
 method("teleport", teleport)
+-- From here on the far end loads no bytecode.
+method("refuse_bytecode", function()
+    core:call("refuse_bytecode")
+end)
 method("remote_exec", function(source, ...)
     if type(source) == "function" then
         source = teleport(source)

@@ -84,6 +84,11 @@ local function by_name(path)
     return at
 end
 
+-- From here on nothing of this end loads bytecode.
+function far.refuse_bytecode()
+    core:refuse_bytecode()
+end
+
 -- packed: list of {code = bytecode, up = {…}}; an upvalue is one of {env}, {v = scalar},
 -- {r = place among the further arguments}, {f = place in the list}, {c = name}, and has `id` if it
 -- is shared.

@@ -2,8 +2,9 @@
 #include "peer/api.h"
 #include "peer/future_impl.h"
 
-#define FUTURE_ROOM_US 500
-#define FUTURE_CROWD   (PEER_CALLS_MAX - 64) /* calls under way, over which async waits */
+#define FUTURE_ROOM_US     500
+#define FUTURE_PATIENCE_US 10000000              /* without a single answer */
+#define FUTURE_CROWD       (PEER_CALLS_MAX - 64) /* calls under way, over which async waits */
 
 /* ---- local functions ---- */
 
@@ -74,30 +75,51 @@ static void told(struct calls_call *c)
 }
 
 /* With very many calls under way one waits until some are answered. */
+struct room {
+    struct tasks_wait wait;
+    uint64_t answered; /* so many had been when we looked last … */
+    uint64_t since;    /* … and since then it has not changed */
+};
+
 static int start(lua_State *L);
 static int call_no_reply(lua_State *L);
-
-static int room_came(lua_State *L, int status, lua_KContext context)
-{
-    struct tasks_wait *wait = lua_touserdata(L, -1);
-    (void)status;
-    if (wait->result == -E_CANCELLED) {
-        return tasks_cancelled_error(L);
-    }
-    lua_pop(L, 1);
-    return context != 0 ? start(L) : call_no_reply(L);
-}
 
 static bool crowded(struct peer *p)
 {
     return p->calls_pending >= FUTURE_CROWD && peer_alive(p);
 }
 
+static int room_came(lua_State *L, int status, lua_KContext context)
+{
+    const struct world *w = lua_touserdata(L, lua_upvalueindex(1));
+    struct room *r = lua_touserdata(L, -1);
+    struct peer *p = proxy_at(L, w, 1)->p;
+    uint64_t now = tasks_now(p->tasks);
+    (void)status;
+    if (r->wait.result == -E_CANCELLED) {
+        return tasks_cancelled_error(L);
+    }
+    if (r->wait.result != 0 && r->wait.result != -E_TIMEOUT) {
+        return peer_raise(L, p, r->wait.result, "");
+    }
+    if (!crowded(p)) {
+        lua_pop(L, 1);
+        return context != 0 ? start(L) : call_no_reply(L);
+    }
+    if (r->answered != p->calls_answered) {
+        r->answered = p->calls_answered;
+        r->since = now;
+    } else if (now - r->since > FUTURE_PATIENCE_US) {
+        return peer_raise(L, p, -E_LIMIT, "very many calls wait for their answers, and none comes");
+    }
+    return tasks_suspend(L, &r->wait, now + FUTURE_ROOM_US, room_came, context);
+}
+
 static int wait_for_room(lua_State *L, struct peer *p, bool future)
 {
-    struct tasks_wait *wait = lua_newuserdatauv(L, sizeof(*wait), 0);
-    *wait = (struct tasks_wait){0};
-    return tasks_suspend(L, wait, tasks_now(p->tasks) + FUTURE_ROOM_US, room_came, future);
+    struct room *r = lua_newuserdatauv(L, sizeof(*r), 0);
+    *r = (struct room){.answered = p->calls_answered, .since = tasks_now(p->tasks)};
+    return tasks_suspend(L, &r->wait, r->since + FUTURE_ROOM_US, room_came, future);
 }
 
 /* (callee, …) → future. */

@@ -55,7 +55,7 @@ local function find(path, builtins)
             error(found, 0)
         end
     end
-    local at = builtins.namespace()
+    local at = path ~= "" and builtins.namespace() or nil
     for part in string.gmatch(path, "[^.]+") do
         if type(at) ~= "table" then
             return nil

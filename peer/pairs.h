@@ -23,6 +23,9 @@ int pairs_buffiter(lua_State *L);
 
 /* Answers `next` for a table without a metatable: object, how, state, most on the stack. */
 int pairs_answer_plain(lua_State *L, struct serving *s, bool sequence, size_t most);
+/* Of the state that such an answer gave, or nil, at idx (absolute): makes it helpers.lua's.  False:
+ * it is something else. */
+bool pairs_unbox(lua_State *L, int idx);
 /* Answers with what helpers.lua's page has gathered in the table on top. */
 int pairs_answer_state(lua_State *L, struct serving *s);
 

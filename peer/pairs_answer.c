@@ -119,11 +119,51 @@ int pairs_answer_plain(lua_State *L, struct serving *s, bool sequence, size_t mo
     return page_end(&g, s, rc);
 }
 
+/* ---- states ----
+ *
+ * What an iteration has come to (helpers.lua) holds things that were not passed: what __pairs gave.
+ * So the other end gets a userdata in its place, of which nothing can be asked. */
+
+#define STATE "grapnel.page"
+
+/* Pushes the userdata of the state at idx. */
+static void push_box(lua_State *L, int idx)
+{
+    if (lua_getfield(L, idx, "box") != LUA_TNIL) {
+        return;
+    }
+    lua_pop(L, 1);
+    lua_newuserdatauv(L, 0, 1);
+    if (luaL_newmetatable(L, STATE)) {
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, idx);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, idx, "box");
+}
+
+bool pairs_unbox(lua_State *L, int idx)
+{
+    if (lua_isnil(L, idx)) {
+        return true;
+    }
+    if (luaL_testudata(L, idx, STATE) == NULL) {
+        return false;
+    }
+    lua_getiuservalue(L, idx, 1);
+    lua_replace(L, idx);
+    return true;
+}
+
 int pairs_answer_state(lua_State *L, struct serving *s)
 {
     struct page g;
     int state = lua_gettop(L);
     luaL_checktype(L, state, LUA_TTABLE);
+    luaL_checkstack(L, 10, "pairs");
     lua_getfield(L, state, "n");
     lua_getfield(L, state, "at");
     lua_getfield(L, state, "list");
@@ -144,7 +184,7 @@ int pairs_answer_state(lua_State *L, struct serving *s)
     if (lua_toboolean(L, -1) && at >= n) {
         lua_pushnil(L);
     } else {
-        lua_pushvalue(L, state);
+        push_box(L, state);
     }
     return page_end(&g, s, rc);
 }

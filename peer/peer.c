@@ -6,6 +6,7 @@
 
 #include "peer/api.h"
 #include "peer/channel.h"
+#include "peer/loading.h"
 #include "peer/pairs.h"
 #include "peer/peer_impl.h"
 
@@ -49,6 +50,7 @@ struct world *peer_world(lua_State *L)
     proxy_init(L, w);
     pairs_init(L, w);
     channel_init(L, w);
+    loading_init(L, w);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     w->loaded_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     w->helpers_ref = w->classic_ref = w->far_ref = LUA_NOREF;
@@ -167,6 +169,7 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     p->conn_ref = p->root_ref = p->builtins_ref = p->runner_ref = p->exec_ref = p->service_ref =
         LUA_NOREF;
     p->holders = 1;
+    p->loose_max = CHANNEL_LOOSE_MAX;
     if (!make_link(p)) {
         refs_free(p->refs);
         free(p);

@@ -14,10 +14,12 @@
 #include "proto/refs.h"
 #include "proto/stream.h"
 
-#define PEER_CALLS_MAX   65536 /* unanswered calls, each way */
-#define PEER_RELEASE_MAX 256   /* released references that are told at once */
-#define PEER_NAME_MAX    128
-#define MESSAGE_INSIDE   112 /* bytes of a message that need no memory of their own */
+#define PEER_CALLS_MAX     65536 /* unanswered calls, each way */
+#define PEER_SILENT_MAX    16384 /* calls that were answered before they ran */
+#define PEER_RELEASE_MAX   256   /* released references that are told at once */
+#define PEER_NAME_MAX      128
+#define PEER_SERVING_LISTS 1024 /* a power of two: cancels find their call among very many */
+#define MESSAGE_INSIDE     112  /* bytes of a message that need no memory of their own */
 
 /* A message that came: checked, and what comes home in it is held until message_done. */
 struct message {
@@ -39,6 +41,7 @@ struct world {
                       */
     int module_ref;  /* the table grapnel */
     int classic_ref, far_ref; /* compiled peer/classic.lua and far.lua; LUA_NOREF: not yet */
+    bool text_only; /* nothing here loads bytecode any more */
 };
 
 struct calls_call;
@@ -78,14 +81,19 @@ struct peer {
     size_t released_n;                      /* pairs */
 
     struct calls_call *calls_spare;
-    size_t calls_pending; /* not answered yet */
+    size_t calls_pending;    /* not answered yet */
+    uint64_t calls_answered; /* so many were, ever */
     struct calls_slab *calls_slabs;
-    struct serving *servings;           /* those that live */
-    struct serving *queue, *queue_last; /* those of them that no task has taken yet */
-    struct task *standby;               /* will take them */
+    struct serving *servings[PEER_SERVING_LISTS]; /* those that live, by id */
+    struct serving *queue, *queue_last;           /* those of them that no task has taken yet */
+    struct task *standby;                         /* will take them */
+    size_t silent;                                /* that were answered before they ran */
     struct serving *serving_spare;
     struct channel_exec *execs;
-    struct channel *channels; /* those whose stream lives */
+    struct channel *channels; /* those whose stream lives, or for which nobody has asked yet */
+    size_t orphans;           /* those of the latter whose stream has ended … */
+    size_t orphan_bytes;      /* … and what they hold */
+    size_t loose, loose_max;  /* bytes of items that no credit accounts for */
 };
 
 /* ---- peer.c ---- */

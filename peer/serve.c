@@ -10,8 +10,15 @@ static const uint8_t no_results[] = {0x80};
 
 /* ---- records ---- */
 
-static struct serving *make(struct peer *p)
+/* Ids of one end are all even or all odd. */
+static struct serving **list_of(struct peer *p, uint32_t id)
 {
+    return &p->servings[id / 2 % PEER_SERVING_LISTS];
+}
+
+static struct serving *make(struct peer *p, uint32_t id)
+{
+    struct serving **list = list_of(p, id);
     struct serving *s = p->serving_spare;
     if (s != NULL) {
         p->serving_spare = s->next;
@@ -22,17 +29,18 @@ static struct serving *make(struct peer *p)
         }
     }
     s->p = p;
+    s->id = id;
     s->task = NULL;
     s->depth = 0;
-    s->copy = s->answered = s->cancelled = false;
+    s->copy = s->answered = s->silent = s->late = s->cancelled = false;
     s->after = NULL;
     s->m.bytes = NULL;
     s->prev = NULL;
-    s->next = p->servings;
+    s->next = *list;
     if (s->next != NULL) {
         s->next->prev = s;
     }
-    p->servings = s;
+    *list = s;
     return s;
 }
 
@@ -40,7 +48,8 @@ static void give_back(struct serving *s)
 {
     struct peer *p = s->p;
     message_done(p, &s->m, false);
-    *(s->prev != NULL ? &s->prev->next : &p->servings) = s->next;
+    p->silent -= s->silent;
+    *(s->prev != NULL ? &s->prev->next : list_of(p, s->id)) = s->next;
     if (s->next != NULL) {
         s->next->prev = s->prev;
     }
@@ -50,8 +59,10 @@ static void give_back(struct serving *s)
 
 void serve_free(struct peer *p)
 {
-    while (p->servings != NULL) {
-        give_back(p->servings);
+    for (size_t i = 0; i < PEER_SERVING_LISTS; i++) {
+        while (p->servings[i] != NULL) {
+            give_back(p->servings[i]);
+        }
     }
     while (p->serving_spare != NULL) {
         struct serving *s = p->serving_spare;
@@ -78,6 +89,11 @@ int serve_answer(lua_State *L, struct serving *s, int base)
     if (s->answered) {
         return 0;
     }
+    if (s->late) {
+        s->answered = true;
+        link_answer_raw(p->link, s->id, no_results, sizeof(no_results));
+        return 0;
+    }
     int top = lua_gettop(L);
     codec_begin(&c, p, L, CODEC_CALL_MAX);
     c.copy = s->copy;
@@ -100,8 +116,13 @@ int serve_answer(lua_State *L, struct serving *s, int base)
 
 void serve_no_reply(struct serving *s)
 {
-    s->answered = true;
-    link_answer_raw(s->p->link, s->id, no_results, sizeof(no_results));
+    s->silent = s->p->silent < PEER_SILENT_MAX;
+    s->late = !s->silent;
+    s->p->silent += s->silent;
+    if (s->silent) {
+        s->answered = true;
+        link_answer_raw(s->p->link, s->id, no_results, sizeof(no_results));
+    }
 }
 
 /* Runs protected in the peer's own thread: light userdata (serving), traceback, error value. */
@@ -298,10 +319,9 @@ void serve_resume(struct peer *p)
 
 void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n)
 {
-    struct serving *s = make(p);
+    struct serving *s = make(p, id);
     int rc = s != NULL ? message_take(p, &s->m, body, n) : -E_NOMEM;
     if (rc == 0) {
-        s->id = id;
         *(p->queue == NULL ? &p->queue : &p->queue_last->after) = s;
         p->queue_last = s;
         stand_by(p);
@@ -319,7 +339,7 @@ void serve_call(struct peer *p, uint32_t id, const uint8_t *body, size_t n)
 
 void serve_cancel(struct peer *p, uint32_t id)
 {
-    struct serving *s = p->servings;
+    struct serving *s = *list_of(p, id);
     while (s != NULL && s->id != id) {
         s = s->next;
     }
@@ -333,11 +353,13 @@ void serve_cancel(struct peer *p, uint32_t id)
 
 void serve_end(struct peer *p)
 {
-    for (struct serving *s = p->servings; s != NULL; s = s->next) {
-        s->answered = true;
-        s->cancelled = true;
-        if (s->task != NULL) {
-            tasks_cancel(s->task);
+    for (size_t i = 0; i < PEER_SERVING_LISTS; i++) {
+        for (struct serving *s = p->servings[i]; s != NULL; s = s->next) {
+            s->answered = true;
+            s->cancelled = true;
+            if (s->task != NULL) {
+                tasks_cancel(s->task);
+            }
         }
     }
 }

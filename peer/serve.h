@@ -14,6 +14,8 @@ struct serving {
     int depth;
     bool copy;     /* results are copied */
     bool answered; /* nothing more is to be said */
+    bool silent;   /* it was answered before it ran … */
+    bool late;     /* … or is to get that same answer at its end */
     bool cancelled;
     struct message m;
 };
@@ -35,7 +37,8 @@ void serve_push_helper(lua_State *L, struct world *w, enum serve_helper which);
 
 /* Answers with all values on the stack above `base`. */
 int serve_answer(lua_State *L, struct serving *s, int base);
-/* An answer at once, for calls that want none. */
+/* An answer at once, for calls that want none; but while very many of those run, when it has ended:
+ * so they count among the unanswered ones, of which there is a limit. */
 void serve_no_reply(struct serving *s);
 /* Answers that it failed in a way of the protocol's own. */
 int serve_fail(struct serving *s, int code, const char *detail);

@@ -44,12 +44,17 @@ static int denied(struct serving *s, const char *what)
     return serve_fail(s, -E_DENIED, what);
 }
 
+static bool is_object(lua_State *L, int idx)
+{
+    int type = lua_type(L, idx);
+    return type == LUA_TTABLE || type == LUA_TFUNCTION || type == LUA_TUSERDATA ||
+           type == LUA_TTHREAD;
+}
+
 /* Only the owner may ask of plain values, too: a string's methods, for one, are nobody else's. */
 static bool of_object(lua_State *L, struct serving *s)
 {
-    int type = lua_type(L, 1);
-    if (s->p->o.policy == PEER_OPEN || type == LUA_TTABLE || type == LUA_TFUNCTION ||
-        type == LUA_TUSERDATA || type == LUA_TTHREAD) {
+    if (s->p->o.policy == PEER_OPEN || is_object(L, 1)) {
         return true;
     }
     denied(s, "something of a plain value");
@@ -277,6 +282,9 @@ static int op_op(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
     if (!arguments(L, s, in, n, 3)) {
         return 0;
     }
+    if (s->p->o.policy != PEER_OPEN && !is_object(L, 2) && !is_object(L, 3)) {
+        return denied(s, "an operator on plain values");
+    }
     if (service(s)) {
         return denied(s, "an operator");
     }
@@ -344,6 +352,9 @@ static int op_next(lua_State *L, struct serving *s, struct codec_in *in, size_t 
     if (plain(L, 1)) {
         bool sequence = lua_tostring(L, 2)[0] == 'i';
         return pairs_answer_plain(L, s, sequence, (size_t)most);
+    }
+    if (!pairs_unbox(L, 3)) {
+        return serve_fail(s, -E_PROTOCOL, "next");
     }
     lua_pushinteger(L, most);
     lua_replace(L, 4);
