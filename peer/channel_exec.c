@@ -69,7 +69,7 @@ static void failed(struct channel_exec *x, struct task *k, lua_State *L, int sta
         return;
     }
     if (status == LUA_ERRMEM || !lua_checkstack(own, 8) || !lua_checkstack(L, 2)) {
-        stream_close(x->c->s, -E_NOMEM, NULL, "in the remote code");
+        stream_close(x->c->s, -E_MEMORY, NULL, "in the remote code");
         return;
     }
     int top = lua_gettop(own);

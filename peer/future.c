@@ -1,5 +1,6 @@
 #include "peer/future.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "peer/api.h"
@@ -55,7 +56,6 @@ struct future *future_make(lua_State *L, struct world *w)
     struct future *f = lua_newuserdatauv(L, sizeof(*f), USER_COUNT);
     memset(f, 0, sizeof(*f));
     f->world = w;
-    f->expiry = UINT64_MAX;
     lua_rawgeti(L, LUA_REGISTRYINDEX, w->future_ref);
     lua_setmetatable(L, -2);
     return f;
@@ -102,9 +102,17 @@ static void take(lua_State *L, struct future *f)
     peer_let(p);
 }
 
+static int late(lua_State *L)
+{
+    return api_raise(L, "timeout", "the answer did not come in time");
+}
+
 /* Returns what became of it: all results, or raises its error. */
 static int outcome(lua_State *L, struct future *f)
 {
+    if (f->expired) {
+        return late(L);
+    }
     take(L, f);
     lua_settop(L, 1);
     if (!f->taken) {
@@ -125,7 +133,6 @@ static int outcome(lua_State *L, struct future *f)
 
 static void leave(struct waiter *w)
 {
-    tasks_timer_stop(&w->expiry);
     if (w->future == NULL) {
         return;
     }
@@ -152,11 +159,25 @@ static void cancel(struct future *f)
     }
 }
 
-/* What is waited for is stopped when its time is up, and not only when who waits goes on: what runs
- * may wait inside of that wait, which then cannot end before it. */
+static uint64_t deadline_of(const struct future *f)
+{
+    return f->expiry != NULL ? f->expiry->timer.at_us : UINT64_MAX;
+}
+
+static void forget_expiry(struct future *f)
+{
+    if (f->expiry != NULL) {
+        tasks_timer_stop(&f->expiry->timer);
+        free(f->expiry);
+        f->expiry = NULL;
+    }
+}
+
+/* It is stopped when its time is up, and not when who waits for it goes on: what runs may wait
+ * inside of that wait, which then cannot end before it. */
 static void expire(void *arg)
 {
-    struct future *f = ((struct waiter *)arg)->future;
+    struct future *f = ((struct expiry *)arg)->future;
     f->expired = !f->ready;
     cancel(f);
 }
@@ -169,11 +190,6 @@ static int wait_until(lua_State *L, struct future *f, uint64_t deadline, lua_KFu
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->world->waiter_ref);
     lua_setmetatable(L, -2);
     f->waiters = w;
-    struct tasks *t = tasks_of(L); /* none while the state is being closed */
-    if (t != NULL && deadline != UINT64_MAX && deadline >= f->expiry &&
-        tasks_timer_set(t, &w->expiry, f->expiry, expire, w) != 0) {
-        return luaL_error(L, "%s", errors_text(-E_NOMEM));
-    }
     return tasks_suspend(L, &w->wait, deadline, k, (lua_KContext)w);
 }
 
@@ -204,9 +220,9 @@ static int value_came(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     struct future *f = lua_touserdata(L, 1);
-    if (!awake(L, context) || f->expired) {
+    if (!awake(L, context)) {
         cancel(f);
-        return api_raise(L, "timeout", "the answer did not come in time");
+        return late(L);
     }
     return outcome(L, f);
 }
@@ -215,7 +231,7 @@ static int value_came(lua_State *L, int status, lua_KContext context)
 static int value(lua_State *L)
 {
     struct future *f = self(L);
-    return f->ready ? outcome(L, f) : wait_until(L, f, f->expiry, value_came);
+    return f->ready ? outcome(L, f) : wait_until(L, f, deadline_of(f), value_came);
 }
 
 static int only_first(lua_State *L, int status, lua_KContext context)
@@ -231,9 +247,9 @@ static int ended(lua_State *L, int status, lua_KContext context)
     (void)status;
     bool ready = awake(L, context);
     lua_settop(L, 1);
-    if (f->expired || (!ready && api_now(L) >= f->expiry)) {
+    if (f->expired || (!ready && api_now(L) >= deadline_of(f))) {
         cancel(f);
-        return api_raise(L, "timeout", "the answer did not come in time");
+        return late(L);
     }
     lua_pushboolean(L, ready);
     return 1;
@@ -244,30 +260,47 @@ static int ended(lua_State *L, int status, lua_KContext context)
 static int wait_for(lua_State *L)
 {
     struct future *f = self(L);
-    uint64_t deadline = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
+    uint64_t deadline = deadline_of(f);
+    if (!lua_isnoneornil(L, 2)) {
+        uint64_t at = api_deadline(L, 2);
+        deadline = at < deadline ? at : deadline;
+    }
     lua_settop(L, 1);
+    if (f->expired) {
+        return late(L);
+    }
     if (f->ready) {
         lua_pushboolean(L, 1);
         return 1;
     }
-    return wait_until(L, f, deadline < f->expiry ? deadline : f->expiry, ended);
+    return wait_until(L, f, deadline, ended);
 }
 
 static int looked(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
-    lua_pushboolean(L, awake(L, context));
+    const struct future *f = lua_touserdata(L, 1);
+    lua_pushboolean(L, awake(L, context) && !f->expired);
     return 1;
 }
 
 static int set_expiry(lua_State *L)
 {
     struct future *f = self(L);
-    uint64_t expiry = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
-    if (!f->ready) {
-        f->expiry = expiry;
-    }
+    struct tasks *t = tasks_of(L); /* none while the state is being closed */
+    uint64_t at = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
     lua_settop(L, 1);
+    forget_expiry(f);
+    if (at == UINT64_MAX || t == NULL || f->ready) {
+        return 1;
+    }
+    struct expiry *x = calloc(1, sizeof(*x));
+    if (x == NULL || tasks_timer_set(t, &x->timer, at, expire, x) != 0) {
+        free(x);
+        return luaL_error(L, "%s", errors_text(-E_NOMEM));
+    }
+    x->future = f;
+    f->expiry = x;
     return 1;
 }
 
@@ -377,14 +410,14 @@ static int get(lua_State *L)
     lua_settop(L, 2);
     if (strcmp(name, "ready") == 0) {
         /* Who polls must let things happen, too. */
-        if (!f->ready) {
+        if (!f->ready || f->expired) {
             return wait_until(L, f, api_now(L) + FUTURE_LOOK_US, looked);
         }
         lua_pushboolean(L, 1);
     } else if (strcmp(name, "value") == 0) {
         lua_settop(L, 1);
         if (!f->ready) {
-            return wait_until(L, f, f->expiry, only_first);
+            return wait_until(L, f, deadline_of(f), only_first);
         }
         int n = outcome(L, f);
         lua_settop(L, lua_gettop(L) - n + (n > 0));
@@ -403,7 +436,7 @@ static int get(lua_State *L)
             }
         }
     } else if (strcmp(name, "expired") == 0) {
-        lua_pushboolean(L, f->expired || (!f->ready && api_now(L) >= f->expiry));
+        lua_pushboolean(L, f->expired || (!f->ready && api_now(L) >= deadline_of(f)));
     } else {
         luaL_getmetafield(L, 1, "methods");
         lua_pushvalue(L, 2);
@@ -415,9 +448,7 @@ static int get(lua_State *L)
 static int show(lua_State *L)
 {
     const struct future *f = self(L);
-    const char *how = f->ready                                  ? "ready"
-                      : tasks_now(f->world->tasks) >= f->expiry ? "expired"
-                                                                : "pending";
+    const char *how = f->expired ? "expired" : f->ready ? "ready" : "pending";
     lua_pushfstring(L, FUTURE ": %p (%s)", (const void *)f, how);
     return 1;
 }
@@ -425,6 +456,7 @@ static int show(lua_State *L)
 static int collect(lua_State *L)
 {
     struct future *f = lua_touserdata(L, 1);
+    forget_expiry(f);
     if (f->small_n == 0 && f->call != NULL) {
         struct peer *p = f->call->p;
         calls_drop(f->call, false);

@@ -12,7 +12,12 @@ struct waiter {
     struct tasks_wait wait;
     struct waiter *next;
     struct future *future; /* NULL: not in its list */
-    struct tasks_timer expiry;
+};
+
+/* The time after which nobody wants it any more. */
+struct expiry {
+    struct tasks_timer timer;
+    struct future *future;
 };
 
 #define FUTURE_SMALL 24 /* bytes of an answer that are kept here */
@@ -25,12 +30,12 @@ struct future {
         struct {
             struct calls_call *call; /* NULL once its results are taken, and of local ones */
             struct task *task;       /* of a local function that runs */
-            uint64_t expiry;         /* µs; UINT64_MAX: none; while it is not ready */
         };
         uint8_t small[FUTURE_SMALL]; /* the answer instead: a call's record is large */
     };
     int results;     /* how many, once they are taken: one is the user value, more are a table */
     uint8_t small_n; /* bytes in `small`; 0: it is not used */
+    struct expiry *expiry; /* NULL: none */
     bool ready, taken, failed, anchored, expired;
 };
 

@@ -3,7 +3,7 @@
 #include "peer/future_impl.h"
 
 #define FUTURE_ROOM_US     500
-#define FUTURE_PATIENCE_US 10000000              /* without a single answer */
+#define FUTURE_PATIENCE_US 5000000               /* without a single answer */
 #define FUTURE_CROWD       (PEER_CALLS_MAX - 64) /* calls under way, over which async waits */
 
 /* ---- local functions ---- */
@@ -86,7 +86,8 @@ static int call_no_reply(lua_State *L);
 
 static bool crowded(struct peer *p)
 {
-    return p->calls_pending >= FUTURE_CROWD && peer_alive(p);
+    return peer_alive(p) &&
+           (p->calls_pending >= FUTURE_CROWD || link_is_full(p->link, CODEC_CALL_MAX));
 }
 
 static int room_came(lua_State *L, int status, lua_KContext context)

@@ -55,7 +55,10 @@ local function find(path, builtins)
             error(found, 0)
         end
     end
-    local at = path ~= "" and builtins.namespace() or nil
+    if not string.find(path, "[^.]") then
+        return nil
+    end
+    local at = builtins.namespace()
     for part in string.gmatch(path, "[^.]+") do
         if type(at) ~= "table" then
             return nil

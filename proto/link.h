@@ -162,6 +162,8 @@ typedef void link_answered(void *arg, int code, const struct value *result, cons
  * reached; it can be done when some have been answered. */
 int link_call(struct link *l, const char *name, struct value *args, link_answered *answered,
               void *arg, uint32_t *id);
+/* True when nothing but answers makes room for a call of n bytes. */
+int link_is_full(const struct link *l, size_t n);
 /* Sends CANCEL; `answered` still runs when the answer comes or the link ends. */
 void link_cancel(struct link *l, uint32_t id);
 /* Answers a call of the peer's.  result is taken over (NULL: nil).  An unknown id is ignored. */

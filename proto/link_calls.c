@@ -111,6 +111,11 @@ static bool has_room(const struct link *l, bool own, size_t size)
     return calls < l->calls_max && bytes + size <= LINK_CALLS_BYTES;
 }
 
+int link_is_full(const struct link *l, size_t n)
+{
+    return !has_room(l, true, n);
+}
+
 struct call *link_find_call(const struct link *l, uint32_t id)
 {
     struct link_node *n = link_find(l, id);

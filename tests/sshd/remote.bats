@@ -91,3 +91,7 @@ interrupted() {
 @test "a service, sent along" {
     script service
 }
+
+@test "bad input, and code that means harm, at either end" {
+    script hostile
+}
