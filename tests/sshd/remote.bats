@@ -24,6 +24,9 @@ teardown() {
 # A script of tests/lua ends well, and says so.
 script() {
     run -0 --separate-stderr with_module timeout 60 lua5.4 "tests/lua/$1.lua"
+
+    run --separate-stderr timeout 60 lua5.4 "tests/lua/$1.lua"
+    echo "$stderr"
     [ "$output" = ok ]
 }
 
@@ -94,4 +97,8 @@ interrupted() {
 
 @test "bad input, and code that means harm, at either end" {
     script hostile
+}
+
+@test "clients of a service who want more than it exposes" {
+    script hostile_client
 }

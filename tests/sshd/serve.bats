@@ -12,6 +12,8 @@ setup_file() {
         "ForceCommand $at/grapnel-agent serve $at/service.lua" \
         "Match User bash" \
         "ForceCommand $at/real/grapnel-agent serve $at/real/track_your_package.lua memory=67108864" \
+        "Match User dash" \
+        "ForceCommand $at/real/grapnel-agent serve $at/real/vault.lua memory=67108864" \
         "Match User nologin,stranger" \
         "ForceCommand $at/grapnel-agent serve $at/there-is-none"
     [ -n "$SSHD_WORLD" ] || return 0
@@ -23,7 +25,7 @@ setup_file() {
     mkdir "$SSHD_TEMP$at/real"
     install -m 755 "$GRAPNEL_AGENT" "$SSHD_TEMP$at/real/grapnel-agent"
     install -m 755 "$GRAPNEL_WORKER" "$SSHD_TEMP$at/real/grapnel-worker"
-    install -m 644 tests/lua/track_your_package.lua "$SSHD_TEMP$at/real/"
+    install -m 644 tests/lua/track_your_package.lua tests/lua/vault.lua "$SSHD_TEMP$at/real/"
 }
 
 teardown_file() {
@@ -84,4 +86,10 @@ facts_are_few() {
     [ "$output" = ok ]
     run --separate-stderr g run bash@t -- id
     fails "the service does not expose this"
+}
+
+@test "... whatever they try" {
+    export LUA_CPATH="$BUILD/lua/?.so" LUA_PATH="$PWD/tests/lua/?.lua;;" SSHD_CONFIG
+    TEST_TARGET=dash@t TEST_SERVED=1 run -0 --separate-stderr timeout 60 lua5.4 tests/lua/hostile_client.lua
+    [ "$output" = ok ]
 }
