@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "proto/frames.h"
 #include "proto/worker.h"
 #include "tests/agent/harness.h"
 #include "tests/unit/unit.h"
@@ -460,6 +462,210 @@ START_TEST(a_service_is_all_that_is_served)
 }
 END_TEST
 
+/* ---- a launcher that means harm ---- */
+
+#define GREETING "GRAPNEL\n\0\0\0\0\1\0\0\15\0\1\0\0\0\0\0\2\0\0\0\0\240"
+
+static void put_frame(struct wire_buf *to, uint8_t type, uint32_t id, const char *body, size_t n)
+{
+    struct frames_header header = {.id = id, .type = type, .length = (uint16_t)n};
+    uint8_t *at;
+
+    ck_assert_int_eq(wire_reserve(to, FRAMES_HEADER, &at), 0);
+    frames_put_header(at, &header);
+    wire_commit(to, FRAMES_HEADER);
+    ck_assert_int_eq(wire_put(to, body, n), 0);
+}
+
+#define PUT(to, type, id, body) put_frame(to, type, id, body, sizeof(body) - 1)
+#define EXECUTE(text, n)                                                                           \
+    "\x82\x64"                                                                                     \
+    "call\x83\x00\x67"                                                                             \
+    "execute" n text
+
+/* ["call", [0, "execute", "require'grapnel'.sleep(1000)"]] */
+#define SLEEP EXECUTE("require'grapnel'.sleep(1000)", "\x78\x1c")
+
+static const struct {
+    uint8_t type;
+    uint32_t id;
+    const char *body;
+    size_t n;
+} breaches[] = {
+#define BREACH(type, id, body)                                                                     \
+    {                                                                                              \
+        type, id, body, sizeof(body) - 1                                                           \
+    }
+    BREACH(FRAME_CALL, 3, EXECUTE("\xff\xfe", "\x62")), /* text that is not UTF-8 */
+    BREACH(FRAME_CALL, 1, SLEEP),                       /* an id that is in use */
+    BREACH(FRAME_CALL, 2, SLEEP),                       /* an id of the other end's */
+    BREACH(FRAME_RETURN, 2, "\x80"),                    /* what was not asked for */
+    BREACH(FRAME_RETURN, 1, "\x80"),                    /* … by the other end */
+    BREACH(FRAME_RELEASE, 0, "\x82\x18\x63\x01"),       /* what was never given */
+    BREACH(FRAME_RELEASE, 0, "\x82\x01\x00"),           /* … or not at all */
+    BREACH(FRAME_CALL, 3,
+           "\x82\x64"
+           "call\x83\x00\x01"), /* half a value */
+    BREACH(FRAME_CALL, 3,
+           "\x82\x64"
+           "call\x82\x00\xf7"), /* undefined */
+    BREACH(FRAME_CALL, 3,
+           "\x82\x64"
+           "call\x82\x00\xc1\x01"), /* a tag */
+#undef BREACH
+};
+
+START_TEST(breaches_end_it)
+{
+    struct harness_options o = {
+        .argv = (const char *const[]){"instance", NULL}, .program = WORKER_PATH, .bare = 1};
+    struct harness *h = harness_start(&o);
+    struct wire_buf out = {0};
+    char text[300];
+
+    ck_assert_int_eq(wire_put(&out, GREETING, sizeof GREETING - 1), 0);
+    PUT(&out, FRAME_CALL, 1, SLEEP);
+    put_frame(&out, breaches[_i].type, breaches[_i].id, breaches[_i].body, breaches[_i].n);
+    harness_send(h, wire_data(&out), wire_length(&out));
+    ck_assert_int_eq(harness_wait(h), WORKER_EXIT_PROTOCOL);
+    harness_errors(h, text, sizeof text);
+    ck_assert_int_eq(strncmp(text, "grapnel: worker: ", 17), 0);
+    harness_gone(h);
+    wire_free(&out);
+}
+END_TEST
+
+/* What has come on a bare line. */
+struct heard {
+    struct wire_buf in;
+    int frames, answers, errors;
+    uint32_t code; /* of the last ERROR */
+};
+
+static void hear(struct heard *x, int fd)
+{
+    uint8_t *at;
+    ssize_t n;
+
+    ck_assert_int_eq(wire_reserve(&x->in, 65536, &at), 0);
+    n = recv(fd, at, 65536, MSG_DONTWAIT);
+    ck_assert_int_ne(n, 0);
+    wire_commit(&x->in, n > 0 ? (size_t)n : 0);
+    if (x->frames == 0 && wire_length(&x->in) >= LINK_PREFACE_SIZE) {
+        wire_take(&x->in, LINK_PREFACE_SIZE);
+        x->frames = 1;
+    }
+    while (x->frames > 0 && wire_length(&x->in) >= FRAMES_HEADER) {
+        struct frames_header header;
+        struct frame f;
+        ck_assert_int_eq(frames_get_header(wire_data(&x->in), &header, NULL), 0);
+        if (wire_length(&x->in) < (size_t)(FRAMES_HEADER + header.length)) {
+            break;
+        }
+        if (header.type == FRAME_ERROR) {
+            ck_assert_int_eq(frames_decode(&header, wire_data(&x->in) + FRAMES_HEADER, 0, &f, NULL),
+                             0);
+            x->code = f.error.code;
+            x->errors++;
+        }
+        x->answers += header.type == FRAME_RETURN;
+        x->frames++;
+        wire_take(&x->in, FRAMES_HEADER + header.length);
+    }
+}
+
+/* Sends all there is, and hears meanwhile, until `until` frames of answers have come. */
+static void talk(struct harness *h, struct wire_buf *out, struct heard *x, int until)
+{
+    while (wire_length(out) > 0 || x->answers + x->errors < until) {
+        struct pollfd p = {.fd = h->fd, .events = POLLIN};
+        if (wire_length(out) > 0) {
+            ssize_t n = send(h->fd, wire_data(out), wire_length(out), MSG_DONTWAIT | MSG_NOSIGNAL);
+            wire_take(out, n > 0 ? (size_t)n : 0);
+            p.events |= POLLOUT;
+        }
+        ck_assert_int_eq(poll(&p, 1, HARNESS_PATIENCE_MS), 1);
+        hear(x, h->fd);
+    }
+}
+
+static long resident_kb(pid_t pid)
+{
+    char path[64], line[200];
+    long kb = 0;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    f = fopen(path, "re");
+    ck_assert_ptr_nonnull(f);
+    while (kb == 0 && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "VmRSS:", 6) == 0) {
+            kb = strtol(line + 6, NULL, 10);
+        }
+    }
+    fclose(f);
+    return kb;
+}
+
+static char *service_file(const char *source)
+{
+    static char path[64];
+    int fd;
+
+    strcpy(path, "/tmp/grapnel-test-XXXXXX");
+    fd = mkostemp(path, O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, source, strlen(source)), (ssize_t)strlen(source));
+    close(fd);
+    return path;
+}
+
+#define MILLION 1000000
+
+START_TEST(a_million_calls_of_a_client)
+{
+    char *path = service_file("local g = require 'grapnel'\n"
+                              "return {exposed_wait = function() g.sleep(1e6) end}\n");
+    char argument[100];
+    struct harness_options o = {.argv = (const char *const[]){"instance", argument, NULL},
+                                .program = WORKER_PATH,
+                                .bare = 1};
+    struct wire_buf out = {0};
+    struct heard x = {0};
+    struct harness *h;
+    int calls = harness_valgrind() ? MILLION / 10 : MILLION;
+
+    snprintf(argument, sizeof argument, "service=%s", path);
+    h = harness_start(&o);
+    ck_assert_int_eq(wire_put(&out, GREETING, sizeof GREETING - 1), 0);
+    PUT(&out, FRAME_CALL, 1, "\x82\x64root\x80");
+    talk(h, &out, &x, 1);
+    PUT(&out, FRAME_CALL, 3, "\x82\x65index\x82\xd8\x27\x01\x64wait");
+    talk(h, &out, &x, 2);
+    ck_assert_int_eq(x.errors, 0);
+    for (int i = 0; i < calls; i++) {
+        PUT(&out, FRAME_CALL, (uint32_t)(5 + 2 * i),
+            "\x82\x64"
+            "call\x82\x00\xd8\x27\x02");
+        if (i % 1000 == 999) {
+            talk(h, &out, &x, 0);
+        }
+    }
+    talk(h, &out, &x, 2 + calls - LINK_CALLS_MOST);
+    ck_assert_int_eq(x.errors, calls - LINK_CALLS_MOST);
+    ck_assert_uint_eq(x.code, E_LIMIT);
+#ifndef __SANITIZE_ADDRESS__
+    ck_assert(harness_valgrind() || resident_kb(h->guardian) < 250000);
+#endif
+    harness_close(h);
+    ck_assert_int_eq(harness_wait(h), 0);
+    harness_gone(h);
+    unlink(path);
+    wire_free(&out);
+    wire_free(&x.in);
+}
+END_TEST
+
 START_TEST(a_breach_ends_it)
 {
     struct harness_options o = {
@@ -497,6 +703,8 @@ static Suite *suite(void)
     tcase_add_loop_test(c, wrong_arguments, 0, (int)(sizeof wrong / sizeof *wrong));
     tcase_add_test(c, a_service_is_all_that_is_served);
     tcase_add_test(c, a_breach_ends_it);
+    tcase_add_loop_test(c, breaches_end_it, 0, (int)(sizeof breaches / sizeof *breaches));
+    tcase_add_test(c, a_million_calls_of_a_client);
     suite_add_tcase(s, c);
     return s;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "peer/channel.h"
 #include "peer/peer_impl.h"
 #include "peerpair.h"
 #include "proto/errors.h"
@@ -375,6 +376,147 @@ START_TEST(answers_that_are_not_read)
 }
 END_TEST
 
+/* Calls that want no answer, of what does not end: so many of them are answered at once, and then
+ * they are calls like others, of which there is a limit. */
+START_TEST(silent_calls_are_bounded)
+{
+    static const char body[] = "\x82\x64"
+                               "call\x82\x02\x67"
+                               "forever";
+    struct bare *b = bare_new(PEER_OPEN);
+    far_calls(b, "function forever() grapnel.sleep(1000000) end");
+    for (int i = 0; i < PEER_SILENT_MAX + 1000; i++) {
+        ck_assert_int_eq(
+            link_call_raw(b->link, (const uint8_t *)body, sizeof(body) - 1, answered, b, NULL), 0);
+    }
+    pump(b);
+    ck_assert_int_eq(b->answers, PEER_SILENT_MAX);
+    ck_assert_int_eq(b->code, 0);
+    check_alive(b);
+    bare_free(b);
+}
+END_TEST
+
+START_TEST(many_are_cancelled)
+{
+    enum { CALLS = 60000 };
+    static const char body[] = "\x82\x64"
+                               "call\x82\x00\x67"
+                               "forever";
+    struct bare *b = bare_new(PEER_OPEN);
+    uint32_t *ids = calloc(CALLS, sizeof(*ids));
+    far_calls(b, "function forever() grapnel.sleep(1000000) end");
+    for (int i = 0; i < CALLS; i++) {
+        ck_assert_int_eq(
+            link_call_raw(b->link, (const uint8_t *)body, sizeof(body) - 1, answered, b, &ids[i]),
+            0);
+    }
+    pump(b);
+    for (int i = 0; i < CALLS; i++) {
+        link_cancel(b->link, ids[i]);
+        link_cancel(b->link, ids[i]);
+    }
+    pump(b);
+    ck_assert_int_eq(b->answers, CALLS);
+    ck_assert_int_eq(b->code, -E_CANCELLED);
+    check_alive(b);
+    free(ids);
+    bare_free(b);
+}
+END_TEST
+
+/* Channels that are opened, written to and closed, and of which nobody ever hears. */
+START_TEST(channels_that_nobody_asks_for)
+{
+    static const struct stream_handler nothing = {0};
+    static const uint8_t item[60000] = {0, 0, 0xea, 0x5c, 0x59, 0xea, 0x59};
+    struct error e;
+    struct bare *b = bare_new(PEER_PASSED);
+    const struct peer *p = b->pair->far.peer;
+    for (int i = 0; i < 2000; i++) {
+        struct stream *s = stream_open(b->link, "channel", NULL, &nothing, NULL, &e);
+        ck_assert_ptr_nonnull(s);
+        if (i < 500) {
+            stream_write(s, item, sizeof(item));
+        }
+        stream_close(s, 0, NULL, NULL);
+        pump(b);
+        ck_assert_uint_le(p->orphans, CHANNEL_ORPHANS_MAX);
+        ck_assert_uint_le(p->orphan_bytes, CHANNEL_ORPHANS_HOLDING);
+    }
+    ck_assert_uint_eq(p->orphans, CHANNEL_ORPHANS_MAX);
+    ck_assert_int_eq(peer_error(p, NULL), 0);
+    bare_free(b);
+}
+END_TEST
+
+static void on_closed(void *arg, struct stream *s, int code, const struct value *result,
+                      const char *text)
+{
+    (void)s, (void)result, (void)text;
+    *(int *)arg = code;
+}
+
+/* The beginnings of large items, on many channels at once. */
+START_TEST(large_items_that_never_end)
+{
+    enum { CHANNELS = 8, PART = 300000 };
+    static const struct stream_handler handler = {.closed = on_closed};
+    static const uint8_t part[PART] = {1, 0, 0, 0};
+    struct error e;
+    int codes[CHANNELS] = {0}, ended = 0;
+    struct bare *b = bare_new(PEER_OPEN);
+    struct peer *p = b->pair->far.peer;
+    far_calls(b, "kept = {} function keep(c) kept[#kept + 1] = c end");
+    p->loose_max = 4 * PART;
+    for (int i = 0; i < CHANNELS; i++) {
+        char body[] = "\x82\x64"
+                      "call\x83\x00\x64"
+                      "keep\xd8\x27\x82\x18\x00\x67"
+                      "channel";
+        struct stream *s = stream_open(b->link, "channel", NULL, &handler, &codes[i], &e);
+        ck_assert_ptr_nonnull(s);
+        ck_assert_uint_lt(stream_id(s), 256);
+        body[17] = (char)stream_id(s);
+        ck_assert_int_eq(CALL(b, body), 0);
+        stream_write(s, part, PART);
+        pump(b);
+        ck_assert_uint_le(p->loose, p->loose_max);
+        ended += codes[i] == -E_LIMIT;
+    }
+    ck_assert_int_ge(ended, 3);
+    check_alive(b);
+    bare_free(b);
+}
+END_TEST
+
+/* What __pairs gave is not the other end's to look at. */
+START_TEST(iterations_give_nothing_away)
+{
+    struct bare *b = bare_new(PEER_PASSED);
+    far_calls(b, "private = {a = 1, b = 2, c = 3}"
+                 "shown = setmetatable({}, {__pairs = function() return next, private end})"
+                 "f = grapnel.async(function() return conn.execute('x', shown) end)()");
+    ck_assert_int_eq(b->calls, 1);
+    ck_assert_int_eq(CALL(b, "\x82\x64next\x84\xd8\x27\x01\x65pairs\xf6\x01"), 0);
+    const char *state = "\xd8\x27\x82\x02\x68userdata";
+    ck_assert_uint_ge(b->n, 20);
+    ck_assert(memcmp(b->body + b->n - 13, state, 13) == 0);
+    /* Of the state nothing can be asked … */
+    ck_assert_int_eq(CALL(b, "\x82\x65index\x82\xd8\x27\x02\x61s"), 0);
+    ck_assert((b->body[0] & 0xe0) == 0xa0);
+    /* … nor can anything else be one. */
+    ck_assert_int_eq(CALL(b, "\x82\x64next\x84\xd8\x27\x01\x65pairs\xd8\x27\x01\x01"), -E_PROTOCOL);
+    ck_assert_int_eq(CALL(b, "\x82\x64next\x84\xd8\x27\x01\x65pairs\xd8\x27\x02\x01"), 0);
+    ck_assert((b->body[0] & 0xe0) == 0x80);
+    ck_assert_int_eq(CALL(b, "\x82\x62op\x83\x66"
+                             "concat\x61x\x61y"),
+                     -E_DENIED);
+    ck_assert_int_eq(peer_error(b->pair->far.peer, NULL), 0);
+    bare_free(b);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("peer_hostile");
@@ -389,6 +531,12 @@ static Suite *suite(void)
     tcase_add_test(t, malformed_answers_end_the_link);
     tcase_add_test(t, answers_after_a_cancel);
     tcase_add_test(t, answers_that_are_not_read);
+    tcase_add_test(t, silent_calls_are_bounded);
+    tcase_add_test(t, many_are_cancelled);
+    tcase_add_test(t, channels_that_nobody_asks_for);
+    tcase_add_test(t, large_items_that_never_end);
+    tcase_add_test(t, iterations_give_nothing_away);
+    tcase_set_timeout(t, 30);
     suite_add_tcase(s, t);
     return s;
 }
