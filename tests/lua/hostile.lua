@@ -29,12 +29,13 @@ do
     for _, name in ipairs {"no.such", "nosuch", "sys.nosuch", "", ".", "sys.", ".x", "a\0b"} do
         fails("no such module or function", conn.call, name)
     end
-    for _, name in ipairs {"\xff\xfe", 7, true} do
-        fails("attempt to call", conn.call, name)
+    fails("attempt to call", conn.call, "\xff\xfe")
+    for _, name in ipairs {7, true} do
+        fails("string expected", conn.call, name)
     end
     fails("string expected, got table", conn.call, "fs.stat", {})
     fails("number expected, got string", conn.call, "string.rep", "x", "y")
-    fails("attempt to", conn.eval, {})
+    fails("string expected, got table", conn.eval, {})
     fails("bad argument", conn.execute)
     fails("attempt to index a function value", function()
         return conn.eval "print".x
