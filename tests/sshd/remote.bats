@@ -23,9 +23,7 @@ teardown() {
 
 # A script of tests/lua ends well, and says so.
 script() {
-    run -0 --separate-stderr with_module timeout 60 lua5.4 "tests/lua/$1.lua"
-
-    run --separate-stderr timeout 60 lua5.4 "tests/lua/$1.lua"
+    run --separate-stderr with_module timeout 60 lua5.4 "tests/lua/$1.lua"
     echo "$stderr"
     [ "$output" = ok ]
 }
