@@ -1,9 +1,9 @@
 /* One end of an inner link: what this program and the code of one worker ask of each other.  It is
  * made with a worker and ends with it; futures, refs and requests hold it longer.
  *
- * remote.c: the link and its end.  answer.c: answers.  ref.c: objects of the other end. function.c:
- * functions of ours.  typed.c: arguments.  Not for anyone else but instances.c and call.c.
- * Everything here needs the context's lock. */
+ * remote.c: the link and its end.  remote_send.c: calls.  answer.c: answers.  ref.c: objects of the
+ * other end. function.c: functions of ours.  typed.c: arguments.  Not for anyone else but
+ * instances.c and call.c. Everything here needs the context's lock. */
 #ifndef GRAPNEL_LAUNCHER_REMOTE_H
 #define GRAPNEL_LAUNCHER_REMOTE_H
 
@@ -102,6 +102,16 @@ void remote_leave(struct remote *c, int code, const char *text);
 /* Everything ends with that code; the worker is asked to leave, and `ended` follows. */
 void remote_end(struct remote *c, int code, const char *text);
 
+/* The other end does not hold `count` of those that it got of a function of ours.  0 or
+ * -E_PROTOCOL. */
+int remote_release_function(struct remote *c, int64_t id, int64_t count);
+/* There is something to send. */
+void remote_wake(struct remote *c);
+/* Unlocks the context after calls that nobody waits for yet. */
+void remote_unlock(struct remote *c);
+
+/* ---- remote_send.c ---- */
+
 /* Begins a body in c->scratch: CALL's [op, [flags?, …]] with `count` items after what this writes.
  * 0 or negative with *e filled. */
 int remote_begin(struct remote *c, const char *op, size_t count, struct error *e);
@@ -110,10 +120,6 @@ struct grapnel_future *remote_send(struct remote *c, struct error *e);
 /* What was issued for the body stays issued; or is taken back. */
 void remote_keep_issued(struct remote *c);
 void remote_undo_issued(struct remote *c);
-/* There is something to send. */
-void remote_wake(struct remote *c);
-/* Unlocks the context after calls that nobody waits for yet. */
-void remote_unlock(struct remote *c);
 
 /* ---- answer.c ---- */
 
