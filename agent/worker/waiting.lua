@@ -23,11 +23,17 @@ local pipe = {}
 pipe.__index = pipe
 pipe.__name = "FILE*"
 
+-- Numbers have lines of their own.
 function pipe:read(format, ...)
-    if select("#", ...) == 0 then
-        return self.stream:read(type(format) == "string" and format:gsub("^%*", "") or format)
+    if select("#", ...) > 0 then
+        return self:read(format), self:read(...)
     end
-    return self:read(format), self:read(...)
+    format = type(format) == "string" and format:gsub("^%*", "") or format
+    if format == "n" then
+        local line = self.stream:read("l")
+        return line and tonumber(line)
+    end
+    return self.stream:read(format)
 end
 
 function pipe:lines(format)
