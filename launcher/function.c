@@ -124,6 +124,12 @@ void function_gone(void *arg, void *object, int64_t id)
 
 static const uint8_t no_results = 0x80; /* an empty array */
 
+/* Ids of one end are all even or all odd. */
+static struct grapnel_request **list_of(struct remote *c, uint32_t id)
+{
+    return &c->requests[id / 2 % REMOTE_LISTS];
+}
+
 /* Calls whose results nobody wants are answered at once; but while very many of them run, at their
  * end: so they count among the unanswered ones, of which there is a limit. */
 static struct grapnel_request *request_new(struct remote *c, uint32_t id, int quiet)
@@ -140,8 +146,11 @@ static struct grapnel_request *request_new(struct remote *c, uint32_t id, int qu
         c->silent++;
         link_answer_raw(c->link, id, &no_results, 1);
     }
-    r->next = c->requests;
-    c->requests = r;
+    r->at = list_of(c, id);
+    r->next = *r->at;
+    if (r->next)
+        r->next->at = &r->next;
+    *r->at = r;
     remote_hold(c);
     return r;
 }
@@ -149,11 +158,10 @@ static struct grapnel_request *request_new(struct remote *c, uint32_t id, int qu
 static void request_free(struct grapnel_request *r)
 {
     struct remote *c = r->remote;
-    struct grapnel_request **at = &c->requests;
 
-    while (*at != r)
-        at = &(*at)->next;
-    *at = r->next;
+    *r->at = r->next;
+    if (r->next)
+        r->next->at = r->at;
     c->silent -= r->id == 0;
     free(r);
     remote_release(c);
@@ -164,7 +172,7 @@ void function_cancelled(void *arg, struct link *l, uint32_t id)
     struct remote *c = arg;
 
     (void)l;
-    for (struct grapnel_request *r = c->requests; r; r = r->next) {
+    for (struct grapnel_request *r = *list_of(c, id); r; r = r->next) {
         if (r->id == id)
             r->cancelled = 1;
     }

@@ -14,6 +14,7 @@
 #include "proto/wire.h"
 
 #define REMOTE_DEPTH     64    /* default of the most calls within calls */
+#define REMOTE_LISTS     1024  /* so that one request is found quickly among very many */
 #define REMOTE_SILENT    16384 /* calls of the other end's that are answered before they run */
 #define REMOTE_PENDING   (1024 * 1024) /* default of calls_max */
 #define REMOTE_BODY_MAX  (1024 * 1024) /* bytes of one call or answer */
@@ -39,7 +40,8 @@ struct grapnel_future {
 };
 
 struct grapnel_request {
-    struct grapnel_request *next; /* of its end */
+    struct grapnel_request *next; /* in its list … */
+    struct grapnel_request **at;  /* … and what points here */
     struct remote *remote;
     uint32_t id; /* 0: it was answered before it ran */
     int quiet;   /* nobody wants its results */
@@ -67,8 +69,8 @@ struct remote {
     struct refs *functions;       /* ours, that the other end holds */
     struct grapnel_ref **objects; /* the other end's, by id */
     size_t object_mask, object_count;
-    struct wire_buf released; /* pairs of int64_t for RELEASE */
-    struct grapnel_request *requests;
+    struct wire_buf released;                       /* pairs of int64_t for RELEASE */
+    struct grapnel_request *requests[REMOTE_LISTS]; /* by id */
 
     size_t pending, pending_max, queued_bytes;
     struct grapnel_future *queue, *queue_tail; /* wait for the link to take them */

@@ -117,19 +117,33 @@ void channel_free(struct peer *p)
     }
 }
 
+static struct channel *oldest_orphan(const struct peer *p)
+{
+    struct channel *last = NULL;
+    for (struct channel *at = p->channels; at != NULL; at = at->next) {
+        last = at->orphan > 0 ? at : last;
+    }
+    return last;
+}
+
 /* Nobody may ever ask for it: of such ones only the latest are kept. */
 static void orphan(struct channel *c)
 {
     struct peer *p = c->p;
+    struct channel *dropped = NULL;
     c->orphan = 1 + wire_length(&c->in) + (c->result.bytes != NULL ? c->result.n : 0);
     p->orphan_bytes += c->orphan;
     p->orphans++;
-    while (p->orphans > CHANNEL_ORPHANS_MAX || p->orphan_bytes > CHANNEL_ORPHANS_HOLDING) {
-        struct channel *last = NULL;
-        for (struct channel *at = p->channels; at != NULL; at = at->next) {
-            last = at->orphan > 0 ? at : last;
-        }
-        channel_let(last);
+    while ((p->orphans > CHANNEL_ORPHANS_MAX || p->orphan_bytes > CHANNEL_ORPHANS_HOLDING) &&
+           (c = oldest_orphan(p)) != NULL) {
+        adopt(c);
+        unlist(c);
+        c->next = dropped;
+        dropped = c;
+    }
+    while ((c = dropped) != NULL) {
+        dropped = c->next;
+        channel_let(c);
     }
 }
 

@@ -161,10 +161,10 @@ static void cancel(struct future *f)
 
 static uint64_t deadline_of(const struct future *f)
 {
-    return f->expiry != NULL ? f->expiry->timer.at_us : UINT64_MAX;
+    return !f->ready && f->expiry != NULL ? f->expiry->timer.at_us : UINT64_MAX;
 }
 
-static void forget_expiry(struct future *f)
+void future_forget_expiry(struct future *f)
 {
     if (f->expiry != NULL) {
         tasks_timer_stop(&f->expiry->timer);
@@ -178,7 +178,7 @@ static void forget_expiry(struct future *f)
 static void expire(void *arg)
 {
     struct future *f = ((struct expiry *)arg)->future;
-    f->expired = !f->ready;
+    f->expired = true;
     cancel(f);
 }
 
@@ -220,7 +220,7 @@ static int value_came(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     struct future *f = lua_touserdata(L, 1);
-    if (!awake(L, context)) {
+    if (!awake(L, context) || f->expired) {
         cancel(f);
         return late(L);
     }
@@ -260,11 +260,8 @@ static int ended(lua_State *L, int status, lua_KContext context)
 static int wait_for(lua_State *L)
 {
     struct future *f = self(L);
-    uint64_t deadline = deadline_of(f);
-    if (!lua_isnoneornil(L, 2)) {
-        uint64_t at = api_deadline(L, 2);
-        deadline = at < deadline ? at : deadline;
-    }
+    uint64_t deadline = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
+    uint64_t expiry = deadline_of(f);
     lua_settop(L, 1);
     if (f->expired) {
         return late(L);
@@ -273,7 +270,7 @@ static int wait_for(lua_State *L)
         lua_pushboolean(L, 1);
         return 1;
     }
-    return wait_until(L, f, deadline, ended);
+    return wait_until(L, f, deadline < expiry ? deadline : expiry, ended);
 }
 
 static int looked(lua_State *L, int status, lua_KContext context)
@@ -290,8 +287,11 @@ static int set_expiry(lua_State *L)
     struct tasks *t = tasks_of(L); /* none while the state is being closed */
     uint64_t at = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
     lua_settop(L, 1);
-    forget_expiry(f);
-    if (at == UINT64_MAX || t == NULL || f->ready) {
+    if (f->ready) {
+        return 1;
+    }
+    future_forget_expiry(f);
+    if (at == UINT64_MAX || t == NULL) {
         return 1;
     }
     struct expiry *x = calloc(1, sizeof(*x));
@@ -448,7 +448,8 @@ static int get(lua_State *L)
 static int show(lua_State *L)
 {
     const struct future *f = self(L);
-    const char *how = f->expired ? "expired" : f->ready ? "ready" : "pending";
+    bool expired = f->expired || api_now(L) >= deadline_of(f);
+    const char *how = expired ? "expired" : f->ready ? "ready" : "pending";
     lua_pushfstring(L, FUTURE ": %p (%s)", (const void *)f, how);
     return 1;
 }
@@ -456,7 +457,9 @@ static int show(lua_State *L)
 static int collect(lua_State *L)
 {
     struct future *f = lua_touserdata(L, 1);
-    forget_expiry(f);
+    if (!f->ready) {
+        future_forget_expiry(f);
+    }
     if (f->small_n == 0 && f->call != NULL) {
         struct peer *p = f->call->p;
         calls_drop(f->call, false);

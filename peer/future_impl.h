@@ -30,17 +30,19 @@ struct future {
         struct {
             struct calls_call *call; /* NULL once its results are taken, and of local ones */
             struct task *task;       /* of a local function that runs */
+            struct expiry *expiry;   /* NULL: none; while it is not ready */
         };
         uint8_t small[FUTURE_SMALL]; /* the answer instead: a call's record is large */
     };
     int results;     /* how many, once they are taken: one is the user value, more are a table */
     uint8_t small_n; /* bytes in `small`; 0: it is not used */
-    struct expiry *expiry; /* NULL: none */
     bool ready, taken, failed, anchored, expired;
 };
 
 /* Pushes a new one. */
 struct future *future_make(lua_State *L, struct world *w);
+/* Before it gets ready. */
+void future_forget_expiry(struct future *f);
 /* It is ready: its callbacks begin, and then who waits goes on. */
 void future_settle(struct future *f);
 /* Keeps the values above `base` (popped) as the results of the future at index `at`. */

@@ -29,6 +29,7 @@ static void local_done(void *arg, struct task *k, lua_State *L, int status, int 
     struct future *f = arg;
     (void)k, (void)L, (void)status, (void)n;
     f->task = NULL;
+    future_forget_expiry(f);
     future_settle(f);
 }
 
@@ -66,6 +67,7 @@ static void told(struct calls_call *c)
 {
     struct future *f = c->arg;
     struct peer *p = c->p;
+    future_forget_expiry(f);
     size_t n = calls_take_small(c, f->small, sizeof(f->small));
     f->small_n = (uint8_t)n;
     future_settle(f);

@@ -100,3 +100,18 @@ interrupted() {
 @test "clients of a service who want more than it exposes" {
     script hostile_client
 }
+
+@test "Ctrl-C ends a program that is flooded with calls" {
+    interrupted '
+        local conn = require "grapnel".connect("t", {config = os.getenv "SSHD_CONFIG"})
+        local n = 0
+        io.stdout:setvbuf "no"
+        conn.execute([[
+            local call, f = require "grapnel".call_no_reply, ...
+            while true do call(f, ("x"):rep(1000)) end]], function()
+            n = n + 1
+            if n == 50000 then print "ready" end
+        end)'
+    [ "$status" -eq 1 ]
+    grep -q '^lua5.4: interrupted' "$T/err"
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Accounts for which sshd runs an agent that serves one thing: the launcher, which knows nothing of
 # that, meets it as any other, and gets nothing else out of it.
-# shellcheck disable=SC2016,SC2154
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154
 
 load ../lib
 
@@ -90,6 +90,7 @@ facts_are_few() {
 
 @test "... whatever they try" {
     export LUA_CPATH="$BUILD/lua/?.so" LUA_PATH="$PWD/tests/lua/?.lua;;" SSHD_CONFIG
-    TEST_TARGET=dash@t TEST_SERVED=1 run -0 --separate-stderr timeout 60 lua5.4 tests/lua/hostile_client.lua
+    TEST_TARGET=dash@t TEST_SERVED=1 run -0 --separate-stderr \
+        with_module timeout 60 lua5.4 tests/lua/hostile_client.lua
     [ "$output" = ok ]
 }
