@@ -119,7 +119,8 @@ static const char **settings(lua_State *L, const struct option *o)
     for (lua_pushnil(L); lua_next(L, map); lua_settop(L, made + 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
             wrong(L, o, "a table of names and values");
-        lua_pushfstring(L, "%s=%s", lua_tostring(L, -2), luaL_tolstring(L, -1, NULL));
+        luaL_tolstring(L, -1, NULL);
+        lua_pushfstring(L, "%s=%s", lua_tostring(L, -3), lua_tostring(L, -1));
         lua_rawseti(L, made, (lua_Integer)lua_rawlen(L, made) + 1);
     }
     lua_remove(L, map);

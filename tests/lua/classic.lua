@@ -101,6 +101,15 @@ do
     strict.close()
 end
 
+-- Settings of the environment.
+do
+    local other = check.connect {instance = 2, env = {GRAPNEL_A = "a value", GRAPNEL_N = 7}}
+    eq(other.call("os.getenv", "GRAPNEL_A"), "a value")
+    eq(other.call("os.getenv", "GRAPNEL_N"), "7")
+    eq(other.call("os.getenv", "a value"), nil)
+    other.close()
+end
+
 -- Modules of here, over there.
 conn.upload_module("greetings", "return {hi = function(name) return 'hi ' .. name end}")
 eq(conn.modules.greetings.hi "Ann", "hi Ann")
