@@ -22,6 +22,8 @@ void codec_begin(struct codec_out *c, struct peer *p, lua_State *L, size_t limit
     c->to = &p->out;
     c->copy = false;
     c->lenient = false;
+    c->service = false;
+    c->guarded = serve_guards(p);
     c->error.code = 0;
     c->error.detail[0] = '\0';
     c->depth = 0;
@@ -163,6 +165,9 @@ static int put_described(struct codec_out *c, int64_t id, const char *kind)
 /* Hands the object at idx out. */
 static int put_object(struct codec_out *c, int idx, const char *kind)
 {
+    if (c->guarded) {
+        serve_guard(c->L, c->p, idx);
+    }
     int64_t id = proxy_issue(c->p, c->L, idx);
     if (id < 0) {
         return errors_set(&c->error, (int)id, "%s", "references");
@@ -314,8 +319,11 @@ static bool marked(struct codec_out *c, int idx)
  * a secret. */
 static bool by_copy(struct codec_out *c, int idx)
 {
-    if (c->p->o.policy != PEER_SERVICE) {
+    if (!c->guarded) {
         return c->copy || marked(c, idx);
+    }
+    if (c->service && c->depth == 0) {
+        return false;
     }
     if (lua_getmetatable(c->L, idx)) {
         lua_pop(c->L, 1);

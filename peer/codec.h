@@ -25,6 +25,8 @@ struct codec_out {
     struct wire_buf *to;
     bool copy;          /* tables are copied */
     bool lenient;       /* a table that cannot be copied for a cycle goes by reference */
+    bool guarded;       /* a service's: what exposes nothing is copied */
+    bool service;       /* a service itself: never copied */
     struct error error; /* why it failed */
     int depth_told;     /* of the calls in which we are, for calls.c */
     bool tell_depth;

@@ -41,7 +41,7 @@ struct world {
                       */
     int module_ref;  /* the table grapnel */
     int classic_ref, far_ref; /* compiled peer/classic.lua and far.lua; LUA_NOREF: not yet */
-    bool text_only; /* nothing here loads bytecode any more */
+    bool text_only;           /* nothing here loads bytecode any more */
 };
 
 struct calls_call;
@@ -68,6 +68,7 @@ struct peer {
     int channels_ref; /* stream id → channel, weak */
     int conn_ref;     /* the connection object */
     int root_ref;     /* what we serve as root */
+    int guarded_ref;  /* weak set: what was reached through it, where not everything is a service */
     int runner_ref;   /* serve_runner, with a core as its upvalue */
     int exec_ref;     /* channel_exec_run, the same */
     int service_ref;  /* api_service, the same */

@@ -32,7 +32,7 @@ static struct serving *make(struct peer *p, uint32_t id)
     s->id = id;
     s->task = NULL;
     s->depth = 0;
-    s->copy = s->answered = s->silent = s->late = s->cancelled = false;
+    s->copy = s->answered = s->silent = s->late = s->cancelled = s->root = s->guarded = false;
     s->after = NULL;
     s->m.bytes = NULL;
     s->prev = NULL;
@@ -97,6 +97,7 @@ int serve_answer(lua_State *L, struct serving *s, int base)
     int top = lua_gettop(L);
     codec_begin(&c, p, L, CODEC_CALL_MAX);
     c.copy = s->copy;
+    c.service = s->root;
     luaL_checkstack(L, 10, "results");
     int rc = codec_put_array(&c, (size_t)(top - base));
     for (int i = base + 1; rc == 0 && i <= top; i++) {
@@ -125,21 +126,40 @@ void serve_no_reply(struct serving *s)
     }
 }
 
+/* What a service's code throws is told to its client when it is plain: no functions or userdata of
+ * the service's own, and no tables that have a metatable, unless that says that they are copied. */
+static bool plain_error(lua_State *L, const struct peer *p, int idx)
+{
+    const struct proxy *x = proxy_at(L, p->world, idx);
+    if (x != NULL) {
+        return x->p == p;
+    }
+    if (lua_istable(L, idx) && lua_getmetatable(L, idx)) {
+        lua_pushliteral(L, "__copy");
+        lua_rawget(L, -2);
+        bool copied = lua_toboolean(L, -1);
+        lua_pop(L, 2);
+        return copied;
+    }
+    return lua_type(L, idx) <= LUA_TTABLE && lua_type(L, idx) != LUA_TLIGHTUSERDATA;
+}
+
 /* Runs protected in the peer's own thread: light userdata (serving), traceback, error value. */
 static int tell_failure(lua_State *L)
 {
     struct serving *s = lua_touserdata(L, 1);
     struct codec_out c;
-    if (s->p->o.policy == PEER_SERVICE) {
+    if (s->guarded || s->p->o.policy == PEER_SERVICE) {
         /* A service's insides are none of its client's business. */
         lua_pushnil(L);
         lua_replace(L, 2);
-        if (lua_type(L, 3) != LUA_TSTRING && lua_type(L, 3) != LUA_TNUMBER) {
+        if (!plain_error(L, s->p, 3)) {
             lua_pushstring(L, errors_text(-E_REMOTE));
             lua_replace(L, 3);
         }
     }
     codec_begin(&c, s->p, L, CODEC_CALL_MAX);
+    c.guarded = c.guarded || s->guarded;
     int rc = codec_put_map(&c, 2);
     rc = rc != 0 ? rc : codec_put_text(&c, "error");
     /* Plain data in a table is worth more as a copy: it outlives the far end. */
@@ -369,6 +389,16 @@ int peer_depth(const struct peer *p)
     struct task *k = tasks_current(p->tasks);
     const struct serving *s = k != NULL ? tasks_user(k) : NULL;
     return s != NULL ? s->depth + 1 : 0;
+}
+
+bool serve_guards(struct peer *p)
+{
+    if (p->o.policy == PEER_SERVICE || p->guarded_ref == LUA_NOREF) {
+        return p->o.policy == PEER_SERVICE;
+    }
+    struct task *k = tasks_current(p->tasks);
+    const struct serving *s = k != NULL ? tasks_user(k) : NULL;
+    return s != NULL && s->p == p && s->guarded;
 }
 
 /* ---- helpers.lua ---- */

@@ -17,6 +17,8 @@ struct serving {
     bool silent;   /* it was answered before it ran … */
     bool late;     /* … or is to get that same answer at its end */
     bool cancelled;
+    bool root;    /* the answer is a service itself */
+    bool guarded; /* what is called was reached through what this end serves */
     struct message m;
 };
 
@@ -52,9 +54,16 @@ typedef int serve_operation(lua_State *L, struct serving *s, struct codec_in *in
 /* NULL: there is no such operation. */
 serve_operation *serve_find(const char *name, size_t n);
 
-/* With PEER_SERVICE: what the client may see of the object at index 1 under the key at index 2 is
+/* What the client may see of the service's object at index 1 under the key at index 2 is
  * pushed; false, and nothing pushed: denied. */
 bool serve_exposed(lua_State *L);
+/* True when what is sent now is a service's: always with PEER_SERVICE, and at other ends while they
+ * serve a call of something that is guarded. */
+bool serve_guards(struct peer *p);
+/* The object at idx shows what it exposes, and nothing else: from here on.  May raise errors. */
+void serve_guard(lua_State *L, struct peer *p, int idx);
+/* True when it does. */
+bool serve_guarded(lua_State *L, const struct peer *p, int idx);
 /* True when the table at idx exposes something: it goes by reference. */
 bool serve_exposes(lua_State *L, int idx);
 

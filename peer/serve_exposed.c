@@ -66,6 +66,43 @@ bool serve_exposed(lua_State *L)
     return false;
 }
 
+/* ---- what is guarded where not everything is ---- */
+
+void serve_guard(lua_State *L, struct peer *p, int idx)
+{
+    if (p->o.policy == PEER_SERVICE) {
+        return;
+    }
+    idx = lua_absindex(L, idx);
+    luaL_checkstack(L, 4, "a service");
+    if (p->guarded_ref == LUA_NOREF) {
+        lua_newtable(L);
+        lua_createtable(L, 0, 1);
+        lua_pushliteral(L, "k");
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+        p->guarded_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->guarded_ref);
+    lua_pushvalue(L, idx);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+bool serve_guarded(lua_State *L, const struct peer *p, int idx)
+{
+    if (p->o.policy == PEER_SERVICE || p->guarded_ref == LUA_NOREF || lua_isnoneornil(L, idx)) {
+        return p->o.policy == PEER_SERVICE;
+    }
+    idx = lua_absindex(L, idx);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->guarded_ref);
+    lua_pushvalue(L, idx);
+    bool found = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 2);
+    return found;
+}
+
 bool serve_exposes(lua_State *L, int idx)
 {
     int top = lua_gettop(L);

@@ -85,9 +85,11 @@ static int run_helper(lua_State *L, struct serving *s, enum serve_helper which, 
     return run(L, s, n, results);
 }
 
-static bool service(const struct serving *s)
+/* True when the object at idx is a service's; then so is what comes of it. */
+static bool service(lua_State *L, struct serving *s, int idx)
 {
-    return s->p->o.policy == PEER_SERVICE;
+    s->guarded = s->guarded || serve_guarded(L, s->p, idx);
+    return s->guarded;
 }
 
 static bool plain(lua_State *L, int idx)
@@ -162,8 +164,7 @@ static bool push_callee(lua_State *L, struct serving *s, struct codec_in *in)
     size_t n;
     if (!codec_text(in, &path, &n)) {
         codec_get(in);
-        bool own = s->p->o.policy == PEER_OPEN || lua_isfunction(L, 1);
-        if (service(s) && !own) {
+        if (service(L, s, 1) && !lua_isfunction(L, 1)) {
             denied(s, "only functions are called");
             return false;
         }
@@ -221,7 +222,7 @@ static int op_index(lua_State *L, struct serving *s, struct codec_in *in, size_t
     if (!arguments(L, s, in, n, 2) || !of_object(L, s)) {
         return 0;
     }
-    if (service(s)) {
+    if (service(L, s, 1)) {
         if (!serve_exposed(L)) {
             return denied(s, lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "");
         }
@@ -239,7 +240,8 @@ static int op_newindex(lua_State *L, struct serving *s, struct codec_in *in, siz
     if (!arguments(L, s, in, n, 3) || !of_object(L, s)) {
         return 0;
     }
-    return service(s) ? denied(s, "setting a field") : run_helper(L, s, HELPER_NEWINDEX, 3, 0);
+    return service(L, s, 1) ? denied(s, "setting a field")
+                            : run_helper(L, s, HELPER_NEWINDEX, 3, 0);
 }
 
 static int op_len(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
@@ -247,7 +249,7 @@ static int op_len(lua_State *L, struct serving *s, struct codec_in *in, size_t n
     if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
-    return service(s) ? denied(s, "a length") : run_helper(L, s, HELPER_LEN, 1, 1);
+    return service(L, s, 1) ? denied(s, "a length") : run_helper(L, s, HELPER_LEN, 1, 1);
 }
 
 static int op_tostring(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
@@ -255,7 +257,7 @@ static int op_tostring(lua_State *L, struct serving *s, struct codec_in *in, siz
     if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
-    if (service(s)) {
+    if (service(L, s, 1)) {
         lua_pushstring(L, luaL_typename(L, 1));
         return serve_answer(L, s, 1);
     }
@@ -267,7 +269,7 @@ static int op_close(lua_State *L, struct serving *s, struct codec_in *in, size_t
     if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
-    if (service(s) && luaL_testudata(L, 1, LUA_FILEHANDLE) == NULL) {
+    if (service(L, s, 1) && luaL_testudata(L, 1, LUA_FILEHANDLE) == NULL) {
         return denied(s, "closing");
     }
     if (luaL_getmetafield(L, 1, "__close") != LUA_TNIL) {
@@ -285,7 +287,7 @@ static int op_op(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
     if (s->p->o.policy != PEER_OPEN && !is_object(L, 2) && !is_object(L, 3)) {
         return denied(s, "an operator on plain values");
     }
-    if (service(s)) {
+    if (service(L, s, 2) || service(L, s, 3)) {
         return denied(s, "an operator");
     }
     serve_push_helper(L, s->p->world, HELPER_OPERATORS);
@@ -303,7 +305,7 @@ static int op_obtain(lua_State *L, struct serving *s, struct codec_in *in, size_
     if (!arguments(L, s, in, n, 1) || !of_object(L, s)) {
         return 0;
     }
-    if (service(s)) {
+    if (service(L, s, 1)) {
         return denied(s, "a copy");
     }
     s->copy = true;
@@ -322,6 +324,7 @@ static int op_root(lua_State *L, struct serving *s, struct codec_in *in, size_t 
         lua_pushnil(L);
     } else {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->p->root_ref);
+        s->root = s->guarded = true;
     }
     return serve_answer(L, s, 0);
 }
@@ -341,7 +344,7 @@ static int op_next(lua_State *L, struct serving *s, struct codec_in *in, size_t 
     if (!arguments(L, s, in, n, 4) || !of_object(L, s)) {
         return 0;
     }
-    if (service(s)) {
+    if (service(L, s, 1)) {
         return denied(s, "iteration");
     }
     lua_Integer most = lua_isinteger(L, 4) ? lua_tointeger(L, 4) : 0;

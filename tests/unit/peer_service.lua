@@ -28,6 +28,8 @@ serve [[
     end
     function service.exposed_fail(x) error(x or "failed in secret.lua") end
     function service.exposed_callback(f) return f(5) end
+    function service.exposed_run(code) return assert(load(code))() end
+    function service.exposed_put(t) t.x = t.x + 1 end
     function service.exposed_thread() return coroutine.create(print) end
     function service.exposed_echo(...) return ... end
     return service
@@ -85,8 +87,61 @@ end
 function test.errors_are_redacted()
     local ok, e = pcall(conn.root.fail)
     assert(not ok and e:find("failed in") and not e:find("traceback"), e)
-    ok, e = pcall(conn.root.fail, {1})
-    assert(not ok and type(e) ~= "nil")
+    ok, e = pcall(conn.root.run, "error(setmetatable({1}, {}))")
+    assert(not ok and e == "the remote code failed", e)
+    ok, e = pcall(conn.root.run, "error(print)")
+    assert(not ok and e == "the remote code failed", e)
+end
+
+function test.plain_errors_are_told()
+    local ok, e = pcall(conn.root.run, "error {code = 7, why = {'x'}, message = 'no such item'}")
+    assert(not ok and e.code == 7 and e.why[1] == "x" and tostring(e) == "no such item")
+    ok, e = pcall(conn.root.run, "error(7)")
+    assert(not ok and e == 7)
+    ok, e = pcall(conn.root.run, "error(nil)")
+    assert(not ok and e == nil)
+    -- What the client's own function threw comes back.
+    ok, e = pcall(conn.root.callback, function() error {mine = 1} end)
+    assert(not ok and e.mine == 1)
+    local mine = setmetatable({}, {})
+    ok, e = pcall(conn.root.callback, function() error(mine) end)
+    assert(not ok and rawequal(e, mine))
+end
+
+-- What the client serves is guarded, too; what it only passes is not.
+function test.the_clients_service()
+    local mine = {secret = 1, exposed_number = 7}
+    local object = {exposed_f = function() return "f" end, secret = 2}
+    function mine.exposed_plain() return {1, {secret = 3}} end
+    function mine.exposed_object() return object end
+    function mine.exposed_closed() return setmetatable({secret = 4}, {}) end
+    function mine.exposed_function() return function() return object end end
+    function mine.exposed_give(f) return f({x = 1}) end
+    function mine.exposed_fail() error("of mine") end
+    conn.serve(mine)
+    local run = conn.root.run
+    assert(run "return client.root.number == 7 and client.root.object().f() == 'f'")
+    assert(run "local t = client.root.plain() return type(t) == 'table' and t[2].secret == 3")
+    assert(run "local n = 0 client.root.give(function(t) n = t.x end) return n == 1")
+    assert(run "return not select(2, pcall(client.root.fail)):find 'traceback'")
+    for _, code in ipairs {
+        "return client.root.secret", "client.root.planted = 1", "client.root.number = 1",
+        "for _ in pairs(client.root) do end", "return #client.root", "return client.root .. ''",
+        "return client.root()", "return require 'grapnel'.obtain(client.root)",
+        "return client.root.object().secret", "client.root.object().f = 1",
+        "return client.root['function']()().secret", "return client.root.closed().secret",
+        "for _ in pairs(client.root.closed()) do end", "return client.root.object.x",
+    } do
+        denied(run, code)
+    end
+    assert(mine.planted == nil and mine.exposed_number == 7)
+    local passed = {x = 1, exposed_y = 2}
+    conn.root.put(passed)
+    assert(passed.x == 2)
+    conn.serve({secret = 5})
+    run "rawset(client, 'root', nil)"
+    assert(run "return require 'grapnel'.isproxy(client.root)",
+        "a service that exposes nothing does not go as a copy")
 end
 
 function test.disconnect()
