@@ -99,7 +99,7 @@ function far.teleport(packed, ...)
     local passed, made, shared = table.pack(...), {}, {}
     for i, one in ipairs(packed) do
         local why
-        made[i], why = load(one.code, "=teleported", "b", _G)
+        made[i], why = load(one.code, "=teleported", "b", namespace)
         if not made[i] then
             error("the function cannot be used by this Lua: " .. why, 0)
         end
@@ -112,7 +112,8 @@ function far.teleport(packed, ...)
             else
                 local value = up.v
                 if up.env then
-                    value = _G
+                    local called = debug.getupvalue(made[i], n) -- stripped: "(no name)"
+                    value = (called == "_ENV" or called == "(no name)") and namespace or _G
                 elseif up.r then
                     value = passed[up.r]
                 elseif up.f then

@@ -88,6 +88,20 @@ do
         return n <= 1 and 1 or n * fact(n - 1)
     end
     eq(conn.teleport(fact)(10), 3628800)
+    conn.execute "counted = 5"
+    conn.teleport(function()
+        counted = counted + 1
+        local function nested()
+            counted = counted + 1
+        end
+        nested()
+    end)()
+    eq(ns.counted, 7, "globals of a function that travels are the namespace")
+    eq(conn.builtins.counted, nil)
+    local globals = _G
+    eq(conn.teleport(function()
+        return rawequal(globals, require "_G")
+    end)(), true)
     local where = conn.teleport(function()
         return require "proc".pid()
     end)
