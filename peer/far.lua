@@ -1,6 +1,10 @@
 -- What the owner of this end may call by name alone, and what services are told.
 local core, grapnel = ...
 
+-- What runs here may put others in their places.
+local error, ipairs, load, setmetatable, tostring, type = error, ipairs, load, setmetatable, tostring, type
+local _G, debug, package, table = _G, debug, package, table
+
 local namespace = setmetatable({}, {__index = _G})
 local far = {namespace} -- where C finds it
 
@@ -25,8 +29,14 @@ end
 
 -- ---- code ----
 
+-- Like a file's, a text's first line may name its interpreter.
+local function chunk(source, name, env)
+    source = source:gsub("^#![^\n]*", "", 1)
+    return load(source, name, "t", env)
+end
+
 local function compile(source, name)
-    local f, why = load(source, name, "t", namespace)
+    local f, why = chunk(source, name, namespace)
     if not f then
         error(why, 0)
     end
@@ -63,7 +73,7 @@ function far.remote_exec(channel, source, ...)
     if type(source) == "function" then
         return source(channel, ...)
     end
-    local f, why = load(source, "=remote_exec", "t",
+    local f, why = chunk(source, "=remote_exec",
         setmetatable({channel = channel}, {__index = namespace}))
     if not f then
         error(why, 0)
@@ -139,7 +149,7 @@ end
 -- ---- modules that come ----
 
 function far.upload_module(name, source)
-    local f, why = load(source, "=" .. name, "t")
+    local f, why = chunk(source, "=" .. name, _G)
     if not f then
         error(why, 0)
     end
@@ -156,7 +166,7 @@ function far.require_from(f)
             if not source then
                 return "\n\tno module '" .. name .. "' with the launcher"
             end
-            local chunk, why = load(source, "@" .. (where or name), "t")
+            local chunk, why = chunk(source, "@" .. (where or name), _G)
             if not chunk then
                 error(why, 0)
             end

@@ -82,7 +82,13 @@ return {
         return tostring(o)
     end,
     function(o)
-        return o:close()
+        local meta = metatable_of(o)
+        if type(o) == "table" or meta and meta.__index then
+            local close = o.close
+            if close ~= nil then
+                return close(o)
+            end
+        end
     end,
     {
         add = function(a, b) return a + b end,

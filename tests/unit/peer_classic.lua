@@ -13,6 +13,26 @@ function test.namespace()
     assert(conn.ping() >= 0)
 end
 
+function test.sources()
+    assert(conn.execute "#!/usr/bin/lua5.4\nreturn debug.getinfo(1, 'l').currentline" == 2)
+    assert(conn.execute "#!/usr/bin/lua5.4" == nil)
+    assert(conn.remote_exec("#!/usr/bin/lua5.4\nchannel:send(1)"):receive() == 1)
+    assert(not pcall(conn.execute, "#t"))
+    -- What redefines functions of Lua's does itself no favour, but code can still be sent.
+    conn.execute [[
+        kept = {}
+        for _, name in ipairs {"load", "error", "setmetatable", "tostring", "type", "ipairs", "table"} do
+            kept[name], _G[name] = _G[name], false
+        end
+        _G.load = function() return nil, "not here" end
+    ]]
+    assert(conn.eval "6 * 7" == 42)
+    assert(conn.teleport(function() return 43 end)() == 43)
+    assert(conn.remote_exec("channel:send(44)"):receive() == 44)
+    conn.execute "for name, value in next, kept do _G[name] = value end"
+    assert(conn.execute "return load" == conn.builtins.load and conn.eval "tostring(1)" == "1")
+end
+
 function test.names()
     conn.execute "function twice(x) return x + x end  lib = {f = function() return 'f' end}  seven = 7"
     assert(conn.call("twice", 4) == 8 and conn.call("lib.f") == "f")

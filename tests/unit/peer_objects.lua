@@ -17,6 +17,23 @@ function test.identity()
     assert(rawequal(conn.execute("return ...", co), co))
 end
 
+function test.nothing_to_close()
+    for _, source in ipairs {"{}", "function() end", "coroutine.create(print)",
+                             "setmetatable({}, {})"} do
+        local o <close> = conn.eval(source)
+        assert(o)
+    end
+    conn.execute "closed = 0  object = {close = function() closed = closed + 1 end}"
+    do
+        local o <close> = conn.eval "object"
+    end
+    assert(conn.eval "closed" == 1)
+    local ok, e = pcall(function()
+        local o <close> = conn.eval "{close = 1}"
+    end)
+    assert(not ok and e:find "call a number", e)
+end
+
 function test.operations()
     conn.execute [[
         local m = {}
