@@ -265,10 +265,15 @@ uint64_t api_deadline(lua_State *L, int idx)
 
 void api_init(lua_State *L, struct world *w)
 {
-    static const luaL_Reg functions[] = {
-        {"isproxy", is_proxy},        {"type", type_of}, {"copy", copy},
-        {"obtain", obtain},           {"now", now},      {"sleep", tasks_sleep},
-        {"buffiter", pairs_buffiter}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"isproxy", is_proxy},
+                                         {"type", type_of},
+                                         {"copy", copy},
+                                         {"obtain", obtain},
+                                         {"now", now},
+                                         {"sleep", tasks_sleep},
+                                         {"buffiter", pairs_buffiter},
+                                         {"traceback", calls_traceback},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     peer_push_version(L);
     lua_setfield(L, -2, "version");

@@ -222,6 +222,34 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
 
 /* ---- answers ---- */
 
+/* Pushes the tracebacks of error values that cannot carry them: a weak map. */
+static void push_tracebacks(lua_State *L)
+{
+    if (luaL_getsubtable(L, LUA_REGISTRYINDEX, "grapnel.tracebacks")) {
+        return;
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+}
+
+int calls_traceback(lua_State *L)
+{
+    static const char heading[] = CALLS_TRACEBACK;
+    luaL_checkany(L, 1);
+    lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        const char *at = strstr(lua_tostring(L, 1), heading);
+        lua_pushstring(L, at != NULL ? at + sizeof(heading) - 1 : NULL);
+        return 1;
+    }
+    push_tracebacks(L);
+    lua_pushvalue(L, 1);
+    lua_rawget(L, -2);
+    return 1;
+}
+
 void calls_push_failure(lua_State *L)
 {
     lua_getfield(L, -1, "error");
@@ -236,10 +264,17 @@ void calls_push_failure(lua_State *L)
         lua_pop(L, 1);
     }
     if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+        if (lua_type(L, -2) >= LUA_TTABLE && lua_type(L, -1) == LUA_TSTRING) {
+            push_tracebacks(L);
+            lua_pushvalue(L, -3);
+            lua_pushvalue(L, -3);
+            lua_rawset(L, -3);
+            lua_pop(L, 1);
+        }
         lua_pop(L, 1);
         return;
     }
-    lua_pushfstring(L, "%s\nremote traceback:\n%s", lua_tostring(L, -2), lua_tostring(L, -1));
+    lua_pushfstring(L, "%s" CALLS_TRACEBACK "%s", lua_tostring(L, -2), lua_tostring(L, -1));
     lua_replace(L, -3);
     lua_pop(L, 1);
 }

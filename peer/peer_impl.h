@@ -194,6 +194,10 @@ size_t calls_take_small(struct calls_call *c, uint8_t *at, size_t size);
 int calls_push_small(lua_State *L, const uint8_t *bytes, size_t n);
 /* {error = …, traceback = …} at the top becomes the error value. */
 void calls_push_failure(lua_State *L);
+/* traceback(e): a lua_CFunction: what the far end told where its error e came from, or nil. */
+int calls_traceback(lua_State *L);
+/* Between an error's text and that. */
+#define CALLS_TRACEBACK "\nremote traceback:\n"
 /* Gives a call back: cancelled if it is pending and `cancel`. */
 void calls_drop(struct calls_call *c, bool cancel);
 /* The frees of peer_free. */

@@ -17,6 +17,28 @@ function test.identity()
     assert(rawequal(conn.execute("return ...", co), co))
 end
 
+function test.tracebacks()
+    conn.execute [[function thrower(value) error(value) end]]
+    local thrower = conn.namespace.thrower
+    local values = {{code = 7}, {message = "m"}, setmetatable({}, {}), print}
+    for _, value in ipairs(values) do
+        local ok, e = pcall(thrower, value)
+        assert(not ok and grapnel.traceback(e):find "execute:1", grapnel.traceback(e))
+    end
+    local ok, e = pcall(conn.eval, "thrower(setmetatable({}, {}))")
+    assert(not ok and grapnel.isproxy(e) and grapnel.traceback(e):find "execute:1")
+    ok, e = pcall(thrower, "a text")
+    assert(not ok and grapnel.traceback(e):find "^stack traceback" and grapnel.traceback(e):find "execute:1")
+    local channel = conn.remote_exec "thrower {code = 8}"
+    ok, e = pcall(channel.wait_close, channel)
+    assert(not ok and e.code == 8 and grapnel.traceback(e):find "execute:1")
+    ok, e = pcall(grapnel.async(thrower)(print))
+    assert(not ok and rawequal(e, print) and grapnel.traceback(e):find "execute:1")
+    ok, e = pcall(thrower, 7)
+    assert(not ok and e == 7 and grapnel.traceback(e) == nil)
+    assert(grapnel.traceback({}) == nil and grapnel.traceback("text") == nil)
+end
+
 function test.nothing_to_close()
     for _, source in ipairs {"{}", "function() end", "coroutine.create(print)",
                              "setmetatable({}, {})"} do
