@@ -80,6 +80,15 @@ static int core_root(lua_State *L)
     return calls_wait(L, calls_send(&c));
 }
 
+/* core:service(name) */
+static int core_service(lua_State *L)
+{
+    struct codec_out c;
+    calls_begin(&c, core(L), L, "service", 1);
+    int rc = codec_put(&c, 2);
+    return rc != 0 ? codec_raise(&c, rc) : calls_wait(L, calls_send(&c));
+}
+
 static int core_close(lua_State *L)
 {
     struct peer *p = core(L);
@@ -130,6 +139,7 @@ void api_push_core(lua_State *L, struct peer *p)
     static const luaL_Reg methods[] = {{"call", core_call},
                                        {"call_copy", core_call_copy},
                                        {"root", core_root},
+                                       {"service", core_service},
                                        {"close", core_close},
                                        {"closed", core_closed},
                                        {"name", core_name},
@@ -343,7 +353,7 @@ int api_service(lua_State *L)
     lua_settop(L, 1);
     peer_push_builtins(L, p);
     lua_getfield(L, 2, lua_toboolean(L, 1) ? "connected" : "disconnected");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->root_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->services_ref);
     peer_push(L, p);
     lua_callk(L, 2, 0, 0, api_told);
     return 0;

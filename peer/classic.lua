@@ -275,6 +275,11 @@ method("serve", function(service)
     want(service, "table", 1, "serve")
     core:serve(service)
 end)
+-- The far end's service of that name; conn.root is the first.
+method("service", function(name)
+    want(name, "string", 1, "service")
+    return core:service(name)
+end)
 conn.name = core:name()
 
 local lazy = {

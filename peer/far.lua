@@ -256,19 +256,33 @@ function far.become_service(source, name, ...)
     if type(service) ~= "table" then
         error("a service is a table with exposed_* in it, not a " .. type(service), 0)
     end
+    if type(service[1]) == "table" then
+        for i, one in ipairs(service) do
+            if type(one) ~= "table" or type(one.name) ~= "string" then
+                error(("service %d of the list has no name"):format(i), 0)
+            end
+        end
+    end
     core:become_service(service)
 end
 
-function far.connected(root, conn)
-    if type(root) == "table" and root.on_connect then
-        root:on_connect(conn)
+local function tell(services, what, conn)
+    if type(services) ~= "table" then
+        return
+    end
+    for _, service in ipairs(type(services[1]) == "table" and services or {services}) do
+        if service[what] then
+            service[what](service, conn)
+        end
     end
 end
 
-function far.disconnected(root, conn)
-    if type(root) == "table" and root.on_disconnect then
-        root:on_disconnect(conn)
-    end
+function far.connected(services, conn)
+    tell(services, "on_connect", conn)
+end
+
+function far.disconnected(services, conn)
+    tell(services, "on_disconnect", conn)
 end
 
 return far

@@ -166,8 +166,8 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     p->anchors_ref = anchors;
     p->imports_ref = imports;
     p->channels_ref = channels;
-    p->conn_ref = p->root_ref = p->guarded_ref = p->builtins_ref = p->runner_ref = p->exec_ref =
-        p->service_ref = LUA_NOREF;
+    p->conn_ref = p->root_ref = p->services_ref = p->guarded_ref = p->builtins_ref = p->runner_ref =
+        p->exec_ref = p->service_ref = LUA_NOREF;
     p->holders = 1;
     p->loose_max = CHANNEL_LOOSE_MAX;
     if (!make_link(p)) {
@@ -273,9 +273,9 @@ void peer_free(struct peer *p)
     link_free(p->link);
     p->link = NULL;
     p->freed = true;
-    int *places[] = {&p->anchors_ref, &p->imports_ref, &p->channels_ref, &p->conn_ref,
-                     &p->root_ref,    &p->guarded_ref, &p->builtins_ref, &p->thread_ref,
-                     &p->runner_ref,  &p->exec_ref,    &p->service_ref};
+    int *places[] = {&p->anchors_ref, &p->imports_ref,  &p->channels_ref, &p->conn_ref,
+                     &p->root_ref,    &p->services_ref, &p->guarded_ref,  &p->builtins_ref,
+                     &p->thread_ref,  &p->runner_ref,   &p->exec_ref,     &p->service_ref};
     lua_State *main = tasks_state(p->tasks);
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
         luaL_unref(main, LUA_REGISTRYINDEX, *places[i]);
@@ -354,6 +354,13 @@ int peer_raise(lua_State *L, struct peer *p, int code, const char *detail)
 
 void peer_set_root(lua_State *L, struct peer *p)
 {
+    luaL_unref(L, LUA_REGISTRYINDEX, p->services_ref);
+    lua_pushvalue(L, -1);
+    p->services_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (serve_is_list(L, -1)) {
+        lua_rawgeti(L, -1, 1);
+        lua_replace(L, -2);
+    }
     luaL_unref(L, LUA_REGISTRYINDEX, p->root_ref);
     serve_guard(L, p, -1);
     p->root_ref = luaL_ref(L, LUA_REGISTRYINDEX);

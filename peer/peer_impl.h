@@ -68,6 +68,7 @@ struct peer {
     int channels_ref; /* stream id → channel, weak */
     int conn_ref;     /* the connection object */
     int root_ref;     /* what we serve as root */
+    int services_ref; /* all that we serve: that, or a list of which it is the first */
     int guarded_ref;  /* weak set: what was reached through it, where not everything is a service */
     int runner_ref;   /* serve_runner, with a core as its upvalue */
     int exec_ref;     /* channel_exec_run, the same */

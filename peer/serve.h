@@ -60,6 +60,10 @@ bool serve_exposed(lua_State *L);
 /* True when what is sent now is a service's: always with PEER_SERVICE, and at other ends while they
  * serve a call of something that is guarded. */
 bool serve_guards(struct peer *p);
+/* True when the value at idx is a list of services, not a service. */
+bool serve_is_list(lua_State *L, int idx);
+/* Pushes the service of this end that has the name at index 1; false, and nothing pushed: none. */
+bool serve_named(lua_State *L, const struct peer *p);
 /* The object at idx shows what it exposes, and nothing else: from here on.  May raise errors. */
 void serve_guard(lua_State *L, struct peer *p, int idx);
 /* True when it does. */

@@ -37,6 +37,23 @@ static bool next_in_chain(lua_State *L)
     return true;
 }
 
+/* Below a table on top there is a key: pushes what the table, or one that it inherits from, has
+ * there; false, and nothing pushed: nothing.  The table stays, or is gone. */
+static bool find_in_chain(lua_State *L)
+{
+    for (int i = 0; i < CHAIN; i++) {
+        lua_pushvalue(L, -2);
+        if (lua_rawget(L, -2) != LUA_TNIL) {
+            return true;
+        }
+        lua_pop(L, 1);
+        if (!next_in_chain(L)) {
+            return false;
+        }
+    }
+    return false;
+}
+
 bool serve_exposed(lua_State *L)
 {
     if (lua_type(L, 2) != LUA_TSTRING) {
@@ -53,16 +70,52 @@ bool serve_exposed(lua_State *L)
     bool prefixed = strncmp(name, EXPOSED, sizeof(EXPOSED) - 1) == 0;
     lua_pushfstring(L, "%s%s", prefixed ? "" : EXPOSED, name);
     lua_pushvalue(L, 1);
-    for (int i = 0; i < CHAIN; i++) {
-        lua_pushvalue(L, -2);
-        if (lua_rawget(L, -2) != LUA_TNIL) {
+    return find_in_chain(L);
+}
+
+/* ---- services by name ---- */
+
+bool serve_is_list(lua_State *L, int idx)
+{
+    if (!lua_istable(L, idx)) {
+        return false;
+    }
+    bool list = lua_rawgeti(L, idx, 1) == LUA_TTABLE;
+    lua_pop(L, 1);
+    return list;
+}
+
+/* True when the table on top has the name at index 1. */
+static bool has_name(lua_State *L)
+{
+    int top = lua_gettop(L);
+    lua_pushliteral(L, "name");
+    lua_pushvalue(L, top);
+    bool named = find_in_chain(L) && lua_rawequal(L, -1, 1);
+    lua_settop(L, top);
+    return named;
+}
+
+bool serve_named(lua_State *L, const struct peer *p)
+{
+    int top = lua_gettop(L);
+    luaL_checkstack(L, 10, "a service");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->services_ref);
+    if (!serve_is_list(L, -1)) {
+        if (lua_istable(L, -1) && has_name(L)) {
+            return true;
+        }
+        lua_settop(L, top);
+        return false;
+    }
+    for (lua_Integer i = 1; lua_rawgeti(L, top + 1, i) == LUA_TTABLE; i++) {
+        if (has_name(L)) {
+            lua_replace(L, top + 1);
             return true;
         }
         lua_pop(L, 1);
-        if (!next_in_chain(L)) {
-            return false;
-        }
     }
+    lua_settop(L, top);
     return false;
 }
 

@@ -329,6 +329,24 @@ static int op_root(lua_State *L, struct serving *s, struct codec_in *in, size_t 
     return serve_answer(L, s, 0);
 }
 
+static int op_service(lua_State *L, struct serving *s, struct codec_in *in, size_t n)
+{
+    if (!arguments(L, s, in, n, 1)) {
+        return 0;
+    }
+    if (s->p->root_ref == LUA_NOREF && s->p->o.policy == PEER_PASSED) {
+        return denied(s, "nothing is served here");
+    }
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        return serve_fail(s, -E_PROTOCOL, "a service's name");
+    }
+    if (s->p->root_ref == LUA_NOREF || !serve_named(L, s->p)) {
+        return serve_fail(s, -E_NO_SERVICE, lua_tostring(L, 1));
+    }
+    s->root = s->guarded = true;
+    return serve_answer(L, s, 1);
+}
+
 /* ---- pages of pairs ---- */
 
 static int answer_page(lua_State *L, int status, lua_KContext context)
@@ -377,7 +395,7 @@ serve_operation *serve_find(const char *name, size_t n)
     } table[] = {{"call", op_call},   {"index", op_index},       {"newindex", op_newindex},
                  {"next", op_next},   {"len", op_len},           {"op", op_op},
                  {"close", op_close}, {"tostring", op_tostring}, {"obtain", op_obtain},
-                 {"root", op_root}};
+                 {"root", op_root},   {"service", op_service}};
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
         if (name[0] == table[i].name[0] && strlen(table[i].name) == n &&
             memcmp(table[i].name, name, n) == 0) {

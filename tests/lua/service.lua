@@ -70,5 +70,20 @@ do
 end
 eq(root.status(1), "on its way", "and the service goes on")
 
+eq(conn.service "TrackYourPackage" == root, true)
+fails("no such service: AnotherPackage", conn.service, "AnotherPackage")
 conn.close()
+
+-- Several services of one file.
+if not os.getenv "TEST_SERVED" then
+    local several = check.connect {service = here .. "/services.lua"}
+    eq(several.root.name(), "TrackYourPackage")
+    eq(several.service "SendYourPackage".name(), "SendYourPackage")
+    eq(several.root.told(), "TrackYourPackage SendYourPackage")
+    fails("no such service", several.service, "secret")
+    fails("denied", function()
+        return several.root[2]
+    end)
+    several.close()
+end
 print "ok"

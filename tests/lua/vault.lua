@@ -75,7 +75,7 @@ function service.exposed_fail()
 end
 
 function service.exposed_throw()
-    error {secret}
+    error(setmetatable({secret}, {__tostring = function() return secret end}))
 end
 
 return service

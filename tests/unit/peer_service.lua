@@ -29,6 +29,7 @@ serve [[
     function service.exposed_fail(x) error(x or "failed in secret.lua") end
     function service.exposed_callback(f) return f(5) end
     function service.exposed_run(code) return assert(load(code))() end
+    service.name = "main"
     function service.exposed_put(t) t.x = t.x + 1 end
     function service.exposed_thread() return coroutine.create(print) end
     function service.exposed_echo(...) return ... end
@@ -39,6 +40,7 @@ function test.exposed()
     local root = conn.root
     assert(root.add(1, 2) == 3 and root.exposed_add(3, 4) == 7 and root.number == 7)
     assert(root.inherited() == "inherited")
+    assert(conn.service "main" == root and conn:service("main").number == 7)
     assert(root.callback(function(x) return x * 2 end) == 10)
     local t = root.plain()
     assert(not grapnel.isproxy(t) and t[2].a == 2)
@@ -142,6 +144,29 @@ function test.the_clients_service()
     run "rawset(client, 'root', nil)"
     assert(run "return require 'grapnel'.isproxy(client.root)",
         "a service that exposes nothing does not go as a copy")
+end
+
+function test.names()
+    conn.root.run "rawset(client, 'root', nil)"
+    local run = conn.root.run
+    conn.serve {
+        {name = "one", exposed_which = function() return 1 end},
+        setmetatable({secret = 1}, {__index = {name = "two", exposed_which = function() return 2 end}}),
+        {name = "three", secret = 3},
+    }
+    assert(run "return client.root.which() == 1 and client.service('one') == client.root")
+    assert(run "return client.service('two').which() == 2 and client:service('two').exposed_which() == 2")
+    denied(run, "return client.service('two').secret")
+    denied(run, "return client.service('three').secret")
+    for _, name in ipairs {"four", "", "exposed_which", "secret"} do
+        local ok, e = pcall(run, ("return client.service(%q)"):format(name))
+        assert(not ok and tostring(e):find "no such service", e)
+    end
+    local ok, e = pcall(conn.service, "four")
+    assert(not ok and tostring(e):find "no such service: four", e)
+    assert(not pcall(conn.service, 1))
+    conn.serve {name = "alone", exposed_x = 1}
+    assert(run "return client.service('alone').x == 1")
 end
 
 function test.disconnect()
