@@ -91,12 +91,14 @@ bool channel_push(struct peer *p, lua_State *L, uint32_t stream)
 
 /* ---- opening ---- */
 
-/* The arguments in the array at idx, as OPEN wants them. */
+/* The arguments in the table at idx, as table.pack makes it, as OPEN wants them. */
 static struct value *encode_args(lua_State *L, struct peer *p, int idx)
 {
     struct codec_out c;
     struct value *v = NULL;
-    lua_Integer n = luaL_len(L, idx);
+    lua_getfield(L, idx, "n");
+    lua_Integer n = lua_tointeger(L, -1);
+    lua_pop(L, 1);
     codec_begin(&c, p, L, CODEC_CALL_MAX);
     int rc = codec_put_array(&c, (size_t)n);
     for (lua_Integer i = 1; rc == 0 && i <= n; i++) {

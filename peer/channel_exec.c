@@ -122,7 +122,7 @@ int channel_exec_run(lua_State *L)
         return 0;
     }
     codec_open(&in, p, L, x->args.bytes, x->args.n);
-    if (!codec_array(&in, &n) || n < 1 || n > 1000) {
+    if (!codec_array(&in, &n) || n < 1) {
         return luaL_error(L, "%s", "remote_exec without a source");
     }
     luaL_checkstack(L, (int)n + 4, "remote_exec");

@@ -17,12 +17,14 @@ struct channel {
     bool listed, claimed;
 
     struct wire_buf in;
-    size_t scanned; /* bytes of whole items at the front of `in`, checked */
-    size_t held;    /* bytes that the stream has not got credit for */
-    size_t loose;   /* bytes in `in` beyond those */
-    size_t orphan;  /* ended, and nobody has asked for it: what it holds, and 1 */
-    bool eof;       /* nothing more will come */
-    int code;       /* why it ended, 0: in order */
+    size_t scanned;  /* bytes of whole items at the front of `in`, checked */
+    size_t held;     /* bytes that the stream has not got credit for */
+    size_t loose;    /* bytes in `in` beyond those */
+    size_t orphan;   /* ended, and nobody has asked for it: what it holds, and 1 */
+    unsigned enders; /* who wait for the end only: nothing holds the other end up */
+    bool callback;   /* has one, which gets all items */
+    bool eof;        /* nothing more will come */
+    int code;        /* why it ended, 0: in order */
     char *text;
     struct message result; /* what the other end's CLOSE said, when it is a failure */
 
@@ -66,8 +68,9 @@ struct channel *channel_self(lua_State *L);
 
 /* ---- channel_io.c ---- */
 
-/* The methods; __call: the next item, nothing at the end in order; close; __gc of waits. */
-extern const luaL_Reg channel_methods[7];
+/* The methods, of which module.lua keeps two for itself; __call: the next item, nothing at the end
+ * in order; close; __gc of waits. */
+extern const luaL_Reg channel_methods[9];
 int channel_step(lua_State *L);
 int channel_close(lua_State *L);
 int channel_collect_wait(lua_State *L);

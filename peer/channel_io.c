@@ -136,10 +136,20 @@ static int received(lua_State *L, int status, lua_KContext context)
     return receive_until(L, c, deadline);
 }
 
+/* What goes to a callback is not for anybody else. */
+static struct channel *unclaimed(lua_State *L)
+{
+    struct channel *c = channel_self(L);
+    if (c->callback) {
+        luaL_error(L, "%s", "this channel's items go to its callback");
+    }
+    return c;
+}
+
 /* channel:receive([seconds]) */
 static int receive(lua_State *L)
 {
-    struct channel *c = channel_self(L);
+    struct channel *c = unclaimed(L);
     uint64_t deadline = lua_isnoneornil(L, 2) ? UINT64_MAX : api_deadline(L, 2);
     lua_settop(L, 1);
     return receive_until(L, c, deadline);
@@ -150,9 +160,12 @@ static int stepped(lua_State *L, int status, lua_KContext context);
 /* channel(): the next item; nothing at the end in order. */
 int channel_step(lua_State *L)
 {
-    struct channel *c = channel_self(L);
+    struct channel *c = unclaimed(L);
     lua_settop(L, 1);
     if (push_item(L, c)) {
+        if (lua_isnil(L, -1)) {
+            return luaL_error(L, "%s", "a nil came, at which a loop would end: use receive");
+        }
         return 1;
     }
     if (c->eof) {
@@ -169,9 +182,46 @@ static int stepped(lua_State *L, int status, lua_KContext context)
     return channel_step(L);
 }
 
+static int taken(lua_State *L, int status, lua_KContext context);
+
+/* take(channel): true and the next item; nothing at the end in order. */
+static int take(lua_State *L)
+{
+    struct channel *c = channel_self(L);
+    lua_settop(L, 1);
+    lua_pushboolean(L, true);
+    if (push_item(L, c)) {
+        return 2;
+    }
+    lua_settop(L, 1);
+    if (c->eof) {
+        return c->code != 0 || c->result.bytes != NULL ? raise_end(L, c) : 0;
+    }
+    return wait_again(L, c, UINT64_MAX, taken);
+}
+
+static int taken(lua_State *L, int status, lua_KContext context)
+{
+    bool late;
+    (void)status;
+    awake(L, context, &late);
+    return take(L);
+}
+
+/* claim(channel, f): from here on only `take` gives items. */
+static int claim(lua_State *L)
+{
+    struct channel *c = channel_self(L);
+    if (c->callback) {
+        return luaL_error(L, "%s", "this channel has a callback already");
+    }
+    c->callback = true;
+    return 0;
+}
+
 static int iter(lua_State *L)
 {
-    channel_self(L);
+    unclaimed(L);
     lua_pushcfunction(L, channel_step);
     lua_pushvalue(L, 1);
     return 2;
@@ -292,6 +342,8 @@ static int ended(lua_State *L, int status, lua_KContext context);
 static int end_until(lua_State *L, struct channel *c, uint64_t deadline)
 {
     if (c->s != NULL) {
+        c->enders++;
+        channel_credit(c);
         return wait_again(L, c, deadline, ended);
     }
     return c->code != 0 || c->result.bytes != NULL ? raise_end(L, c) : 0;
@@ -301,6 +353,7 @@ static int ended(lua_State *L, int status, lua_KContext context)
 {
     bool late;
     (void)status;
+    channel_self(L)->enders--;
     uint64_t deadline = awake(L, context, &late);
     struct channel *c = channel_self(L);
     if (late && c->s != NULL) {
@@ -321,6 +374,8 @@ static int wait_close(lua_State *L)
 const luaL_Reg channel_methods[] = {{"send", send},
                                     {"receive", receive},
                                     {"iter", iter},
+                                    {"take", take},
+                                    {"claim", claim},
                                     {"close", channel_close},
                                     {"close_write", close_write},
                                     {"wait_close", wait_close},

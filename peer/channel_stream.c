@@ -197,9 +197,13 @@ static int scan(struct channel *c)
 }
 
 /* Whole items are held until they are taken; the beginning of one that is alone is not, since it
- * may be larger than any window; but while nobody has asked for the channel all of it is. */
+ * may be larger than any window; but while nobody has asked for the channel all of it is.
+ * Who waits for the end reads nothing: then all of it is loose. */
 static size_t to_hold(const struct channel *c)
 {
+    if (c->enders > 0) {
+        return 0;
+    }
     return c->scanned > 0 || !c->claimed ? wire_length(&c->in) : 0;
 }
 
@@ -222,7 +226,8 @@ static size_t on_data(void *arg, struct stream *s, const uint8_t *bytes, size_t 
         c->code = rc;
         c->in.end = c->in.start + c->scanned;
         account(c);
-        stream_close(s, rc, NULL, rc == -E_LIMIT ? "too many large items" : "a channel's item");
+        stream_close(s, rc, NULL,
+                     rc == -E_LIMIT ? "too much that nobody has read" : "a channel's item");
         happened(c);
         return n;
     }

@@ -147,7 +147,7 @@ method("remote_exec", function(source, ...)
     elseif not grapnel.isproxy(source) then
         want(source, "string", 1, "remote_exec")
     end
-    return core:open("remote_exec", {source, ...})
+    return core:open("remote_exec", table.pack(source, ...))
 end)
 
 -- ---- modules ----

@@ -1,36 +1,54 @@
 -- Functions of the module that are better said in Lua.
 local grapnel = ...
 
--- channel:set_callback(f [, endmarker]): f gets each item, those that have come already first; then
--- once the endmarker, unless it is nil.
-local readers = setmetatable({}, {__mode = "k"}) -- channel → the future of its callback's loop
+local methods = grapnel.channel_methods
+local claim, take, end_of = methods.claim, methods.take, methods.wait_close
+methods.claim, methods.take = nil, nil
 
-function grapnel.channel_methods.set_callback(channel, f, endmarker)
-    readers[channel] = grapnel.async(function()
-        local ok, why = pcall(function()
-            for item in channel:iter() do
-                f(item)
-            end
-        end)
-        if endmarker ~= nil then
-            f(endmarker)
+-- channel:set_callback(f [, endmarker]): f gets each item, those that have come already first; then
+-- once the endmarker, unless it is nil.  What goes wrong there is for wait_close to raise.
+local readers = setmetatable({}, {__mode = "k"}) -- channel → {loop = future, failed, why}
+
+local function read_all(channel, f)
+    local more, item = take(channel)
+    while more do
+        f(item)
+        more, item = take(channel)
+    end
+end
+
+function methods.set_callback(channel, f, endmarker)
+    claim(channel)
+    local reader = {}
+    local function note(ok, why)
+        if not ok and not reader.failed then
+            reader.failed, reader.why = true, why
         end
-        if not ok and not channel.closed then
-            channel:close(tostring(why))
+    end
+    readers[channel] = reader
+    reader.loop = grapnel.async(function()
+        note(pcall(read_all, channel, f))
+        if reader.failed and not channel.closed then
+            channel:close(tostring(reader.why))
+        end
+        if endmarker ~= nil then
+            note(pcall(f, endmarker))
         end
     end)()
 end
 
 -- channel:wait_close([seconds]) returns when the callback has had everything.
-local wait_close = grapnel.channel_methods.wait_close
-
-function grapnel.channel_methods.wait_close(channel, seconds)
+function methods.wait_close(channel, seconds)
     local limit = seconds and grapnel.now() + seconds
     local reader = readers[channel]
-    if reader and reader:wait(seconds) then
+    if reader and reader.loop:wait(seconds) then
         seconds = limit and math.max(limit - grapnel.now(), 0)
+        if reader.failed then
+            reader.failed = false
+            error(reader.why, 0)
+        end
     end
-    return wait_close(channel, seconds)
+    return end_of(channel, seconds)
 end
 grapnel.channel_methods = nil
 

@@ -79,6 +79,114 @@ function test.callbacks()
     assert(#got == 7 and got[6] == 6 and got[7] == "end", #got)
 end
 
+local function collector()
+    local got = {n = 0}
+    return got, function(x)
+        got.n = got.n + 1
+        got[got.n] = x
+    end
+end
+
+function test.callbacks_and_the_far_error()
+    local ch = conn.remote_exec("channel:send(1) error('boom')")
+    local got, take = collector()
+    ch:set_callback(take, "end")
+    local ok, e = pcall(ch.wait_close, ch)
+    assert(not ok and tostring(e):find("boom") and e:find("remote traceback"), tostring(e))
+    assert(got.n == 2 and got[1] == 1 and got[2] == "end")
+    ch:wait_close()
+    ch = conn.remote_exec("error({code = 7})")
+    ch:set_callback(take)
+    ok, e = pcall(ch.wait_close, ch, 5)
+    assert(not ok and e.code == 7, tostring(e))
+end
+
+function test.callbacks_that_fail()
+    conn.execute "said = nil"
+    local ch = conn.remote_exec("channel:send(1) channel:send(2) local _, e = pcall(channel.receive, channel) said = e")
+    local got, take = collector()
+    ch:set_callback(function(x)
+        take(x)
+        if x == 1 then
+            error({mine = true})
+        end
+    end, "end")
+    local ok, e = pcall(ch.wait_close, ch)
+    assert(not ok and e.mine, tostring(e))
+    assert(got.n == 2 and got[2] == "end" and ch.closed)
+    ch:wait_close()
+    ch = conn.remote_exec("local _, e = pcall(channel.receive, channel) said = e")
+    ch:set_callback(function(x) if x == "end" then error("at the end", 0) end end, "end")
+    ch:close()
+    ok, e = pcall(ch.wait_close, ch)
+    assert(not ok and e == "at the end", tostring(e))
+end
+
+function test.nils()
+    local source = "channel:send(1) channel:send(nil) channel:send(3)"
+    local got, take = collector()
+    local ch = conn.remote_exec(source)
+    ch:set_callback(take, "end")
+    ch:wait_close()
+    assert(got.n == 4 and got[1] == 1 and got[2] == nil and got[3] == 3 and got[4] == "end", got.n)
+    ch = conn.remote_exec(source)
+    assert(ch:receive() == 1 and ch:receive() == nil and ch:receive() == 3)
+    ch = conn.remote_exec(source)
+    got, take = collector()
+    local ok, e = pcall(function() for x in ch do take(x) end end)
+    assert(not ok and e:find("a nil came"), tostring(e))
+    assert(got.n == 1 and ch:receive() == 3)
+end
+
+function test.one_reader()
+    local ch = conn.remote_exec("channel:send(1) channel:receive()")
+    local got, take = collector()
+    ch:set_callback(take)
+    local ok, e = pcall(ch.set_callback, ch, take)
+    assert(not ok and e:find("callback already"), tostring(e))
+    for _, f in ipairs {ch.receive, ch.iter, ch} do
+        ok, e = pcall(f, ch)
+        assert(not ok and e:find("its callback"), tostring(e))
+    end
+    ch:send(1)
+    ch:wait_close()
+    assert(got.n == 1)
+    assert(ch.take == nil and ch.claim == nil)
+end
+
+-- Who waits for the end holds nobody up; what came can still be read.
+function test.wait_close_unread()
+    local ch = conn.remote_exec("for i = 1, 2000 do channel:send(('x'):rep(10000) .. i) end")
+    ch:wait_close(20)
+    local n = 0
+    for s in ch do
+        n = n + 1
+        assert(s:find("^x+" .. n .. "$"))
+    end
+    assert(n == 2000)
+    conn.execute "sent = 0"
+    ch = conn.remote_exec("while not stop do channel:send(('x'):rep(10000)) sent = sent + 1 end")
+    local ok, e = pcall(ch.wait_close, ch, 0.05)
+    assert(not ok and e.timeout, tostring(e))
+    grapnel.sleep(0.02)
+    local sent = conn.eval "sent"
+    grapnel.sleep(0.02)
+    assert(conn.eval "sent" == sent, "it waits again")
+    conn.execute "stop = true"
+    ch:wait_close(20)
+end
+
+function test.many_arguments()
+    local list = {}
+    for i = 1, 20000 do
+        list[i] = i
+    end
+    local ch = conn.remote_exec("channel:send(select('#', ...)) channel:send((select(20000, ...)))", table.unpack(list))
+    assert(ch:receive() == 20000 and ch:receive() == 20000)
+    ch = conn.remote_exec("channel:send(select('#', ...))", nil, 2, nil)
+    assert(ch:receive() == 3)
+end
+
 function test.channels_over_channels()
     local ch = conn.remote_exec("local other = channel:receive().it other:send('through') other:close()")
     local mine = conn.channel()
