@@ -124,7 +124,7 @@ static void decode(struct grapnel_future *f)
     if (f->decoded || f->code)
         return;
     f->decoded = 1;
-    rc = values_decode_refs(f->body, f->n, &v);
+    rc = values_decode_many(f->body, f->n, REMOTE_ITEMS_MAX, &v);
     if (rc == 0)
         rc = ref_bind(f->remote, v);
     if (rc < 0) {
@@ -150,7 +150,8 @@ static void discard(struct remote *c, const uint8_t *body, size_t n)
 {
     struct value *v = NULL;
 
-    if (n > 0 && memmem(body, n, REF_MARK, 2) && values_decode_refs(body, n, &v) == 0) {
+    if (n > 0 && memmem(body, n, REF_MARK, 2) &&
+        values_decode_many(body, n, REMOTE_ITEMS_MAX, &v) == 0) {
         ref_bind(c, v);
         values_free(v);
     }

@@ -287,7 +287,7 @@ static int answer(struct grapnel_request *r, const char *format, struct typed_li
     if (rc == 0)
         rc = typed_put(c, format, list, e);
     if (rc == 0 && wire_length(&c->scratch) > REMOTE_BODY_MAX)
-        rc = errors_set(e, -E_TOO_LARGE, "results of over %d bytes", REMOTE_BODY_MAX);
+        rc = errors_set(e, -E_TOO_LARGE, "results of over %u bytes", REMOTE_BODY_MAX);
     if (rc == 0 && r->id && !r->quiet)
         rc = link_answer_raw(c->link, r->id, wire_data(&c->scratch), wire_length(&c->scratch));
     if (rc == 0 && !r->quiet)

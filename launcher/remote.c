@@ -279,6 +279,7 @@ static struct link *make_link(struct remote *c)
     struct link_options o = {.opener = 1,
                              .features = LINK_FEATURE_REFS,
                              .calls_max = LINK_CALLS_MOST,
+                             .body_max = REMOTE_BODY_MAX,
                              .facts = values_map()};
 
     values_set(o.facts, "version", values_text(GRAPNEL_VERSION));

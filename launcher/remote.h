@@ -16,10 +16,11 @@
 #define REMOTE_DEPTH     64    /* default of the most calls within calls */
 #define REMOTE_LISTS     1024  /* so that one request is found quickly among very many */
 #define REMOTE_SILENT    16384 /* calls of the other end's that are answered before they run */
-#define REMOTE_PENDING   (1024 * 1024) /* default of calls_max */
-#define REMOTE_BODY_MAX  (1024 * 1024) /* bytes of one call or answer */
-#define REMOTE_QUEUE_MAX (256u << 20)  /* bytes of calls that wait for the link */
-#define REMOTE_SPARES    1024          /* futures kept for the next ones */
+#define REMOTE_PENDING   (1024 * 1024)  /* default of calls_max */
+#define REMOTE_BODY_MAX  LINK_BODY_MOST /* bytes of one call or answer */
+#define REMOTE_ITEMS_MAX (4u << 20)     /* values in one answer, all levels together */
+#define REMOTE_QUEUE_MAX (256u << 20)   /* bytes of calls that wait for the link */
+#define REMOTE_SPARES    1024           /* futures kept for the next ones */
 
 struct grapnel_future {
     struct grapnel_future *next; /* spare, or waiting for the link */

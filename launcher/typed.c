@@ -390,7 +390,7 @@ int typed_put(struct remote *c, const char *format, struct typed_list *list, str
     for (const char *at = format; *at && rc == 0;)
         rc = put_one(c, &at, list, e);
     if ((rc == -E_TOO_LARGE && !e->code) || rc == -E_LIMIT)
-        return errors_set(e, -E_TOO_LARGE, "over %d bytes; send it through a channel",
+        return errors_set(e, -E_TOO_LARGE, "over %u bytes; send it through a channel",
                           REMOTE_BODY_MAX);
     if (rc < 0 && e->code != rc)
         errors_set(e, rc, "arguments \"%.100s\"", format);

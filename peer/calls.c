@@ -155,7 +155,8 @@ static int send(struct codec_out *c, struct calls_call *call)
                        call != NULL ? &call->id : NULL);
     p->calls_pending += rc == 0;
     if (rc == -E_LIMIT) {
-        return errors_set(&c->error, rc, "%zu calls wait for their answers", p->calls_pending);
+        return errors_set(&c->error, rc, "%zu calls wait for their answers%s", p->calls_pending,
+                          p->calls_pending < PEER_CALLS_MAX ? ", with too many bytes" : "");
     }
     return rc == 0 ? 0 : errors_set(&c->error, rc, "%s", "");
 }

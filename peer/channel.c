@@ -99,7 +99,7 @@ static struct value *encode_args(lua_State *L, struct peer *p, int idx)
     lua_getfield(L, idx, "n");
     lua_Integer n = lua_tointeger(L, -1);
     lua_pop(L, 1);
-    codec_begin(&c, p, L, CODEC_CALL_MAX);
+    codec_begin(&c, p, L, CODEC_FEW_MAX);
     int rc = codec_put_array(&c, (size_t)n);
     for (lua_Integer i = 1; rc == 0 && i <= n; i++) {
         lua_rawgeti(L, idx, i);

@@ -28,6 +28,7 @@ void codec_begin(struct codec_out *c, struct peer *p, lua_State *L, size_t limit
     c->error.detail[0] = '\0';
     c->depth = 0;
     p->out.start = p->out.end = 0;
+    wire_trim(&p->out, CODEC_KEEP);
     p->out.limit = limit;
     p->issued_n = 0;
 }
@@ -40,9 +41,9 @@ static int too_large(struct codec_out *c, int rc)
         return errors_set(&c->error, rc, "%s", "");
     }
     return errors_set(&c->error, -E_TOO_LARGE,
-                      c->to->limit > CODEC_CALL_MAX ? "more than %zu bytes in one item"
-                                                    : "more than %zu bytes in one call: send it "
-                                                      "through a channel",
+                      c->to != &c->p->out ? "more than %zu bytes in one item"
+                                          : "more than %zu bytes in one call: send it "
+                                            "through a channel",
                       c->to->limit);
 }
 

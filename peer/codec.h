@@ -12,7 +12,9 @@
 #include "proto/wire.h"
 
 #define CODEC_DEPTH_MAX 64                  /* tables within tables, by copy */
-#define CODEC_CALL_MAX  (1024 * 1024)       /* bytes of a call's body */
+#define CODEC_CALL_MAX  (64u * 1024 * 1024) /* bytes of a call's body */
+#define CODEC_FEW_MAX   (1024 * 1024)       /* … of what opens a channel, of an error value */
+#define CODEC_KEEP      (1024 * 1024)       /* memory for making bodies that stays */
 #define CODEC_ITEM_MAX  (64u * 1024 * 1024) /* bytes of a channel's item */
 
 struct peer;

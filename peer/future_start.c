@@ -3,6 +3,7 @@
 #include "peer/future_impl.h"
 
 #define FUTURE_ROOM_US     500
+#define FUTURE_ROOM        (1024 * 1024)         /* bytes that an ordinary call needs */
 #define FUTURE_PATIENCE_US 5000000               /* without a single answer */
 #define FUTURE_CROWD       (PEER_CALLS_MAX - 64) /* calls under way, over which async waits */
 
@@ -89,7 +90,7 @@ static int call_no_reply(lua_State *L);
 static bool crowded(struct peer *p)
 {
     return peer_alive(p) &&
-           (p->calls_pending >= FUTURE_CROWD || link_is_full(p->link, CODEC_CALL_MAX));
+           (p->calls_pending >= FUTURE_CROWD || link_is_full(p->link, FUTURE_ROOM));
 }
 
 static int room_came(lua_State *L, int status, lua_KContext context)

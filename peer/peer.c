@@ -134,8 +134,10 @@ static bool make_link(struct peer *p)
                                                 .cancel = on_cancel,
                                                 .release = on_release,
                                                 .goodbye = on_goodbye};
-    struct link_options o = {
-        .opener = p->o.opener, .features = LINK_FEATURE_REFS, .calls_max = PEER_CALLS_MAX};
+    struct link_options o = {.opener = p->o.opener,
+                             .features = LINK_FEATURE_REFS,
+                             .calls_max = PEER_CALLS_MAX,
+                             .body_max = CODEC_CALL_MAX};
     p->refs = refs_new(0, on_gone, p);
     p->link = p->refs != NULL ? link_new(&o, &handler, p, tasks_now(p->tasks)) : NULL;
     return p->link != NULL;

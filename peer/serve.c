@@ -158,7 +158,7 @@ static int tell_failure(lua_State *L)
             lua_replace(L, 3);
         }
     }
-    codec_begin(&c, s->p, L, CODEC_CALL_MAX);
+    codec_begin(&c, s->p, L, CODEC_FEW_MAX);
     c.guarded = c.guarded || s->guarded;
     int rc = codec_put_map(&c, 2);
     rc = rc != 0 ? rc : codec_put_text(&c, "error");

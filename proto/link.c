@@ -162,6 +162,9 @@ struct link *link_new(const struct link_options *options, const struct link_hand
     l->calls_max = options->calls_max == 0                ? LINK_CALLS_MAX
                    : options->calls_max < LINK_CALLS_MOST ? options->calls_max
                                                           : LINK_CALLS_MOST;
+    l->body_max = options->body_max == 0               ? LINK_BODY_MAX
+                  : options->body_max < LINK_BODY_MOST ? options->body_max
+                                                       : LINK_BODY_MOST;
     l->next_id = l->opener ? 1 : 2;
     l->now = l->last_heard = l->last_tick = now_us;
     deflate_policy_init(&l->policy);

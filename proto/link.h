@@ -24,6 +24,8 @@
 #define LINK_STREAMS_MAX    1024
 #define LINK_CALLS_MAX      4096                /* default of calls_max … */
 #define LINK_CALLS_MOST     65536               /* … and the most that it may be */
+#define LINK_BODY_MAX       (1024 * 1024)       /* default of body_max … */
+#define LINK_BODY_MOST      (64u * 1024 * 1024) /* … and the most that it may be */
 #define LINK_CALLS_BYTES    (64u * 1024 * 1024) /* bodies of one end's unanswered calls together */
 #define LINK_CREDIT_INITIAL (64 * 1024)         /* opener's first credit on a stream, unasked */
 #define LINK_WINDOW_FIRST   (256 * 1024)        /* credit that OPEN gives the accepter */
@@ -80,6 +82,7 @@ struct link_options {
     uint32_t features;   /* offered */
     uint32_t calls_max;  /* calls of each end that may be unanswered; 0: LINK_CALLS_MAX.  Both ends
                           * must have agreed on it, if only by being made for each other */
+    uint32_t body_max;   /* bytes of one CALL or RETURN, either way; 0: LINK_BODY_MAX.  The same */
     struct value *facts; /* body of HELLO; taken over; NULL: an empty map */
 };
 
@@ -171,7 +174,7 @@ int link_answer(struct link *l, uint32_t id, struct value *result);
 int link_fail(struct link *l, uint32_t id, int code, const char *text);
 
 /* Raw: bodies as they stand on the wire, for those who have an encoder of their own.  The link does
- * not look into them.  (None: -E_ARGUMENT; over 1 MiB: -E_TOO_LARGE.)  `code` 0 with the body of
+ * not look into them.  (None: -E_ARGUMENT; over body_max: -E_TOO_LARGE.)  `code` 0 with the body of
  * RETURN (alive during the callback), or negative with a text.  Runs once. */
 typedef void link_answered_raw(void *arg, int code, const uint8_t *body, size_t n,
                                const char *text);

@@ -144,7 +144,7 @@ static int ask(struct link *l, const struct call *like, const uint8_t *body, siz
     if (!link_alive(l) || over || l->input_ended) {
         return -E_CLOSED;
     }
-    if (n == 0 || n > frames_body_limit(FRAME_CALL)) {
+    if (n == 0 || n > l->body_max) {
         return n == 0 ? -E_ARGUMENT : -E_TOO_LARGE;
     }
     if (!has_room(l, true, n)) {
@@ -224,7 +224,10 @@ static int answer(struct link *l, const struct frame *f)
 int link_answer_raw(struct link *l, uint32_t id, const uint8_t *body, size_t n)
 {
     struct frame f = {.id = id, .type = FRAME_RETURN, .body = body, .body_length = n};
-    return n == 0 ? -E_ARGUMENT : answer(l, &f);
+    if (n == 0 || n > l->body_max) {
+        return n == 0 ? -E_ARGUMENT : -E_TOO_LARGE;
+    }
+    return answer(l, &f);
 }
 
 int link_answer(struct link *l, uint32_t id, struct value *result)

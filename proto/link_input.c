@@ -166,6 +166,13 @@ static int in_deflated(struct link *l, const uint8_t *payload)
 
 /* ---- frames that come in parts ---- */
 
+static size_t body_limit(const struct link *l, uint8_t type)
+{
+    size_t limit = frames_body_limit(type);
+    bool call = type == FRAME_CALL || type == FRAME_RETURN;
+    return call && limit > l->body_max ? l->body_max : limit;
+}
+
 /* Adds a part to the sequence.  1: it is complete and *f is the whole; 0: more to come; negative:
  * the link has ended. */
 static int join(struct link *l, struct frame *f)
@@ -174,7 +181,7 @@ static int join(struct link *l, struct frame *f)
         l->parts_head = *f;
         l->in_parts = true;
     }
-    size_t limit = frames_body_limit(f->type);
+    size_t limit = body_limit(l, f->type);
     if (wire_length(&l->parts) + f->body_length > limit) {
         return link_broken(l, -E_TOO_LARGE, "%s with a body over %zu bytes", frames_name(f->type),
                            limit);

@@ -12,11 +12,12 @@
 #include "proto/link.h"
 #include "proto/stream.h"
 
-#define LINK_BULK_ALONE   (60 * 1024)  /* payload of DATA: whole pages suit read(2) on pipes */
-#define LINK_BULK_SHARED  (32 * 1024)  /* the same while other streams wait for their turn */
-#define LINK_BULK_LOW     (64 * 1024)  /* bulk is made again when less than this waits */
-#define LINK_GRANT_MAX    (256 * 1024) /* consumed bytes that are worth a CREDIT at any window */
-#define LINK_IDLE_KEEP    4096         /* a buffer up to this size is kept while idle */
+#define LINK_BULK_ALONE   (60 * 1024)   /* payload of DATA: whole pages suit read(2) on pipes */
+#define LINK_BULK_SHARED  (32 * 1024)   /* the same while other streams wait for their turn */
+#define LINK_BULK_LOW     (64 * 1024)   /* bulk is made again when less than this waits */
+#define LINK_OUT_KEEP     (1024 * 1024) /* memory of `out` that stays when it is empty */
+#define LINK_GRANT_MAX    (256 * 1024)  /* consumed bytes that are worth a CREDIT at any window */
+#define LINK_IDLE_KEEP    4096          /* a buffer up to this size is kept while idle */
 #define LINK_FIRST_FULL   16          /* streams that get LINK_WINDOW_FIRST; others start smaller */
 #define LINK_RTT_LIFE_US  5000000u    /* a round trip older than this is measured again */
 #define LINK_RTT_BULK     (16 * 1024) /* received bytes that count as bulk and cause a measurement */
@@ -112,6 +113,7 @@ struct link {
     bool ids_wrapped;
     size_t streams_own, streams_peer, calls_own, calls_peer;
     size_t calls_max;                         /* of either */
+    size_t body_max;                          /* of one call or answer */
     size_t calls_own_bytes, calls_peer_bytes; /* bodies of those unanswered */
     struct call *spare;                       /* to be used again, chained by node.next */
     size_t unclosed;                          /* streams without close_sent */

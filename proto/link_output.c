@@ -386,6 +386,7 @@ void link_sent(struct link *l, size_t n, uint64_t now_us)
     if (n == wire_length(&l->out)) {
         l->partial = 0;
         wire_take(&l->out, n);
+        wire_trim(&l->out, LINK_OUT_KEEP);
         n = 0;
     }
     while (n > 0) {

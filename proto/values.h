@@ -103,6 +103,10 @@ int values_decode(const void *bytes, size_t n, struct value **v);
  * and perhaps name.  (That array is a level, and it and what is in it are items, like others.) */
 int values_decode_refs(const void *bytes, size_t n, struct value **v);
 
+/* As values_decode_refs, with that many items at most in place of VALUES_ITEMS_MAX.  What it gives
+ * need not be one that values_encode accepts. */
+int values_decode_many(const void *bytes, size_t n, size_t items, struct value **v);
+
 /* Structural equality; floats by bit pattern except that NaN equals NaN; map order ignored; refs
  * by id and kind. */
 int values_equal(const struct value *a, const struct value *b);

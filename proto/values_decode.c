@@ -18,7 +18,7 @@ struct values_level {
 struct values_decoder {
     struct values_level levels[VALUES_DEPTH_MAX];
     unsigned depth;
-    size_t items;
+    size_t items, items_max;
     struct value *result;
     int code;
     int refs;   /* are allowed */
@@ -41,7 +41,7 @@ static int admit(struct values_decoder *d)
 {
     if (d->chunks_open) {
         fail(d, -E_MALFORMED);
-    } else if (++d->items > VALUES_ITEMS_MAX) {
+    } else if (++d->items > d->items_max) {
         fail(d, -E_TOO_LARGE);
     }
     return d->code == 0;
@@ -147,7 +147,7 @@ static void open_container(struct values_decoder *d, enum values_type type, size
     if (!admit(d)) {
         return;
     }
-    if (d->depth == VALUES_DEPTH_MAX || slots > VALUES_ITEMS_MAX - d->items) {
+    if (d->depth == VALUES_DEPTH_MAX || slots > d->items_max - d->items) {
         fail(d, -E_TOO_LARGE);
         return;
     }
@@ -393,11 +393,12 @@ static int claims_too_much(const uint8_t *at, size_t left)
            (at[1] | at[2] | at[3] | at[4]) != 0;
 }
 
-static int decode(const void *bytes, size_t n, int refs, struct value **v)
+static int decode(const void *bytes, size_t n, int refs, size_t items, struct value **v)
 {
     struct values_decoder d;
     memset(&d, 0, sizeof(d));
     d.refs = refs;
+    d.items_max = items;
     const uint8_t *at = bytes;
     size_t left = n;
     do {
@@ -432,10 +433,15 @@ static int decode(const void *bytes, size_t n, int refs, struct value **v)
 
 int values_decode(const void *bytes, size_t n, struct value **v)
 {
-    return decode(bytes, n, 0, v);
+    return decode(bytes, n, 0, VALUES_ITEMS_MAX, v);
 }
 
 int values_decode_refs(const void *bytes, size_t n, struct value **v)
 {
-    return decode(bytes, n, 1, v);
+    return decode(bytes, n, 1, VALUES_ITEMS_MAX, v);
+}
+
+int values_decode_many(const void *bytes, size_t n, size_t items, struct value **v)
+{
+    return decode(bytes, n, 1, items, v);
 }

@@ -85,6 +85,15 @@ terminal() {
     [ "$output" = '"a-b"' ]
 }
 
+@test "call: large results, and lists of very many" {
+    [ "$(l call here string.rep '"x"' 3000000 | wc -c)" -eq 3000003 ]
+    list="[0$(printf ',0%.0s' $(seq 40000))]"
+    l call here table.pack "$list" "$list" | python3 -c '
+import json, sys
+both = json.load(sys.stdin)
+assert len(both["1"]) == len(both["2"]) == 40001'
+}
+
 @test "call: words that are no JSON are refused before anything is done" {
     run -255 --separate-stderr l call here string.rep ab 3
     [ "$stderr" = "grapnel: call: argument 1 is no JSON: ab: if a string is meant, quote it for JSON and for the shell: '\"ab\"'" ]

@@ -253,6 +253,28 @@ do
     listener:close()
 end
 
+-- Large values in calls, all the way.
+do
+    local fs, proc = conn.modules.fs, conn.modules.proc
+    local dir = fs.tempdir()
+    local path, text = dir .. "/large", ("0123456789abcdef"):rep(3 << 16)
+    eq(fs.write_file(path, text) ~= nil, true)
+    eq(fs.read_file(path) == text, true)
+    local file = conn.builtins.io.open(path)
+    eq(file:read "a" == text, true)
+    file:close()
+    fs.remove(dir, {recursive = true})
+    eq(#proc.run("head -c 2097152 /dev/zero").out, 2 << 20)
+    local printed = 0
+    do
+        local scope <close> = conn.redirect_stdio(function(piece)
+            printed = printed + #piece
+        end)
+        conn.execute "print(('x'):rep(2 << 20))"
+    end
+    eq(printed, (2 << 20) + 1)
+end
+
 conn.close()
 fails("EOF", function()
     return ns.scores

@@ -64,8 +64,8 @@ do
     fails("contains itself", conn.deliver, cycle)
     fails("contains itself", conn.call, "eval", "(function() local t = {} t.t = t return t end)()")
     fails("as a key", conn.deliver, {[{}] = 1})
-    fails("through a channel", conn.call, "type", ("x"):rep(1 << 20))
-    fails("through a channel", conn.call, "string.rep", "x", 1 << 20)
+    fails("through a channel", conn.call, "type", ("x"):rep(64 << 20))
+    fails("through a channel", conn.call, "string.rep", "x", 64 << 20)
     local c = conn.remote_exec "channel:receive()"
     fails("nested deeper than 64", c.send, c, deep)
     fails("more than 67108864 bytes", c.send, c, ("x"):rep(64 << 20))

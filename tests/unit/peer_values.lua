@@ -65,13 +65,45 @@ function test.cycles()
 end
 
 function test.too_large()
-    local ok, e = pcall(echo, ("x"):rep(1 << 20))
+    local ok, e = pcall(echo, ("x"):rep(64 << 20))
     assert(not ok and e:find("channel"), e)
-    ok, e = pcall(conn.execute, "return ('x'):rep(1 << 20)")
+    ok, e = pcall(conn.execute, "return ('x'):rep(64 << 20)")
     assert(not ok and e:find("channel"), e)
     ok, e = pcall(echo, grapnel.copy {[{}] = 1})
     assert(not ok and e:find("as a key"), e)
     assert(echo(1) == 1)
+end
+
+-- One large body, and some at once; a list of very many; pages with large values.
+function test.large()
+    local text = ("0123456789abcdef"):rep(2 << 20)
+    assert(echo(text) == text)
+    local back = conn.eval "function(...) return ... end"
+    local f, g = grapnel.async(back)(text), grapnel.async(back)(text:sub(1, 20 << 20))
+    assert(echo(2) == 2)
+    assert(f.value == text and #g.value == 20 << 20)
+    local list = {}
+    for i = 1, 300000 do
+        list[i] = i
+    end
+    local far = conn.deliver(list)
+    assert(#far == 300000 and far[299999] == 299999)
+    list = grapnel.obtain(far)
+    assert(#list == 300000 and list[299999] == 299999)
+    local n = 0
+    for _, v in pairs(conn.eval "{('x'):rep(2 << 20), ('y'):rep(2 << 20), 3}") do
+        n = n + (type(v) == "string" and #v or v)
+    end
+    assert(n == (4 << 20) + 3)
+end
+
+-- What does not fit beside the calls that wait is refused, and fits afterwards.
+function test.large_calls_together()
+    local text = ("x"):rep(40 << 20)
+    local f = grapnel.async(conn.eval "function(...) return ... end")(text)
+    local ok, e = pcall(echo, text)
+    assert(not ok and e:find("with too many bytes"), e)
+    assert(#f.value == #text and #echo(text) == #text)
 end
 
 return test

@@ -125,6 +125,38 @@ static struct pair *raw_pair(uint32_t features, uint32_t calls_max)
 
 /* ---- raw calls ---- */
 
+/* Links that allow larger bodies; one that does not ends by them. */
+START_TEST(larger_bodies)
+{
+    enum { SIZE = 5000000 };
+    struct link_options large = {.body_max = SIZE}, usual = {0};
+    struct raw answer = {0};
+    uint8_t *body = calloc(1, SIZE + 1);
+    struct pair *p = pair_new(&large, &large);
+    rawly(&p->a);
+    rawly(&p->b)->echo = true;
+    ck_assert_int_eq(link_call_raw(p->a.link, body, SIZE + 1, on_raw, &answer, NULL), -E_TOO_LARGE);
+    ck_assert_int_eq(link_call_raw(p->a.link, body, SIZE, on_raw, &answer, NULL), 0);
+    pair_run(p);
+    ck_assert_int_eq(answer.code, 0);
+    ck_assert_uint_eq(answer.n, SIZE);
+    ck_assert_uint_le(p->a.link->out.size + p->b.link->out.size, 2 * LINK_OUT_KEEP);
+    pair_free(p);
+
+    p = pair_new(&large, &usual);
+    rawly(&p->a);
+    rawly(&p->b);
+    ck_assert_int_eq(link_call_raw(p->a.link, body, LINK_BODY_MAX, on_raw, &answer, NULL), 0);
+    pair_run(p);
+    ck_assert_uint_eq(raw_of[0].n, LINK_BODY_MAX);
+    ck_assert_int_eq(link_call_raw(p->a.link, body, LINK_BODY_MAX + 1, on_raw, &answer, NULL), 0);
+    pair_run(p);
+    ck_assert_int_eq(p->b.link->error.code, -E_TOO_LARGE);
+    pair_free(p);
+    free(body);
+}
+END_TEST
+
 START_TEST(raw_bodies_of_any_size)
 {
     static const size_t sizes[] = {1, 2, 20, 65534, 65535, 65536, 131070, 131071, 1048575, 1048576};
@@ -751,6 +783,7 @@ static Suite *calls_suite(void)
     TCase *t = tcase_create("calls");
     tcase_set_timeout(t, 120); /* under valgrind */
     tcase_add_test(t, raw_bodies_of_any_size);
+    tcase_add_test(t, larger_bodies);
     tcase_add_test(t, raw_and_plain_get_along);
     tcase_add_test(t, raw_calls_fail);
     tcase_add_test(t, empty_bodies_are_malformed);

@@ -275,7 +275,8 @@ struct instance *instance_start(struct grapnel_server *s, const struct grapnel_i
 {
     static const struct link_handler far = {
         .call_raw = on_call, .cancel = on_cancel, .release = on_release, .wake = on_wake};
-    struct link_options options = {.features = LINK_FEATURE_REFS, .calls_max = LINK_CALLS_MOST};
+    struct link_options options = {
+        .features = LINK_FEATURE_REFS, .calls_max = LINK_CALLS_MOST, .body_max = LINK_BODY_MOST};
     struct instance *w = calloc(1, sizeof *w);
 
     (void)o;
@@ -424,7 +425,8 @@ END_TEST
 START_TEST(bad_arguments_are_refused_here)
 {
     static const char *const formats[] = {"q", "a", "(", "(s", "{s", ")", "}", "a{s", "s*", "a)"};
-    char *big = malloc(2 * 1024 * 1024);
+    enum { MOST = 64 * 1024 * 1024, HALF = 40 * 1024 * 1024 };
+    char *big = malloc(MOST);
     struct grapnel_value *v, *deep = grapnel_value_new_array();
 
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
@@ -441,13 +443,13 @@ START_TEST(bad_arguments_are_refused_here)
     ck_assert_int_lt(grapnel_call(it, "echo", &v, &error, "t", UINT64_MAX), 0);
     check_failure(-3, "2^63");
     ck_assert_ptr_nonnull(big);
-    memset(big, 'x', 2 * 1024 * 1024);
-    ck_assert_int_lt(grapnel_call(it, "echo", &v, &error, "S", big, (size_t)2 * 1024 * 1024), 0);
+    memset(big, 'x', MOST);
+    ck_assert_int_lt(grapnel_call(it, "echo", &v, &error, "S", big, (size_t)MOST), 0);
     check_failure(-62, "channel");
     ck_assert_int_lt(
-        grapnel_call(it, "echo", &v, &error, "SS", big, (size_t)700000, big, (size_t)700000), 0);
+        grapnel_call(it, "echo", &v, &error, "SS", big, (size_t)HALF, big, (size_t)HALF), 0);
     check_failure(-62, "channel");
-    ck_call(it, "echo", &v, &error, "S", big, (size_t)1000000);
+    ck_call(it, "echo", &v, &error, "S", big, (size_t)HALF);
     grapnel_value_free(v);
     free(big);
     for (int i = 0; i < 62; i++) {
