@@ -7,6 +7,7 @@
 #include "peer/future_impl.h"
 
 #define FUTURE         "grapnel.future"
+#define LATE           "the answer did not come in time"
 #define FUTURE_LOOK_US 50 /* that `ready` gives to events; a deadline in the past gives none */
 
 static const char anchors_key; /* futures whose callbacks are due, by address */
@@ -104,7 +105,7 @@ static void take(lua_State *L, struct future *f)
 
 static int late(lua_State *L)
 {
-    return api_raise(L, "timeout", "the answer did not come in time");
+    return api_raise(L, "timeout", LATE);
 }
 
 /* Returns what became of it: all results, or raises its error. */
@@ -294,6 +295,11 @@ static int set_expiry(lua_State *L)
     if (at == UINT64_MAX || t == NULL) {
         return 1;
     }
+    if (at <= api_now(L)) {
+        f->expired = true;
+        cancel(f);
+        return 1;
+    }
     struct expiry *x = calloc(1, sizeof(*x));
     if (x == NULL || tasks_timer_set(t, &x->timer, at, expire, x) != 0) {
         free(x);
@@ -336,6 +342,20 @@ static int woken_last(lua_State *L, struct future *f)
     return 0;
 }
 
+/* Nobody waits for a callback: its error becomes a warning, as in a finalizer. */
+static void callback_done(void *arg, struct task *k, lua_State *L, int status, int n)
+{
+    lua_State *M = tasks_state(((const struct world *)arg)->tasks);
+    (void)n;
+    if (status == LUA_OK || tasks_cancelled(k)) {
+        return;
+    }
+    const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+    lua_warning(M, "error in a callback of a future (", 1);
+    lua_warning(M, why, 1);
+    lua_warning(M, ")", 0);
+}
+
 /* In a task: (address). */
 static int run_callbacks(lua_State *L)
 {
@@ -361,7 +381,7 @@ static int run_callbacks(lua_State *L)
         lua_rawgeti(L, 4, i);
         lua_pushvalue(L, 3);
         lua_xmove(L, C, 2);
-        tasks_start(k, 1, NULL, NULL);
+        tasks_start(k, 1, callback_done, f->world);
     }
     return woken_last(L, f);
 }
@@ -427,7 +447,10 @@ static int get(lua_State *L)
         lua_pushboolean(L, 0);
         if (f->ready) {
             take(L, f);
-            if (!f->taken) {
+            if (f->expired) {
+                lua_pushliteral(L, LATE);
+                api_push_error(L, "timeout");
+            } else if (!f->taken) {
                 lua_pushliteral(L, "cancelled");
             } else if (f->failed && lua_getiuservalue(L, 1, USER_RESULTS) == LUA_TNIL) {
                 lua_pushboolean(L, 1);

@@ -219,4 +219,38 @@ function test.lost()
     assert(told.eof, told)
 end
 
+-- A time that is over already.
+function test.expired_at_once()
+    local f = async(sleep)(30):set_expiry(0)
+    assert(tostring(f):find("expired") and f.expired)
+    local ok, e = pcall(f.wait, f)
+    assert(not ok and e.timeout, tostring(e))
+end
+
+-- Nobody needs to wait for a future that expires: the far side stops, and callbacks run.
+function test.expired_alone()
+    conn.execute "rounds = 0 function tick() while true do rounds = rounds + 1 require 'grapnel'.sleep(0.002) end end"
+    local seen
+    local f = async(conn.namespace.tick)()
+    f:set_expiry(0.03)
+    f:add_callback(function(f) seen = {f.expired, f.error} end)
+    grapnel.sleep(0.1)
+    assert(seen and seen[1] == true and seen[2].timeout, "the callback came")
+    local rounds = conn.eval "rounds"
+    grapnel.sleep(0.02)
+    assert(rounds > 0 and conn.eval "rounds" == rounds, "it was stopped")
+    local ok, e = pcall(f.wait, f)
+    assert(not ok and e.timeout, tostring(e))
+end
+
+function test.callbacks_that_fail()
+    local f = async(id)(1)
+    f:add_callback(function() error("oops", 0) end)
+    f:add_callback(function() error({}) end)
+    assert(f:wait())
+    grapnel.sleep(0.01)
+    local said = warned()
+    assert(said:find("callback of a future %(oops%)\n") and said:find("%(table%)\n"), said)
+end
+
 return test

@@ -282,4 +282,34 @@ function test.close()
     assert(not ok and tostring(e):find("^EOF: already closed"), e)
 end
 
+-- Iteration asks for pages, not for pairs.
+function test.pairs_in_pages()
+    local list = conn.eval "(function() local l = {} for i = 1, 5000 do l[i] = i end return l end)()"
+    local before, n = answered(), 0
+    for _ in pairs(list) do
+        n = n + 1
+    end
+    assert(n == 5000 and answered() - before < 12, answered() - before)
+    before, n = answered(), 0
+    for _ in ipairs(list) do
+        n = n + 1
+    end
+    assert(n == 5000 and answered() - before < 12, answered() - before)
+end
+
+-- What is dropped at once is released at once.
+function test.releases_in_batches()
+    local make = conn.eval "function() return {} end"
+    local some = {}
+    for i = 1, 200 do
+        some[i] = make()
+    end
+    settle()
+    some = nil
+    local before = moved()
+    settle()
+    local bytes = moved() - before
+    assert(bytes > 200 and bytes < 200 * 8, bytes)
+end
+
 return test

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "peer/peer_impl.h"
 #include "proto/errors.h"
 #include "unit.h"
 
@@ -162,6 +163,27 @@ static int moved(lua_State *L)
     return 1;
 }
 
+/* answered(): so many calls of near's were, ever. */
+static int answered(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)pair_of(L)->near.peer->calls_answered);
+    return 1;
+}
+
+static void note_warning(void *arg, const char *text, int more)
+{
+    struct peerpair *p = arg;
+    size_t n = strlen(p->warned);
+    snprintf(p->warned + n, sizeof(p->warned) - n, "%s%s", text, more != 0 ? "" : "\n");
+}
+
+/* warned(): all warnings so far. */
+static int warned(lua_State *L)
+{
+    lua_pushstring(L, pair_of(L)->warned);
+    return 1;
+}
+
 /* ---- life ---- */
 
 static int make_peer(lua_State *L)
@@ -190,14 +212,16 @@ static void start(struct peerpair_end *end, struct peerpair *p, struct peerpair_
 
 struct peerpair *peerpair_new(const struct peer_options *far_options)
 {
-    static const luaL_Reg functions[] = {{"lose", lose},     {"freeze", freeze}, {"far", far},
-                                         {"settle", settle}, {"serve", serve},   {"moved", moved},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"lose", lose},         {"freeze", freeze}, {"far", far},
+        {"settle", settle},     {"serve", serve},   {"moved", moved},
+        {"answered", answered}, {"warned", warned}, {NULL, NULL}};
     struct peerpair *p = calloc(1, sizeof(*p));
     struct peer_options n = {
         .opener = true, .policy = PEER_PASSED, .teleport = true, .name = "root@there:1"};
     struct peer_options f = {.policy = PEER_OPEN, .teleport = true};
     start(&p->near, p, &p->far, &n);
+    lua_setwarnf(p->near.L, note_warning, p);
     start(&p->far, p, &p->near, far_options != NULL ? far_options : &f);
     /* The far state finds the module by require, as a worker's does. */
     luaL_getsubtable(p->far.L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);

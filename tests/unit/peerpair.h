@@ -21,9 +21,10 @@ struct peerpair_end {
 
 struct peerpair {
     struct peerpair_end near, far;
-    size_t cut;     /* bytes for each peer_input, 0: all */
-    uint64_t moved; /* bytes, both ways */
-    int frozen;     /* nothing moves */
+    size_t cut;        /* bytes for each peer_input, 0: all */
+    uint64_t moved;    /* bytes, both ways */
+    int frozen;        /* nothing moves */
+    char warned[1024]; /* warnings of near */
 };
 
 /* far_options may be NULL: PEER_OPEN.  near has the globals conn and grapnel, and the functions of
