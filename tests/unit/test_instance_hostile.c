@@ -64,7 +64,7 @@ static const struct {
     {"local t = {} t.t = t return require('grapnel').copy(t)", "CYCLE", ""},
     {"local t = {} for _ = 1, 100 do t = {t} end return require('grapnel').copy(t)", "TOO_LARGE",
      ""},
-    {"return ('x'):rep(1 << 20)", "TOO_LARGE", "channel"},
+    {"return ('x'):rep(1 << 26)", "TOO_LARGE", "channel"},
     {"return #('x'):rep(1e9)", "MEMORY", ""},
     {"local t = {} for i = 1, 1e9 do t[i] = {i} end", "MEMORY", ""},
     {"local function f() return 1 + f() end f()", "REMOTE", "overflow"},
