@@ -329,13 +329,16 @@ START_TEST(large_values)
     ck_assert_ptr_nonnull(grapnel_value_string(v, &n));
     ck_assert_uint_eq(n, 1000000);
     grapnel_value_free(v);
+    v = eval(it, "return string.rep('x', 1 << 21)");
+    ck_assert_ptr_nonnull(grapnel_value_string(v, &n));
+    ck_assert_uint_eq(n, 1 << 21);
+    grapnel_value_free(v);
+    v = eval(it, "local t = {} for i = 1, 70000 do t[i] = 1 end return t");
+    ck_assert_uint_eq(grapnel_value_count(v), 70000);
+    grapnel_value_free(v);
     ck_assert_int_lt(
-        grapnel_call(it, "execute", NULL, &error, "s", "return string.rep('x', 1 << 21)"), 0);
-    check_failure("TOO_LARGE", "");
-    ck_assert_int_lt(grapnel_call(it, "execute", NULL, &error, "s",
-                                  "local t = {} for i = 1, 70000 do t[i] = 1 end return t"),
-                     0);
-    check_failure("TOO_LARGE", "");
+        grapnel_call(it, "execute", NULL, &error, "s", "return string.rep('x', 1 << 26)"), 0);
+    check_failure("TOO_LARGE", "channel");
     ck_assert_int_lt(grapnel_call(it, "execute", NULL, &error, "sf",
                                   "local t = setmetatable({}, {__copy = true}) "
                                   "for i = 1, 70000 do t[i] = 1 end return (...)(t)",
