@@ -128,6 +128,11 @@ for line in sys.argv[1].splitlines():
     [ "$(<"$T/out")" = $'up\nover' ]
 }
 
+# No process has exactly this command line.
+none_runs() {
+    ! pgrep -fx "$1"
+}
+
 @test "INT before the connection is ready leaves at once, and ends what it had begun" {
     local line="sleep $((90000000 + $$))"
     env --default-signal "$GRAPNEL" run -v --transport "$line" here true 2>"$T/err" 3>&- &
@@ -136,7 +141,7 @@ for line in sys.argv[1].splitlines():
     kill -INT "$job"
     finish
     [ "$status" -eq 130 ]
-    run -1 pgrep -fx "$line"
+    within 5 none_runs "$line"
 }
 
 @test "INT and TERM end facts and doctor like run: what they had begun ends, and they say so" {
@@ -151,7 +156,7 @@ for line in sys.argv[1].splitlines():
             kill "-${signal%:*}" "$job"
             finish
             [ "$status" -eq "${signal#*:}" ]
-            run -1 pgrep -fx "$line"
+            within 5 none_runs "$line"
             if [ "$signal" = TERM:143 ]; then
                 grep -q 'left on a signal' "$T/err"
             else
@@ -173,7 +178,7 @@ for line in sys.argv[1].splitlines():
         kill -INT "$job"
         finish
         [ "$status" -eq 130 ]
-        run -1 pgrep -fx "$line"
+        within 5 none_runs "$line"
         output=$(<"$T/out")
         [[ $(json 'd["host"], d["error"]["name"], d["error"]["detail"]') == "('a', 'CANCELLED', 'SIGINT')"* ]]
     done
