@@ -44,6 +44,16 @@ says() {
     return 1
 }
 
+# Waits until no process has exactly this command line any more, ten seconds at most.
+ends() {
+    local tries
+    for ((tries = 0; tries < 1000; tries++)); do
+        pgrep -fx "$1" || return 0
+        read -rt 0.01 _ <> <(:) || true
+    done
+    return 1
+}
+
 json() {
     python3 -c 'import json, sys
 for line in sys.argv[1].splitlines():
@@ -128,11 +138,6 @@ for line in sys.argv[1].splitlines():
     [ "$(<"$T/out")" = $'up\nover' ]
 }
 
-# No process has exactly this command line.
-none_runs() {
-    ! pgrep -fx "$1"
-}
-
 @test "INT before the connection is ready leaves at once, and ends what it had begun" {
     local line="sleep $((90000000 + $$))"
     env --default-signal "$GRAPNEL" run -v --transport "$line" here true 2>"$T/err" 3>&- &
@@ -141,7 +146,7 @@ none_runs() {
     kill -INT "$job"
     finish
     [ "$status" -eq 130 ]
-    within 5 none_runs "$line"
+    ends "$line"
 }
 
 @test "INT and TERM end facts and doctor like run: what they had begun ends, and they say so" {
@@ -156,7 +161,7 @@ none_runs() {
             kill "-${signal%:*}" "$job"
             finish
             [ "$status" -eq "${signal#*:}" ]
-            within 5 none_runs "$line"
+            ends "$line"
             if [ "$signal" = TERM:143 ]; then
                 grep -q 'left on a signal' "$T/err"
             else
@@ -178,7 +183,7 @@ none_runs() {
         kill -INT "$job"
         finish
         [ "$status" -eq 130 ]
-        within 5 none_runs "$line"
+        ends "$line"
         output=$(<"$T/out")
         [[ $(json 'd["host"], d["error"]["name"], d["error"]["detail"]') == "('a', 'CANCELLED', 'SIGINT')"* ]]
     done
