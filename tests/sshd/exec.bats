@@ -201,7 +201,7 @@ arrive() {
 
 # forwarded NAME STATUS: a command that waits for the signal gets it, and its own end counts.
 forwarded() {
-    start run t -- sh -c "trap 'echo got $1; kill \$!; exit 33' $1; echo ready; sleep 98765 & wait"
+    start run t -- sh -c "trap 'echo got $1; kill \$!; exit 33' $1; sleep 98765 & echo ready; wait"
     within 10 says ready "$T/out"
     kill -s "$1" "$job"
     finish "$job"
