@@ -302,6 +302,17 @@ int harness_valgrind(void)
     return getenv("GRAPNEL_VALGRIND") != NULL;
 }
 
+int harness_sanitized(void)
+{
+#if defined __SANITIZE_ADDRESS__
+    return 1;
+#elif defined __has_feature
+    return __has_feature(address_sanitizer);
+#else
+    return 0;
+#endif
+}
+
 /* A descriptor that becomes readable when the process ends; -1 with errno ESRCH when it has. */
 static int watch_process(pid_t pid)
 {

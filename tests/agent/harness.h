@@ -44,6 +44,10 @@ const char *harness_agent(void);
  * own, and slows everything down. */
 int harness_valgrind(void);
 
+/* True when test and agent are built with AddressSanitizer, which keeps the memory that they let go
+ * of. */
+int harness_sanitized(void);
+
 /* Starts an agent.  options may be NULL. */
 struct harness *harness_start(const struct harness_options *options);
 /* Begins the link of a bare one. */
