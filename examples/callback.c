@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 {
     struct grapnel_connect_options options = {.transport = getenv("TRANSPORT")};
     struct grapnel_error error;
-    struct grapnel *g = grapnel_new(NULL, &error);
+    struct grapnel *g = NULL;
     struct grapnel_server *s = NULL;
     struct grapnel_instance *i = NULL;
     struct grapnel_value *count = NULL;
@@ -51,7 +51,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: callback HOST FOLDER LEAST_SIZE\n");
         return 2;
     }
-    ok = g && (s = grapnel_open(g, argv[1], &options, &error)) != NULL &&
+    ok = (g = grapnel_new(NULL, &error)) != NULL &&
+         (s = grapnel_open(g, argv[1], &options, &error)) != NULL &&
          (i = grapnel_instance_open(s, NULL, &error)) != NULL &&
          grapnel_call(i, "execute", &count, &error, "ssxf", search, argv[2],
                       (int64_t)strtoll(argv[3], NULL, 10), found, &total) == 0;
