@@ -353,7 +353,8 @@ static int fail(lua_State *L, const struct grapnel_error *e)
     return luaL_error(L, "%s", text);
 }
 
-/* The agents of the build tree in which this module lies, if it does; else "": the usual places. */
+/* The agents of the build tree in which this module lies, if it does; else "", the usual places: so
+ * also in the command, which is no module and lies beside its agents. */
 static void find_agents(char *folder, size_t size)
 {
     Dl_info here;
@@ -362,6 +363,8 @@ static void find_agents(char *folder, size_t size)
     folder[0] = '\0';
     if (!getenv("GRAPNEL_AGENTS") && dladdr(&host_key, &here) && here.dli_fname)
         slash = strrchr(here.dli_fname, '/');
+    if (slash && strcmp(slash, "/grapnel.so") != 0)
+        return;
     if (slash)
         snprintf(folder, size, "%.*s/../agents", (int)(slash - here.dli_fname), here.dli_fname);
     if (slash && access(folder, R_OK) != 0)

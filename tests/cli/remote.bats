@@ -459,6 +459,14 @@ LUA
     [ "${lines[1]}" = 42 ]
 }
 
+@test "lua: the agents are those of the command" {
+    mkdir -p agents bin
+    cp "$GRAPNEL" bin/grapnel
+    ln -s "$(dirname "$GRAPNEL")/agents" "$(dirname "$GRAPNEL")/workers" bin
+    run -0 env -u GRAPNEL_AGENTS bin/grapnel lua <<<'print(require("grapnel").connect("x", {transport = "local"}).eval("6 * 7"))'
+    [ "$output" = 42 ]
+}
+
 @test "lua: an error is 1 with a traceback, os.exit is what it says" {
     printf '\nlocal function f() error("boom") end\nf()' >e.lua
     run -1 --separate-stderr "$GRAPNEL" lua e.lua
