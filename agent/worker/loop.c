@@ -161,6 +161,14 @@ static int set_deadline(struct loop *l, uint64_t deadline_us)
     return 1;
 }
 
+/* An event that was fed since the last turn, as by a close of what another task reads, is there
+ * already; ev_run alone would wait for one more. */
+static void turn(struct loop *l, int wait)
+{
+    wait = wait && ev_pending_count(l->ev) == 0;
+    ev_run(l->ev, wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+}
+
 int loop_wait(void *arg, uint64_t deadline_us)
 {
     struct loop *l = arg;
@@ -172,10 +180,10 @@ int loop_wait(void *arg, uint64_t deadline_us)
     }
     if (deadline_us == 0 || (l->tasks != NULL && tasks_woken(l->tasks)) ||
         (timed && !set_deadline(l, deadline_us))) {
-        ev_run(l->ev, EVRUN_NOWAIT);
+        turn(l, 0);
         return 0;
     }
-    ev_run(l->ev, EVRUN_ONCE);
+    turn(l, 1);
     if (timed) {
         ev_timer_stop(l->ev, &l->deadline);
     }
@@ -248,7 +256,7 @@ static void leave(struct loop *l)
         uint64_t next = tasks_run(t) ? 0 : tasks_next_deadline(t);
         if (tasks_count(t) > 0) {
             next = next < until ? next : until;
-            ev_run(l->ev, next == 0 || !set_deadline(l, next) ? EVRUN_NOWAIT : EVRUN_ONCE);
+            turn(l, next != 0 && set_deadline(l, next));
             ev_timer_stop(l->ev, &l->deadline);
         }
     }

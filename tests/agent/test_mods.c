@@ -63,7 +63,7 @@ static int host_wait(void *arg, uint64_t deadline_us)
     ev_now_update(w->loop);
     ev_timer_init(&timer, on_time, left > PATIENCE * 1000000u ? PATIENCE : (double)left / 1e6, 0);
     ev_timer_start(w->loop, &timer);
-    ev_run(w->loop, EVRUN_ONCE);
+    ev_run(w->loop, ev_pending_count(w->loop) > 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
     ev_timer_stop(w->loop, &timer);
     return 0;
 }

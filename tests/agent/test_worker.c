@@ -224,6 +224,22 @@ START_TEST(an_endless_comparator_is_cancelled)
 }
 END_TEST
 
+/* Nothing else happens meanwhile that would have it look. */
+START_TEST(a_close_ends_what_waits)
+{
+    struct harness *h = worker(NULL, NULL);
+    struct answer a;
+
+    ask(h, &a, "p = require('proc').popen('exec sleep 100') return p.stdout:read()");
+    ck_assert_str_eq(execute(h, "p.stdout:close() return 'done'"), "done");
+    wait_for(h, &a);
+    ck_assert_str_eq(values_as_string(values_at(a.result, 1), NULL), "closed");
+    drop(&a);
+    ck_assert_str_eq(execute(h, "p:close() return 'ended'"), "ended");
+    let_go(h);
+}
+END_TEST
+
 static long switches(pid_t pid)
 {
     static const char name[] = "voluntary_ctxt_switches:";
@@ -691,6 +707,7 @@ static Suite *suite(void)
     tcase_add_test(c, a_large_value_passes_both_ways);
     tcase_add_test(c, calls_run_side_by_side);
     tcase_add_test(c, an_endless_comparator_is_cancelled);
+    tcase_add_test(c, a_close_ends_what_waits);
     tcase_add_test(c, an_idle_one_never_wakes);
     tcase_add_test(c, out_of_memory_is_survived);
     tcase_add_test(c, too_little_memory_to_begin);
