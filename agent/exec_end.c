@@ -12,7 +12,7 @@
 
 #define DRAIN_SECONDS 0.02    /* between two looks at a pipe that outlives its command */
 #define STALL_US      500000u /* for a launcher to take more of what a stopped command has left */
-#define CUT_SECONDS   0.02    /* from the decision to end a command to the end of its input */
+#define CUT_SECONDS   0.02    /* at least, from the decision to end a command to its input's end */
 
 void exec_kick(struct exec *x)
 {
@@ -66,11 +66,18 @@ void exec_cut_input(struct exec *x)
     ev_timer_start(x->set->options.loop, &x->cut);
 }
 
+/* Who has not had his TERM yet would take it for the end of what was to come. */
 static void on_cut(struct ev_loop *loop, ev_timer *w, int events)
 {
-    (void)loop;
+    struct exec *x = w->data;
+
     (void)events;
-    close_input(w->data);
+    if (x->ending != NULL && !reap_end_warned(x->ending)) {
+        ev_timer_set(w, CUT_SECONDS, 0.0);
+        ev_timer_start(loop, w);
+        return;
+    }
+    close_input(x);
 }
 
 static void on_tree_gone(void *arg, size_t left)

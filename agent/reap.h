@@ -47,6 +47,10 @@ void reap_forget(struct reap_child *c);
 struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsigned grace_ms,
                                      reap_ended *ended, void *arg);
 
+/* True when TERM has reached all that the ending is about, or KILL takes its place: two looks at
+ * the process table in a row have found nobody new. */
+int reap_end_warned(const struct reap_ending *e);
+
 /* Ends every descendant of this process.  All other endings stop without a callback. */
 struct reap_ending *reap_end_all(struct reap *r, unsigned grace_ms, reap_ended *ended, void *arg);
 

@@ -28,7 +28,8 @@ struct reap_ending {
     reap_ended *ended; /* may be NULL */
     void *arg;
     unsigned empty_passes;
-    size_t refused; /* processes of the last pass that may not be signalled */
+    unsigned quiet_passes; /* in a row, without anybody to send TERM */
+    size_t refused;        /* processes of the last pass that may not be signalled */
     int over;
 };
 
@@ -50,6 +51,7 @@ static size_t mark(struct reap *r, const struct reap_ending *e)
 static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
 {
     e->refused = 0;
+    e->quiet_passes++;
     for (size_t i = 0; i < r->tree.count; i++) {
         const struct tree_process *p = &r->tree.p[i];
         if (!p->marked || p->dead) {
@@ -63,6 +65,7 @@ static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
             e->refused += linux_signal(p->pid, p->started, 0) != 0;
             continue;
         }
+        e->quiet_passes = 0;
         e->refused += linux_signal(p->pid, p->started, SIGTERM) != 0;
         if (p->state == 'T') {
             (void)linux_signal(p->pid, p->started, SIGCONT);
@@ -80,6 +83,7 @@ static void pass_blindly(const struct reap *r, struct reap_ending *e, int kill_n
             (void)kill(-c->keeper.leader, kill_now ? SIGKILL : SIGTERM);
         }
     }
+    e->quiet_passes++;
     e->over = e->scope == SCOPE_STRAYS; /* nobody knows who they are */
 }
 
@@ -219,6 +223,12 @@ struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsig
         e->arg = arg;
     }
     return e;
+}
+
+/* As the table is read while the tree changes, one look may miss somebody. */
+int reap_end_warned(const struct reap_ending *e)
+{
+    return e->quiet_passes >= 2 || clock_now_us() >= e->kill_at;
 }
 
 /* Of a command that has just ended the keeper may not be gone yet.  It will be before the table is

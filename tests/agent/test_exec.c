@@ -713,6 +713,25 @@ START_TEST(cancel_is_no_end_of_input)
 }
 END_TEST
 
+/* Nor may what is there only when others have ended, and so gets its TERM later.  A host that is
+ * slow may start it too late: once is enough. */
+START_TEST(cancel_is_no_end_of_input_for_the_last)
+{
+    int seen = 0;
+
+    for (int i = 0; i < 10 && !seen; i++) {
+        run_open("trap : TERM; echo up; sleep 9; sleep 9; sleep 9; cat; echo $?");
+        harness_output(&r, 3);
+        ck_assert_int_eq(harness_call(h, "cancel", stream_and(stream_id(r.s), NULL), NULL), 0);
+        harness_finish(&r);
+        seen = strcmp(harness_text(&r), "up\n143\n") == 0;
+        harness_free(&r);
+        memset(&r, 0, sizeof r);
+    }
+    ck_assert_int_eq(seen, 1);
+}
+END_TEST
+
 /* What survives TERM does see the end, and may end by itself. */
 START_TEST(cancel_ends_the_input_afterwards)
 {
@@ -963,6 +982,7 @@ static Suite *suite(void)
     tcase_add_test(t, output_limit_just_reached);
     tcase_add_test(t, cancel_is_confirmed);
     tcase_add_test(t, cancel_is_no_end_of_input);
+    tcase_add_test(t, cancel_is_no_end_of_input_for_the_last);
     tcase_add_test(t, cancel_ends_the_input_afterwards);
     tcase_add_test(t, cancel_without_a_reader);
     tcase_add_test(t, cancel_by_close);
