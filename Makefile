@@ -354,7 +354,8 @@ check-deps:
 
 asan: ## build and test with AddressSanitizer and UBSan, in build/asan
 	@scripts/install-deps.sh build test
-	@ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) VARIANT=asan check
+	@ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=5 \
+	    $(MAKE) VARIANT=asan check
 
 valgrind: ## run the unit and agent tests under valgrind, in build/valgrind
 	@scripts/install-deps.sh build test valgrind
