@@ -25,7 +25,7 @@ teardown() {
 
 # A shell line in which r is `grapnel run` with the server's ssh_config.
 sh_line() {
-    run --separate-stderr timeout 30 env PATH="$T:$PATH" bash -c "$1"
+    run --separate-stderr timeout 90 env PATH="$T:$PATH" bash -c "$1"
     printf 'status %s\nstdout %s\nstderr %s\n' "$status" "$output" "$stderr"
 }
 
@@ -86,7 +86,7 @@ sh_line() {
 @test "a disk that fills up in the middle" {
     need_world
     mkdir "$T/small"
-    run --separate-stderr timeout 30 unshare --mount --propagation private bash -c '
+    run --separate-stderr timeout 90 unshare --mount --propagation private bash -c '
         mount -t tmpfs -o size=1m tmpfs "$T/small"
         "$GRAPNEL" run -F "$SSHD_CONFIG" t -- yes >"$T/small/out"'
     fails 't: local: the output could not be written' 'No space left on device'
@@ -166,9 +166,9 @@ for n in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM):
     signal.signal(n, signal.SIG_IGN)
 os.execv(sys.argv[1], sys.argv[1:])
 PY
-    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- sh -c 'echo done; exit 3'
+    run -3 --separate-stderr timeout 90 python3 "$T/hostile.py" "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" t -- sh -c 'echo done; exit 3'
     [ "$output" = done ]
-    run -3 --separate-stderr timeout 30 python3 "$T/hostile.py" "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --transport openssh t -- sh -c 'echo done; exit 3'
+    run -3 --separate-stderr timeout 90 python3 "$T/hostile.py" "$GRAPNEL_BIN" run -F "$SSHD_CONFIG" --transport openssh t -- sh -c 'echo done; exit 3'
     [ "$output" = done ]
 }
 
@@ -196,7 +196,7 @@ while True:
     n += len(part)
 print(n, p.wait(), fcntl.fcntl(r, fcntl.F_GETFL) & os.O_NONBLOCK != 0)
 PY
-    run -0 timeout 30 python3 "$T/nonblock.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- cat
+    run -0 timeout 90 python3 "$T/nonblock.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- cat
     [ "$output" = "2460000 0 True" ]
 }
 
@@ -210,7 +210,7 @@ a.sendall(b'there and back')
 a.shutdown(socket.SHUT_WR)
 print(a.makefile('rb').read().decode(), p.wait())
 PY
-    run -0 timeout 30 python3 "$T/pair.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- cat
+    run -0 timeout 90 python3 "$T/pair.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- cat
     [ "$output" = "there and back 0" ]
 }
 
@@ -243,7 +243,7 @@ sys.exit(subprocess.call(sys.argv[1:], stdin=fd))
 PY
     local transport
     for transport in ssh2 local; do
-        run -255 --separate-stderr timeout 30 python3 "$T/broken.py" "$GRAPNEL" run \
+        run -255 --separate-stderr timeout 90 python3 "$T/broken.py" "$GRAPNEL" run \
             -F "$SSHD_CONFIG" --transport "$transport" t -- sh -c 'wc -c; echo whole'
         fails 't: local: the input could not be read: Input/output error ('
     done
@@ -290,7 +290,7 @@ while part:
     text += part
 print(text.decode().replace('\r\n', '|'), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 PY
-    run timeout 30 python3 "$T/at_up.py" "$@" </dev/null
+    run timeout 90 python3 "$T/at_up.py" "$@" </dev/null
     echo "$transport: $output"
 }
 
@@ -341,9 +341,9 @@ os.write(master, b'typed for others\n')
 os.waitpid(pid, 0)
 PY
     cd "$T"
-    timeout 30 python3 "$T/orphan.py" cat
+    timeout 90 python3 "$T/orphan.py" cat
     [[ $(<err) == *"Input/output error"* ]]
-    timeout 30 python3 "$T/orphan.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- sh -c 'wc -c; echo whole'
+    timeout 90 python3 "$T/orphan.py" "$GRAPNEL" run -F "$SSHD_CONFIG" t -- sh -c 'wc -c; echo whole'
     cat err
     [ "$(<status)" -eq 0 ]
     [ "$(<out)" = $'0\nwhole' ]

@@ -167,7 +167,7 @@ while True:
 print(said.decode(), typed)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 PY
-    run timeout 30 python3 "$T/type.py" "$GRAPNEL_BIN" run -F "$C" -l plain t -- id -un
+    run timeout 90 python3 "$T/type.py" "$GRAPNEL_BIN" run -F "$C" -l plain t -- id -un
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *plain*True* ]]
