@@ -1,4 +1,4 @@
-/* The agent proper: a link over two descriptors, its services, its life. */
+/* The agent proper: its loop and its life, and what all its sessions share. */
 #ifndef GRAPNEL_AGENT_AGENT_H
 #define GRAPNEL_AGENT_AGENT_H
 
@@ -6,14 +6,13 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "agent/reap.h"
 #include "proto/errors.h"
 
 #define AGENT_LEASE_MS 30000u /* silence after which the launcher is given up */
 
 struct agent;
 struct deliver_set;
-struct exec_set;
-struct reap;
 struct single;
 
 struct agent_options {
@@ -24,7 +23,7 @@ struct agent_options {
     const struct rlimit *files; /* descriptor limit of commands; NULL: the agent's own */
     char *const *environment;
     const struct single *served; /* NULL: every service; else a worker for that, and nothing else */
-    int introduced;             /* something comes before the link: see intro.h */
+    int introduced;              /* something comes before the link: see intro.h */
 };
 
 /* Serves until the line ends, the launcher says goodbye, a signal (TERM, HUP, INT) comes or the
@@ -32,10 +31,13 @@ struct agent_options {
  * negative code with *e filled. */
 int agent_run(const struct agent_options *options, struct error *e);
 
-/* For the services. */
-struct exec_set *agent_execs(struct agent *a);
+/* What is there for sessions and services. */
+const struct agent_options *agent_options(const struct agent *a);
+struct ev_loop *agent_loop(struct agent *a);
 struct deliver_set *agent_blobs(struct agent *a);
 struct reap *agent_reap(struct agent *a);
-const struct single *agent_served(const struct agent *a);
+
+/* Ends every descendant of the agent, and runs `ended` later.  0, or -E_NOMEM: it does not run. */
+int agent_end_all(struct agent *a, reap_ended *ended, void *arg);
 
 #endif

@@ -11,6 +11,7 @@
 #include "agent/gunzip.h"
 #include "agent/linux.h"
 #include "agent/pipes.h"
+#include "agent/session.h"
 
 struct blob {
     struct blob *next;
@@ -278,9 +279,10 @@ static int begin(struct deliver_set *set, struct stream *s, const uint8_t *hash,
     return result;
 }
 
-int deliver_open(struct agent *a, struct stream *s, const struct value *args, struct error *e)
+int deliver_open(struct session *session, struct stream *s, const struct value *args,
+                 struct error *e)
 {
-    struct deliver_set *set = agent_blobs(a);
+    struct deliver_set *set = agent_blobs(session_agent(session));
     const struct value *hash = values_get(args, "hash");
     int64_t size = values_as_int(values_get(args, "size"), -1);
     size_t n = 0;

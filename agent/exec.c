@@ -5,6 +5,7 @@
 #include "agent/deliver.h"
 #include "agent/exec_internal.h"
 #include "agent/pipes.h"
+#include "agent/session.h"
 #include "proto/signals.h"
 
 /* ---- starting ---- */
@@ -71,9 +72,9 @@ static int open_planned(struct exec_set *set, struct stream *s, const struct pla
     return 0;
 }
 
-int exec_open(struct agent *a, struct stream *s, const struct value *args, struct error *e)
+int exec_open(struct session *session, struct stream *s, const struct value *args, struct error *e)
 {
-    struct exec_set *set = agent_execs(a);
+    struct exec_set *set = session_execs(session);
     struct stream *err = NULL;
     struct plan plan;
     int image = -1;
@@ -87,7 +88,7 @@ int exec_open(struct agent *a, struct stream *s, const struct value *args, struc
         goto out;
     }
     if (plan.has_blob) {
-        image = deliver_file(agent_blobs(a), plan.blob);
+        image = deliver_file(agent_blobs(session_agent(session)), plan.blob);
         if (image < 0) {
             result = errors_set(e, -E_HASH, "%s: no blob of this hash is held", plan.argv[0]);
             goto out;
@@ -124,9 +125,9 @@ static struct exec *find(struct exec_set *set, const struct value *args)
     return NULL;
 }
 
-void exec_signal(struct agent *a, struct link *l, uint32_t id, const struct value *args)
+void exec_signal(struct session *session, struct link *l, uint32_t id, const struct value *args)
 {
-    struct exec_set *set = agent_execs(a);
+    struct exec_set *set = session_execs(session);
     const char *name = values_as_string(values_at(args, 1), NULL);
     struct exec *x = find(set, args);
     int number = signals_forwarded(name) ? signals_number(name) : 0;
@@ -142,9 +143,9 @@ void exec_signal(struct agent *a, struct link *l, uint32_t id, const struct valu
     }
 }
 
-void exec_cancel(struct agent *a, struct link *l, uint32_t id, const struct value *args)
+void exec_cancel(struct session *session, struct link *l, uint32_t id, const struct value *args)
 {
-    struct exec *x = find(agent_execs(a), args);
+    struct exec *x = find(session_execs(session), args);
 
     if (x == NULL) {
         link_fail(l, id, -E_ARGUMENT, "no such command");

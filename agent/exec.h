@@ -10,7 +10,7 @@
 #include "agent/reap.h"
 #include "proto/stream.h"
 
-struct agent;
+struct session;
 struct exec_set;
 
 struct exec_options {
@@ -34,13 +34,13 @@ size_t exec_set_count(const struct exec_set *set);
 void exec_set_leave(struct exec_set *set);
 
 /* Service: starts a command for stream s.  0 (accepted), or a negative code with *e filled. */
-int exec_open(struct agent *a, struct stream *s, const struct value *args, struct error *e);
+int exec_open(struct session *session, struct stream *s, const struct value *args, struct error *e);
 
 /* Call `signal` [stream, name]: to the command's process group. */
-void exec_signal(struct agent *a, struct link *l, uint32_t id, const struct value *args);
+void exec_signal(struct session *session, struct link *l, uint32_t id, const struct value *args);
 
 /* Call `cancel` [stream]: begins to end the command and all that descends from it.  The stream's
  * CLOSE, with the reason "cancelled", tells when that is done. */
-void exec_cancel(struct agent *a, struct link *l, uint32_t id, const struct value *args);
+void exec_cancel(struct session *session, struct link *l, uint32_t id, const struct value *args);
 
 #endif

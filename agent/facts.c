@@ -12,6 +12,7 @@
 #include "agent/linux.h"
 #include "agent/plan.h"
 #include "agent/reap.h"
+#include "agent/session.h"
 
 #ifndef GRAPNEL_VERSION
 #define GRAPNEL_VERSION "0"
@@ -101,9 +102,9 @@ struct value *facts_get(void)
     return map;
 }
 
-void facts_call(struct agent *a, struct link *l, uint32_t id, const struct value *args)
+void facts_call(struct session *session, struct link *l, uint32_t id, const struct value *args)
 {
-    (void)a;
+    (void)session;
     (void)args;
     link_answer(l, id, facts_get());
 }
@@ -123,14 +124,15 @@ static int64_t descriptors(void)
     return n;
 }
 
-void facts_usage(struct agent *a, struct link *l, uint32_t id, const struct value *args)
+void facts_usage(struct session *session, struct link *l, uint32_t id, const struct value *args)
 {
     struct value *map = values_map();
 
     (void)args;
     values_set(map, "rss", values_int((int64_t)linux_resident(getpid())));
     values_set(map, "guardian_rss", values_int((int64_t)linux_resident(getppid())));
-    values_set(map, "processes", values_int((int64_t)reap_count(agent_reap(a))));
+    values_set(map, "processes",
+               values_int((int64_t)reap_count(agent_reap(session_agent(session)))));
     values_set(map, "streams", values_int((int64_t)link_stream_count(l)));
     values_set(map, "descriptors", values_int(descriptors()));
     link_answer(l, id, map);

@@ -4,7 +4,7 @@
 
 #include "proto/link.h"
 
-struct agent;
+struct session;
 
 /* The facts as a map for HELLO; NULL when memory is out. */
 struct value *facts_get(void);
@@ -13,9 +13,9 @@ struct value *facts_get(void);
 struct value *facts_public(void);
 
 /* Call `facts` → the same map, as of now. */
-void facts_call(struct agent *a, struct link *l, uint32_t id, const struct value *args);
+void facts_call(struct session *session, struct link *l, uint32_t id, const struct value *args);
 
 /* Call `usage` → {rss, guardian_rss (bytes), processes, streams, descriptors}. */
-void facts_usage(struct agent *a, struct link *l, uint32_t id, const struct value *args);
+void facts_usage(struct session *session, struct link *l, uint32_t id, const struct value *args);
 
 #endif

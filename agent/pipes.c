@@ -15,9 +15,9 @@ static const struct stream_handler nobody = {.closed = on_closed};
 /* Marks unclaimed pipes: no other stream has this argument. */
 static const char unclaimed = 'p';
 
-int pipes_open(struct agent *a, struct stream *s, const struct value *args, struct error *e)
+int pipes_open(struct session *session, struct stream *s, const struct value *args, struct error *e)
 {
-    (void)a;
+    (void)session;
     (void)args;
     (void)e;
     stream_accept(s, &nobody, (void *)(uintptr_t)&unclaimed);

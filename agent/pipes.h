@@ -4,10 +4,11 @@
 
 #include "proto/stream.h"
 
-struct agent;
+struct session;
 
 /* Service: takes the stream; what comes on it before it is claimed is discarded. */
-int pipes_open(struct agent *a, struct stream *s, const struct value *args, struct error *e);
+int pipes_open(struct session *session, struct stream *s, const struct value *args,
+               struct error *e);
 
 /* The unclaimed pipe of that id, for the caller to set a handler; NULL: there is none. */
 struct stream *pipes_claim(struct link *l, uint32_t id);

@@ -7,8 +7,10 @@
 #include "agent/facts.h"
 #include "agent/pipes.h"
 
-typedef int service(struct agent *a, struct stream *s, const struct value *args, struct error *e);
-typedef void answerer(struct agent *a, struct link *l, uint32_t id, const struct value *args);
+typedef int service(struct session *session, struct stream *s, const struct value *args,
+                    struct error *e);
+typedef void answerer(struct session *session, struct link *l, uint32_t id,
+                      const struct value *args);
 
 static const struct {
     const char *name;

@@ -10,6 +10,7 @@
 #include "agent/facts.h"
 #include "agent/linux.h"
 #include "agent/pipes.h"
+#include "agent/session.h"
 
 /* ---- the command line ---- */
 
@@ -102,7 +103,8 @@ static struct value *worker_args(const struct single *served, const struct value
     return own;
 }
 
-static int open_worker(struct agent *a, struct stream *s, const struct value *args, struct error *e)
+static int open_worker(struct session *session, struct stream *s, const struct value *args,
+                       struct error *e)
 {
     struct value *own;
     int result;
@@ -110,11 +112,11 @@ static int open_worker(struct agent *a, struct stream *s, const struct value *ar
     if (values_type(values_get(args, "blob")) != VALUE_BYTES) {
         return errors_set(e, -E_DENIED, "no command is run here");
     }
-    if (exec_set_count(agent_execs(a)) >= SINGLE_WORKERS) {
+    if (exec_set_count(session_execs(session)) >= SINGLE_WORKERS) {
         return errors_set(e, -E_LIMIT, "%d instances at a time", SINGLE_WORKERS);
     }
-    own = worker_args(agent_served(a), args);
-    result = exec_open(a, s, own, e);
+    own = worker_args(agent_options(session_agent(session))->served, args);
+    result = exec_open(session, s, own, e);
     values_free(own);
     return result;
 }

@@ -23,7 +23,7 @@ struct single {
  * -E_ARGUMENT or -E_CONFIG with *e filled. */
 int single_read(char *const *words, struct single *served, struct error *e);
 
-/* For link_handler, with the agent as their argument. */
+/* For link_handler, with the session as their argument. */
 int single_open(void *arg, struct stream *s, const char *name, const struct value *args,
                 struct error *e);
 void single_call(void *arg, struct link *l, uint32_t id, const char *name,

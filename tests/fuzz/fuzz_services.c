@@ -19,6 +19,7 @@
 #include "agent/exec.h"
 #include "agent/reap.h"
 #include "agent/services.h"
+#include "agent/session.h"
 #include "agent/single.h"
 #include "proto/signals.h"
 #include "tests/fuzz/seeds.h"
@@ -60,16 +61,30 @@ struct reap {
 };
 
 struct agent {
-    struct ev_loop *loop;
-    struct exec_set *execs;
+    struct agent_options options;
     struct deliver_set *blobs;
     struct reap reap;
-    const struct single *served;
 };
 
-struct exec_set *agent_execs(struct agent *a)
+struct session {
+    struct agent agent;
+    struct ev_loop *loop;
+    struct exec_set *execs;
+};
+
+struct agent *session_agent(struct session *s)
 {
-    return a->execs;
+    return &s->agent;
+}
+
+struct exec_set *session_execs(struct session *s)
+{
+    return s->execs;
+}
+
+const struct agent_options *agent_options(const struct agent *a)
+{
+    return &a->options;
 }
 
 struct deliver_set *agent_blobs(struct agent *a)
@@ -80,11 +95,6 @@ struct deliver_set *agent_blobs(struct agent *a)
 struct reap *agent_reap(struct agent *a)
 {
     return &a->reap;
-}
-
-const struct single *agent_served(const struct agent *a)
-{
-    return a->served;
 }
 
 /* An agent that serves one thing, and the only command that it may start then. */
@@ -248,7 +258,7 @@ struct flow {
 };
 
 struct scene {
-    struct agent agent;
+    struct session session;
     struct link *launcher, *served;
     struct flow flows[FLOWS];
     size_t asked, answered;
@@ -445,7 +455,7 @@ static void settle(struct scene *c)
     do {
         c->now += 1000;
         moved = move(c->launcher, c->served, c->now);
-        ev_run(c->agent.loop, EVRUN_NOWAIT);
+        ev_run(c->session.loop, EVRUN_NOWAIT);
         moved |= move(c->served, c->launcher, c->now);
     } while (moved);
 }
@@ -485,8 +495,8 @@ static void step(struct scene *c, unsigned what, size_t at, const uint8_t *bytes
         break;
     case 7:
     case 8:
-        act(&c->agent.reap.commands[at % COMMANDS], (enum deed)(what / 10 % (DEED_GONE + 1)), bytes,
-            n);
+        act(&c->session.agent.reap.commands[at % COMMANDS],
+            (enum deed)(what / 10 % (DEED_GONE + 1)), bytes, n);
         break;
     default:
         settle(c);
@@ -515,16 +525,16 @@ static void begin(struct scene *c, int serves)
 
     serving = serves;
     c->now = 1000;
-    c->agent.served = &served;
-    c->agent.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    exec.loop = c->agent.loop;
-    exec.reap = &c->agent.reap;
-    c->agent.execs = exec_set_new(&exec);
-    c->agent.blobs = deliver_set_new();
+    c->session.agent.options.served = &served;
+    c->session.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    exec.loop = c->session.loop;
+    exec.reap = &c->session.agent.reap;
+    c->session.execs = exec_set_new(&exec);
+    c->session.agent.blobs = deliver_set_new();
     c->launcher = link_new(&options, &none, c, c->now);
     options.opener = 0;
-    c->served = link_new(&options, &serve, &c->agent, c->now);
-    MUST(c->agent.loop != NULL && c->agent.execs != NULL && c->agent.blobs != NULL);
+    c->served = link_new(&options, &serve, &c->session, c->now);
+    MUST(c->session.loop != NULL && c->session.execs != NULL && c->session.agent.blobs != NULL);
     MUST(c->launcher != NULL && c->served != NULL);
     settle(c);
 }
@@ -535,19 +545,19 @@ static void end(struct scene *c)
     static const uint8_t none[DELIVER_HASH];
 
     settle(c);
-    MUST(!serving || deliver_file(c->agent.blobs, c->blob) < 0);
-    MUST(deliver_file(c->agent.blobs, none) < 0);
+    MUST(!serving || deliver_file(c->session.agent.blobs, c->blob) < 0);
+    MUST(deliver_file(c->session.agent.blobs, none) < 0);
     MUST(c->asked == c->answered);
     link_free(c->launcher);
     link_free(c->served);
-    exec_set_free(c->agent.execs);
-    deliver_set_free(c->agent.blobs);
-    ev_loop_destroy(c->agent.loop);
+    exec_set_free(c->session.execs);
+    deliver_set_free(c->session.agent.blobs);
+    ev_loop_destroy(c->session.loop);
     for (size_t i = 0; i < FLOWS; i++) {
         MUST(c->flows[i].s == NULL);
     }
     for (size_t i = 0; i < COMMANDS; i++) {
-        MUST(!c->agent.reap.commands[i].used);
+        MUST(!c->session.agent.reap.commands[i].used);
     }
 }
 
