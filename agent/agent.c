@@ -8,6 +8,7 @@
 
 #include "agent/deliver.h"
 #include "agent/line.h"
+#include "agent/nested.h"
 #include "agent/session.h"
 
 #define GRACE_MS 2000u
@@ -17,7 +18,9 @@ struct agent {
     struct ev_loop *loop;
     struct reap *reap;
     struct deliver_set *blobs;
+    struct nested_set *nested;
     struct line *line;
+    int ending;
     ev_io guardian;
     ev_signal told[3]; /* to end */
 };
@@ -44,9 +47,25 @@ struct reap *agent_reap(struct agent *a)
     return a->reap;
 }
 
-int agent_end_all(struct agent *a, reap_ended *ended, void *arg)
+struct nested_set *agent_nested(struct agent *a)
 {
-    return reap_end_all(a->reap, GRACE_MS, ended, arg) != NULL ? 0 : -E_NOMEM;
+    return a->nested;
+}
+
+int agent_end(struct agent *a, unsigned number, reap_ended *ended, void *arg)
+{
+    if (a->ending) {
+        return 0;
+    }
+    if (number == 0) {
+        a->ending = 1;
+        nested_set_leave(a->nested);
+        return reap_end_all(a->reap, GRACE_MS, ended, arg) != NULL ? 0 : -E_NOMEM;
+    }
+    if (reap_end_owned(a->reap, number, GRACE_MS, ended, arg) == NULL) {
+        session_end(line_session(a->line), -E_NOMEM, "ending a session");
+    }
+    return 0;
 }
 
 /* ---- ends that come from elsewhere ---- */
@@ -113,7 +132,8 @@ static int set_up(struct agent *a)
     start_watchers(a);
     a->reap = reap_new(a->loop);
     a->blobs = deliver_set_new();
-    if (a->reap == NULL || a->blobs == NULL) {
+    a->nested = nested_set_new(a);
+    if (a->reap == NULL || a->blobs == NULL || a->nested == NULL) {
         return -E_NOMEM;
     }
     a->line = line_new(a);
@@ -123,6 +143,7 @@ static int set_up(struct agent *a)
 static void tear_down(struct agent *a)
 {
     line_free(a->line);
+    nested_set_free(a->nested);
     deliver_set_free(a->blobs);
     reap_free(a->reap);
     if (a->loop != NULL) {

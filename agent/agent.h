@@ -13,6 +13,7 @@
 
 struct agent;
 struct deliver_set;
+struct nested_set;
 struct single;
 
 struct agent_options {
@@ -35,9 +36,11 @@ int agent_run(const struct agent_options *options, struct error *e);
 const struct agent_options *agent_options(const struct agent *a);
 struct ev_loop *agent_loop(struct agent *a);
 struct deliver_set *agent_blobs(struct agent *a);
+struct nested_set *agent_nested(struct agent *a);
 struct reap *agent_reap(struct agent *a);
 
-/* Ends every descendant of the agent, and runs `ended` later.  0, or -E_NOMEM: it does not run. */
-int agent_end_all(struct agent *a, reap_ended *ended, void *arg);
+/* Ends what session `number` has started, or for 0 every descendant of the agent, and runs `ended`
+ * later, unless the agent itself ends before.  0, or -E_NOMEM: it does not run. */
+int agent_end(struct agent *a, unsigned number, reap_ended *ended, void *arg);
 
 #endif

@@ -40,7 +40,7 @@ static int start(struct exec *x, const struct plan *plan, int image, struct laun
         return result;
     }
     x->pid = launch->keeper.leader;
-    x->child = reap_watch(options->reap, &launch->keeper, exec_exited, x);
+    x->child = reap_watch(options->reap, &launch->keeper, options->owner, exec_exited, x);
     if (x->child == NULL) {
         return errors_set(e, -E_NOMEM, "%s", plan->argv[0]);
     }

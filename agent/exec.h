@@ -16,12 +16,13 @@ struct exec_set;
 struct exec_options {
     struct ev_loop *loop;
     struct reap *reap;
+    unsigned owner;             /* for reap */
     char *const *environment;   /* the agent's own */
     mode_t umask;               /* of commands */
     const struct rlimit *files; /* descriptor limit of commands; NULL: the agent's */
 };
 
-/* All commands of one agent.  What the options point to must outlive it.  NULL: no memory. */
+/* All commands of one session.  What the options point to must outlive it.  NULL: no memory. */
 struct exec_set *exec_set_new(const struct exec_options *options);
 /* Forgets all commands; their processes are reap's affair.  NULL is legal. */
 void exec_set_free(struct exec_set *set);

@@ -46,7 +46,9 @@ void exec_free(struct exec *x)
     ev_timer_stop(loop, &x->drain);
     ev_timer_stop(loop, &x->cut);
     ev_clear_pending(loop, &x->kick);
-    reap_stop(x->set->options.reap, x->ending);
+    if (!x->set->leaving) { /* else it was stopped already */
+        reap_stop(x->set->options.reap, x->ending);
+    }
     close_input(x);
     reap_forget(x->child);
     pump_source_free(x->out.source);
@@ -72,7 +74,7 @@ static void on_cut(struct ev_loop *loop, ev_timer *w, int events)
     struct exec *x = w->data;
 
     (void)events;
-    if (x->ending != NULL && !reap_end_warned(x->ending)) {
+    if (!reap_end_warned(x->set->options.reap, x->child)) {
         ev_timer_set(w, CUT_SECONDS, 0.0);
         ev_timer_start(loop, w);
         return;

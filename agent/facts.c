@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/linux.h"
+#include "agent/nested.h"
 #include "agent/plan.h"
 #include "agent/reap.h"
 #include "agent/session.h"
@@ -126,14 +127,15 @@ static int64_t descriptors(void)
 
 void facts_usage(struct session *session, struct link *l, uint32_t id, const struct value *args)
 {
+    struct agent *a = session_agent(session);
     struct value *map = values_map();
 
     (void)args;
     values_set(map, "rss", values_int((int64_t)linux_resident(getpid())));
     values_set(map, "guardian_rss", values_int((int64_t)linux_resident(getppid())));
-    values_set(map, "processes",
-               values_int((int64_t)reap_count(agent_reap(session_agent(session)))));
+    values_set(map, "processes", values_int((int64_t)reap_count(agent_reap(a))));
     values_set(map, "streams", values_int((int64_t)link_stream_count(l)));
+    values_set(map, "sessions", values_int((int64_t)nested_set_count(agent_nested(a))));
     values_set(map, "descriptors", values_int(descriptors()));
     link_answer(l, id, map);
 }

@@ -46,8 +46,8 @@ static void on_heard(struct ev_loop *loop, ev_io *w, int events)
     }
 }
 
-struct reap_child *reap_watch(struct reap *r, const struct keeper *k, reap_exited *exited,
-                              void *arg)
+struct reap_child *reap_watch(struct reap *r, const struct keeper *k, unsigned owner,
+                              reap_exited *exited, void *arg)
 {
     struct reap_child *c = calloc(1, sizeof *c);
 
@@ -58,6 +58,7 @@ struct reap_child *reap_watch(struct reap *r, const struct keeper *k, reap_exite
     }
     c->reap = r;
     c->keeper = *k;
+    c->owner = owner;
     c->exited = exited;
     c->arg = arg;
     c->owned = 1;

@@ -32,11 +32,11 @@ struct reap *reap_new(struct ev_loop *loop);
  * the callers' still.  NULL is legal. */
 void reap_free(struct reap *r);
 
-/* Takes over a command that was started, k->report included.  Runs `exited` once when it ends
- * (never from within this call).  Valid until reap_forget.  NULL when memory is out: then the
- * command is killed. */
-struct reap_child *reap_watch(struct reap *r, const struct keeper *k, reap_exited *exited,
-                              void *arg);
+/* Takes over a command that was started, k->report included; `owner` is a number of the caller's
+ * for reap_end_owned.  Runs `exited` once when it ends (never from within this call).  Valid until
+ * reap_forget.  NULL when memory is out: then the command is killed. */
+struct reap_child *reap_watch(struct reap *r, const struct keeper *k, unsigned owner,
+                              reap_exited *exited, void *arg);
 /* keeper_end_input, if the keeper is there. */
 void reap_end_input(const struct reap_child *c);
 /* `exited` is not run any more; what lives of the command goes on.  NULL is legal. */
@@ -47,9 +47,15 @@ void reap_forget(struct reap_child *c);
 struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsigned grace_ms,
                                      reap_ended *ended, void *arg);
 
-/* True when TERM has reached all that the ending is about, or KILL takes its place: two looks at
- * the process table in a row have found nobody new. */
-int reap_end_warned(const struct reap_ending *e);
+/* True when TERM has reached all of a command that is being ended, by whichever ending, or KILL
+ * takes its place: two looks at the process table in a row have found nobody new. */
+int reap_end_warned(const struct reap *r, const struct reap_child *c);
+
+/* Ends all that descends from the commands of an owner, also from those that were forgotten, and
+ * runs `ended` later, not from within.  Their own endings stop without a callback.  NULL when
+ * memory is out. */
+struct reap_ending *reap_end_owned(struct reap *r, unsigned owner, unsigned grace_ms,
+                                   reap_ended *ended, void *arg);
 
 /* Ends every descendant of this process.  All other endings stop without a callback. */
 struct reap_ending *reap_end_all(struct reap *r, unsigned grace_ms, reap_ended *ended, void *arg);

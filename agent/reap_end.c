@@ -16,6 +16,7 @@
 enum scope {
     SCOPE_ALL,
     SCOPE_COMMAND,
+    SCOPE_OWNED,
     SCOPE_STRAYS,
 };
 
@@ -23,6 +24,7 @@ struct reap_ending {
     struct reap_ending *next;
     enum scope scope;
     const struct reap_child *child; /* of a command, until its keeper is gone */
+    unsigned owner;                 /* of SCOPE_COMMAND and SCOPE_OWNED */
     struct warned warned;
     uint64_t kill_at;  /* microseconds */
     reap_ended *ended; /* may be NULL */
@@ -35,17 +37,53 @@ struct reap_ending {
 
 /* ---- passes ---- */
 
+/* Is this the keeper of something that is to be ended? */
+static int is_for(const struct reap_ending *e, const struct reap_child *c)
+{
+    return e->scope == SCOPE_ALL || c == e->child ||
+           (e->scope == SCOPE_OWNED && c->owner == e->owner);
+}
+
+static int keeps_for(const struct reap *r, const struct reap_ending *e, pid_t pid)
+{
+    for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
+        if (c->keeper.pid == pid) {
+            return is_for(e, c);
+        }
+    }
+    return 0;
+}
+
 /* Marks what is to be ended.  Returns how many live. */
 static size_t mark(struct reap *r, const struct reap_ending *e)
 {
-    if (e->scope != SCOPE_STRAYS) {
+    if (e->scope == SCOPE_ALL || e->scope == SCOPE_COMMAND) {
         return tree_mark(&r->tree, e->scope == SCOPE_ALL ? getpid() : e->child->keeper.pid);
     }
     for (size_t i = 0; i < r->tree.count; i++) {
         struct tree_process *p = &r->tree.p[i];
-        p->marked = p->parent == getpid() && !reap_is_keeper(r, p->pid);
+        int root = e->scope == SCOPE_OWNED ? keeps_for(r, e, p->parent)
+                                           : p->parent == getpid() && !reap_is_keeper(r, p->pid);
+        p->marked = root != 0;
     }
     return tree_spread(&r->tree);
+}
+
+/* Nothing is left when an owner's keepers are gone.  Strays have lost the keeper that could tell
+ * whose they are: all of them are waited for. */
+static int none_owned(const struct reap *r, const struct reap_ending *owned)
+{
+    for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
+        if (is_for(owned, c)) {
+            return 0;
+        }
+    }
+    for (const struct reap_ending *e = r->endings; e != NULL; e = e->next) {
+        if (e->scope == SCOPE_STRAYS && !e->over) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
@@ -79,7 +117,7 @@ static void signal_marked(struct reap *r, struct reap_ending *e, int kill_now)
 static void pass_blindly(const struct reap *r, struct reap_ending *e, int kill_now)
 {
     for (const struct reap_child *c = r->children; c != NULL; c = c->next) {
-        if (c->keeper.report >= 0 && (e->scope == SCOPE_ALL || c == e->child)) {
+        if (c->keeper.report >= 0 && is_for(e, c)) {
             (void)kill(-c->keeper.leader, kill_now ? SIGKILL : SIGTERM);
         }
     }
@@ -93,7 +131,7 @@ static void pass_ending(struct reap *r, struct reap_ending *e, int table, int ch
     int kill_now = now >= e->kill_at;
     size_t count = 0;
 
-    if (childless) {
+    if (childless || (e->scope == SCOPE_OWNED && none_owned(r, e))) {
         e->refused = 0;
         e->over = 1;
         return;
@@ -218,6 +256,7 @@ struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsig
 
     if (e != NULL) {
         e->child = c->gone ? NULL : c;
+        e->owner = c->owner;
         e->over = c->gone;
         e->ended = ended;
         e->arg = arg;
@@ -226,9 +265,14 @@ struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsig
 }
 
 /* As the table is read while the tree changes, one look may miss somebody. */
-int reap_end_warned(const struct reap_ending *e)
+int reap_end_warned(const struct reap *r, const struct reap_child *c)
 {
-    return e->quiet_passes >= 2 || clock_now_us() >= e->kill_at;
+    for (const struct reap_ending *e = r->endings; !c->gone && e != NULL; e = e->next) {
+        if (is_for(e, c) && e->quiet_passes < 2 && clock_now_us() < e->kill_at) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 /* Of a command that has just ended the keeper may not be gone yet.  It will be before the table is
@@ -241,6 +285,31 @@ static int somebody_leaves(const struct reap *r)
         }
     }
     return 0;
+}
+
+struct reap_ending *reap_end_owned(struct reap *r, unsigned owner, unsigned grace_ms,
+                                   reap_ended *ended, void *arg)
+{
+    struct reap_ending *e = r->endings;
+
+    while (e != NULL) {
+        struct reap_ending *next = e->next;
+        if (e->owner == owner && e->scope == SCOPE_STRAYS) {
+            e->ended = NULL;
+        } else if (e->owner == owner && e->scope == SCOPE_COMMAND) {
+            reap_stop(r, e);
+        }
+        e = next;
+    }
+    e = start(r, SCOPE_OWNED, grace_ms);
+    if (e != NULL) {
+        e->owner = owner;
+        e->ended = ended;
+        e->arg = arg;
+        e->over = none_owned(r, e);
+        schedule(r, !e->over && somebody_leaves(r) ? PASS_FIRST_US : 0);
+    }
+    return e;
 }
 
 struct reap_ending *reap_end_all(struct reap *r, unsigned grace_ms, reap_ended *ended, void *arg)
@@ -282,9 +351,15 @@ void reap_end_keeper(struct reap *r, const struct reap_child *c, int killed)
             e->over = !killed;
             e->refused = 0;
         }
-        seen_to = seen_to || e->scope != SCOPE_COMMAND;
+        seen_to = seen_to || e->scope == SCOPE_ALL || e->scope == SCOPE_STRAYS;
     }
     if (killed && !seen_to) {
         (void)start(r, SCOPE_STRAYS, STRAYS_MS);
+    }
+    for (struct reap_ending *e = r->endings; e != NULL; e = e->next) {
+        if (e->scope == SCOPE_OWNED && none_owned(r, e)) {
+            e->refused = 0;
+            e->over = 1;
+        }
     }
 }

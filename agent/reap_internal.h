@@ -10,6 +10,7 @@ struct reap_child {
     struct reap_child *next;
     struct reap *reap;
     struct keeper keeper; /* its report is -1 once told */
+    unsigned owner;
     ev_io heard;
     reap_exited *exited; /* NULL: nobody wants to know */
     void *arg;

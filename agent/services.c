@@ -5,6 +5,7 @@
 #include "agent/deliver.h"
 #include "agent/exec.h"
 #include "agent/facts.h"
+#include "agent/nested.h"
 #include "agent/pipes.h"
 
 typedef int service(struct session *session, struct stream *s, const struct value *args,

@@ -38,6 +38,11 @@ const struct error *session_error(const struct session *s)
     return &s->error;
 }
 
+unsigned session_number(const struct session *s)
+{
+    return s->options.number;
+}
+
 struct link *session_link(struct session *s)
 {
     return s->link;
@@ -100,8 +105,16 @@ void session_end(struct session *s, int code, const char *text)
         errors_set(&s->error, code, "%s", text);
     }
     exec_set_leave(s->execs);
-    if (agent_end_all(s->options.agent, on_all_ended, s) != 0) {
+    if (agent_end(s->options.agent, s->options.number, on_all_ended, s) != 0) {
         over(s); /* without memory the guardian does it */
+    }
+}
+
+void session_leave(struct session *s)
+{
+    if (s->life < LIFE_END) {
+        s->life = LIFE_END;
+        exec_set_leave(s->execs);
     }
 }
 
@@ -246,6 +259,7 @@ struct session *session_new(const struct session_options *options)
     const struct agent_options *agent = agent_options(options->agent);
     struct exec_options exec = {.loop = agent_loop(options->agent),
                                 .reap = agent_reap(options->agent),
+                                .owner = options->number,
                                 .environment = agent->environment,
                                 .umask = agent->umask,
                                 .files = agent->files};

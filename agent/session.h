@@ -29,6 +29,8 @@ struct session_pipe {
 
 struct session_options {
     struct agent *agent;
+    unsigned number; /* 0: the agent's own, which ends all that there is; else it is alone in having
+                        it */
     uint32_t features; /* of the link */
     const struct session_pipe *pipe;
     void *arg; /* of the pipe */
@@ -56,9 +58,12 @@ void session_look(struct session *s);
 /* Ends all that was started, then the link with `code` (0 or negative) and text; the first cause
  * counts. */
 void session_end(struct session *s, int code, const char *text);
+/* The same without ending anything: somebody ends all processes. */
+void session_leave(struct session *s);
 /* Why it ends; code 0: it does not, or as it should. */
 const struct error *session_error(const struct session *s);
 
+unsigned session_number(const struct session *s);
 struct link *session_link(struct session *s);
 struct agent *session_agent(struct session *s);
 struct exec_set *session_execs(struct session *s);

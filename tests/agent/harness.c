@@ -249,12 +249,25 @@ static void receive_some(struct harness *h)
     }
 }
 
+static uint64_t tick_all(struct harness *h)
+{
+    uint64_t now = now_us();
+    uint64_t next = link_tick(h->link, now);
+
+    for (struct harness *n = h->nested; n != NULL; n = n->beside) {
+        uint64_t its = n->tick(n, now);
+        next = its < next ? its : next;
+    }
+    return next;
+}
+
 void harness_until(struct harness *h, int (*done)(void *arg), void *arg)
 {
     uint64_t deadline = now_us() + HARNESS_PATIENCE_MS * UINT64_C(1000);
 
+    h = h->outer != NULL ? h->outer : h;
     while (!done(arg)) {
-        uint64_t next = link_tick(h->link, now_us());
+        uint64_t next = tick_all(h);
         uint64_t now = now_us();
         struct pollfd p = {.fd = h->fd, .events = POLLIN};
         ck_assert_msg(now < deadline, "waited in vain");

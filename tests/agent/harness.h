@@ -25,6 +25,12 @@ struct harness {
     int line_ended;
     int mute;        /* nothing is sent or received any more: a frozen line */
     int descriptors; /* open in the test at the beginning */
+    /* Links within its streams, see nest.h. */
+    struct harness *outer;  /* has the line; NULL: it has one itself */
+    struct harness *nested; /* the first of those within … */
+    struct harness *beside; /* … and the next one */
+    /* Of one within: as link_tick; wakes its stream. */
+    uint64_t (*tick)(struct harness *nested, uint64_t now);
 };
 
 struct harness_options {

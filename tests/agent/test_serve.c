@@ -195,7 +195,7 @@ static struct refusal open_other(struct harness *h, const char *name, struct val
 
 START_TEST(other_services_and_calls_are_denied)
 {
-    static const char *const services[] = {"file", "forward", "pty", "", "exec ", "facts"};
+    static const char *const services[] = {"link", "file", "forward", "pty", "", "exec ", "facts"};
     static const char *const calls[] = {"usage", "exec", "deliver", "", "nothing"};
     struct harness *h = start(NULL, 0);
 

@@ -17,6 +17,7 @@
 #include "agent/agent.h"
 #include "agent/deliver.h"
 #include "agent/exec.h"
+#include "agent/nested.h"
 #include "agent/reap.h"
 #include "agent/services.h"
 #include "agent/session.h"
@@ -97,6 +98,28 @@ struct reap *agent_reap(struct agent *a)
     return &a->reap;
 }
 
+/* Links within this one are not made here. */
+struct nested_set *agent_nested(struct agent *a)
+{
+    (void)a;
+    return NULL;
+}
+
+size_t nested_set_count(const struct nested_set *set)
+{
+    (void)set;
+    return 0;
+}
+
+int nested_open(struct session *session, struct stream *s, const struct value *args,
+                struct error *e)
+{
+    (void)session;
+    (void)s;
+    (void)args;
+    return errors_set(e, -E_NO_SERVICE, "\"link\"");
+}
+
 /* An agent that serves one thing, and the only command that it may start then. */
 static char *const more[] = {"word", NULL};
 static const struct single served = {.worker = "/worker", .file = "/service.lua", .more = more};
@@ -149,11 +172,12 @@ static void close_end(int *fd)
     }
 }
 
-struct reap_child *reap_watch(struct reap *r, const struct keeper *k, reap_exited *exited,
-                              void *arg)
+struct reap_child *reap_watch(struct reap *r, const struct keeper *k, unsigned owner,
+                              reap_exited *exited, void *arg)
 {
     struct reap_child command = {1, 0, k->report, k->pid, k->leader, exited, arg, NULL};
 
+    (void)owner;
     for (size_t i = 0; i < COMMANDS; i++) {
         if (!r->commands[i].used) {
             r->commands[i] = command;
@@ -195,6 +219,13 @@ struct reap_ending *reap_end_command(struct reap *r, struct reap_child *c, unsig
         c->ending = e;
     }
     return e;
+}
+
+int reap_end_warned(const struct reap *r, const struct reap_child *c)
+{
+    (void)r;
+    MUST(c->used);
+    return 1;
 }
 
 void reap_stop(struct reap *r, struct reap_ending *e)
