@@ -303,6 +303,16 @@ void peer_push_module(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, peer_world(L)->module_ref);
 }
 
+/* Pushes the table of what all links of a family have in common. */
+static void push_common(lua_State *L, struct peer *p)
+{
+    if (p->family_ref == LUA_NOREF) {
+        lua_newtable(L);
+        p->family_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->family_ref);
+}
+
 /* Pushes what one of our Lua files makes of the core; kept at *place, and its code at *compiled. */
 static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, const char *code,
                       size_t n)
@@ -315,7 +325,8 @@ static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, c
     peer_push_code(L, compiled, code, n);
     api_push_core(L, p);
     peer_push_module(L);
-    lua_call(L, 2, 1);
+    push_common(L, p->family != NULL ? p->family : p);
+    lua_call(L, 3, 1);
     if (*place == LUA_NOREF) {
         lua_pushvalue(L, -1);
         *place = luaL_ref(L, LUA_REGISTRYINDEX);

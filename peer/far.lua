@@ -1,11 +1,32 @@
 -- What the owner of this end may call by name alone, and what services are told.
-local core, grapnel = ...
+-- `common` is what this link and those within it have in common.
+local core, grapnel, common = ...
 
 -- What runs here may put others in their places.
 local error, ipairs, load, setmetatable, tostring, type = error, ipairs, load, setmetatable, tostring, type
 local _G, debug, package, table = _G, debug, package, table
 
-local namespace = setmetatable({}, {__index = _G})
+local namespace = common.namespace or setmetatable({}, {__index = _G})
+common.namespace = namespace
+common.finders = common.finders or {}
+common.redirections = common.redirections or {}
+
+-- The newest of a list whose link lives; the others go.
+local function newest(list)
+    while list[1] and list[#list].core:closed() do
+        table.remove(list)
+    end
+    return list[#list]
+end
+
+local function remove(list, one)
+    for i = #list, 1, -1 do
+        if list[i] == one then
+            table.remove(list, i)
+        end
+    end
+end
+
 local far = {namespace} -- where C finds it
 
 function far.globals()
@@ -157,12 +178,22 @@ function far.upload_module(name, source)
     package.loaded[name] = nil
 end
 
-local finder
+local mine
 
 function far.require_from(f)
-    if finder == nil then
+    remove(common.finders, mine)
+    mine = f and {core = core, find = f}
+    if mine then
+        table.insert(common.finders, mine)
+    end
+    if not common.searches then
+        common.searches = true
         table.insert(package.searchers, function(name)
-            local source, where = finder and finder(name)
+            local last = newest(common.finders)
+            local source, where
+            if last then
+                source, where = last.find(name)
+            end
             if not source then
                 return "\n\tno module '" .. name .. "' with the launcher"
             end
@@ -173,19 +204,16 @@ function far.require_from(f)
             return chunk, where
         end)
     end
-    finder = f or false
 end
 
 -- ---- standard output ----
-
-local redirections = {}
 
 local function install()
     local original = {print = print, io_write = io.write}
     local methods = getmetatable(io.stdout).__index
     original.write = methods.write
     local function target(file)
-        local top = redirections[#redirections]
+        local top = newest(common.redirections)
         return top and (file == io.stdout and top.out or file == io.stderr and top.err) or nil
     end
     local function text(...)
@@ -225,25 +253,17 @@ local function install()
     end
 end
 
-local uninstall
-
 -- From here on print and writes to stdout and stderr go to these functions; until the function that
 -- is returned is called.
 function far.redirect_stdio(out, err)
-    local mine = {out = out, err = err}
-    if #redirections == 0 then
-        uninstall = install()
-    end
-    table.insert(redirections, mine)
+    local own = {core = core, out = out, err = err}
+    common.uninstall = common.uninstall or install()
+    table.insert(common.redirections, own)
     return function()
-        for i, one in ipairs(redirections) do
-            if one == mine then
-                table.remove(redirections, i)
-                if #redirections == 0 then
-                    uninstall()
-                end
-                return
-            end
+        remove(common.redirections, own)
+        if common.uninstall and not newest(common.redirections) then
+            common.uninstall()
+            common.uninstall = nil
         end
     end
 end

@@ -9,6 +9,7 @@
 #include "peer/loading.h"
 #include "peer/pairs.h"
 #include "peer/serve.h"
+#include "peer/within.h"
 
 /* ---- the world of a Lua state ---- */
 
@@ -85,6 +86,9 @@ static void on_cancel(void *arg, struct link *l, uint32_t id)
 static int on_open(void *arg, struct stream *s, const char *service, const struct value *args,
                    struct error *e)
 {
+    if (strcmp(service, "link") == 0) {
+        return within_offer(arg, s, e);
+    }
     return channel_offer(arg, s, service, args, e);
 }
 
@@ -169,7 +173,7 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     p->imports_ref = imports;
     p->channels_ref = channels;
     p->conn_ref = p->root_ref = p->services_ref = p->guarded_ref = p->builtins_ref = p->runner_ref =
-        p->exec_ref = p->service_ref = LUA_NOREF;
+        p->exec_ref = p->service_ref = p->family_ref = LUA_NOREF;
     p->holders = 1;
     p->loose_max = CHANNEL_LOOSE_MAX;
     if (!make_link(p)) {
@@ -269,6 +273,7 @@ void peer_free(struct peer *p)
         return;
     }
     peer_lost(p, -E_CLOSED, "");
+    within_free(p);
     channel_free(p);
     refs_free(p->refs);
     p->refs = NULL;
@@ -277,7 +282,8 @@ void peer_free(struct peer *p)
     p->freed = true;
     int *places[] = {&p->anchors_ref, &p->imports_ref,  &p->channels_ref, &p->conn_ref,
                      &p->root_ref,    &p->services_ref, &p->guarded_ref,  &p->builtins_ref,
-                     &p->thread_ref,  &p->runner_ref,   &p->exec_ref,     &p->service_ref};
+                     &p->thread_ref,  &p->runner_ref,   &p->exec_ref,     &p->service_ref,
+                     &p->family_ref};
     lua_State *main = tasks_state(p->tasks);
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
         luaL_unref(main, LUA_REGISTRYINDEX, *places[i]);
@@ -299,6 +305,7 @@ int peer_input(struct peer *p, const uint8_t *bytes, size_t n)
 int peer_output(struct peer *p, const uint8_t **bytes, size_t *n)
 {
     proxy_flush(p);
+    within_flush(p);
     p->sent_at = tasks_now(p->tasks);
     return link_output(p->link, bytes, n, p->sent_at);
 }

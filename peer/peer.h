@@ -34,6 +34,8 @@ struct peer_options {
     enum peer_policy policy;
     int depth_max; /* 0: PEER_DEPTH_MAX */
     bool teleport; /* functions are sent and taken as bytecode */
+    size_t links;  /* with PEER_OPEN: further links within this one, at most; each has what belongs
+                    * to the state, and the namespace, in common with it */
     /* There is something to send where there was nothing.  May be NULL. */
     void (*wake)(void *arg);
     void *arg;

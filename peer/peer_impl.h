@@ -74,6 +74,7 @@ struct peer {
     int exec_ref;     /* channel_exec_run, the same */
     int service_ref;  /* api_service, the same */
     int builtins_ref; /* functions that an owner calls by name alone */
+    int family_ref;   /* what they have in common with those of the links within */
 
     struct refs *refs;   /* objects handed out */
     struct wire_buf out; /* the message that is being encoded */
@@ -96,6 +97,10 @@ struct peer {
     size_t orphans;           /* those of the latter whose stream has ended … */
     size_t orphan_bytes;      /* … and what they hold */
     size_t loose, loose_max;  /* bytes of items that no credit accounts for */
+
+    struct within *within; /* further links */
+    size_t within_n;
+    struct peer *family; /* of one of those: the one that it is within; else NULL */
 };
 
 /* ---- peer.c ---- */

@@ -26,7 +26,8 @@
 #include "proto/errors.h"
 #include "proto/worker.h"
 
-#define CLOSE_SECONDS 2 /* for finalizers, when all is over */
+#define LINKS_MOST    64 /* within the first one, at a time */
+#define CLOSE_SECONDS 2  /* for finalizers, when all is over */
 
 struct worker {
     size_t memory;
@@ -163,6 +164,7 @@ static int set_up_state(lua_State *L)
     struct peer_options options = {.policy = w->service != NULL ? PEER_SERVICE : PEER_OPEN,
                                    .depth_max = w->depth,
                                    .teleport = 1,
+                                   .links = LINKS_MOST,
                                    .name = "the launcher"};
 
     luaL_openlibs(L);

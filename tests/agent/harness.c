@@ -123,18 +123,13 @@ static void start_process(struct harness *h, const struct harness_options *o)
     (void)fcntl(h->fd, F_SETFL, O_NONBLOCK);
 }
 
-static void begin(struct harness *h, uint32_t lease_ms, uint32_t features)
+void harness_begin(struct harness *h, uint32_t lease_ms)
 {
     const struct link_handler handler = {.hello = on_hello, .goodbye = on_goodbye};
-    struct link_options link = {.opener = 1, .lease_ms = lease_ms, .features = features};
+    struct link_options link = {.opener = 1, .lease_ms = lease_ms, .features = h->features};
 
     h->link = link_new(&link, &handler, h, now_us());
     ck_assert_ptr_nonnull(h->link);
-}
-
-void harness_begin(struct harness *h, uint32_t lease_ms)
-{
-    begin(h, lease_ms, 0);
 }
 
 struct harness *harness_start(const struct harness_options *o)
@@ -143,9 +138,10 @@ struct harness *harness_start(const struct harness_options *o)
 
     ck_assert_ptr_nonnull(h);
     h->descriptors = count_descriptors();
+    h->features = o != NULL ? o->features : 0;
     start_process(h, o);
     if (o == NULL || !o->bare) {
-        begin(h, o != NULL ? o->lease_ms : 0, o != NULL ? o->features : 0);
+        harness_begin(h, o != NULL ? o->lease_ms : 0);
     }
     return h;
 }
@@ -707,7 +703,7 @@ static void on_answer(void *arg, int code, const struct value *result, const cha
     answer->done = 1;
     answer->code = code;
     ck_assert_int_eq(values_encode(result, &copy), 0);
-    ck_assert_int_eq(values_decode(wire_data(&copy), wire_length(&copy), &answer->result), 0);
+    ck_assert_int_eq(values_decode_refs(wire_data(&copy), wire_length(&copy), &answer->result), 0);
     wire_free(&copy);
 }
 

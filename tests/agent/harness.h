@@ -23,8 +23,9 @@ struct harness {
     struct value *facts; /* of HELLO; NULL before */
     int said_goodbye, goodbye_code;
     int line_ended;
-    int mute;        /* nothing is sent or received any more: a frozen line */
-    int descriptors; /* open in the test at the beginning */
+    int mute;          /* nothing is sent or received any more: a frozen line */
+    int descriptors;   /* open in the test at the beginning */
+    uint32_t features; /* that its link offers */
     /* Links within its streams, see nest.h. */
     struct harness *outer;  /* has the line; NULL: it has one itself */
     struct harness *nested; /* the first of those within … */

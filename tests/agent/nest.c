@@ -97,6 +97,7 @@ struct nest *nest_open_bare(struct harness *outer)
     ck_assert_msg(n->s != NULL, "%s", e.detail);
     n->h.fd = -1;
     n->h.outer = outer;
+    n->h.features = outer->features;
     n->h.tick = on_tick;
     n->h.beside = outer->nested;
     outer->nested = &n->h;
