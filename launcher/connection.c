@@ -77,6 +77,8 @@ void connection_end(struct grapnel_server *s, const struct error *e)
     ev_timer_stop(s->g->loop, &s->deadline);
     ev_timer_stop(s->g->loop, &s->tick);
     context_trace(s->g, 2, connection_target(s), "ended: %s %s", errors_text(e->code), e->detail);
+    connection_mark_dirty(s);
+    connection_fail_pings(s);
     link_end(s->link, e->code, e->detail);
 }
 
@@ -168,6 +170,7 @@ void connection_release(struct grapnel_server *s)
         }
     }
     link_free(s->link);
+    connection_free_old(s);
     instances_forget(s);
     for (at = &s->g->dirty; *at; at = &(*at)->next_dirty) {
         if (*at == s) {

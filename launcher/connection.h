@@ -10,12 +10,43 @@ struct agents_binary;
 struct delivery;
 struct instance;
 
+/* ---- life; struct grapnel_server's public functions are these, with waiting ---- */
+
+/* As grapnel_open. */
+struct grapnel_server *connection_open(struct grapnel *g, const char *target,
+                                       const struct grapnel_connect_options *options,
+                                       struct error *e);
+enum grapnel_server_state connection_state(const struct grapnel_server *s);
+/* changed(arg, s) runs when connection_state gives something else than it did last time (a state
+ * that lasted no longer than one turn of the loop may be left out), before the loop sleeps and from
+ * within nothing else: it may do anything but wait, also free s (grapnel_server_free).  One for
+ * each server, who counts from connection_open on; NULL: nobody. */
+void connection_watch(struct grapnel_server *s,
+                      void (*changed)(void *arg, struct grapnel_server *s), void *arg);
+/* As grapnel_undeploy, but returns at once: the state changes within timeout_ms.  Does nothing
+ * where no agent is, or is on its way out. */
+void connection_undeploy(struct grapnel_server *s, int64_t timeout_ms);
+/* As grapnel_deploy: 0, or negative with *e filled. */
+int connection_deploy(struct grapnel_server *s, struct error *e);
+/* As grapnel_server_silence. */
+int64_t connection_silence(const struct grapnel_server *s);
+/* Asks the agent for a sign of life: `answered` runs once, with NULL and the time that it took, or
+ * with the cause when the agent ends; never within this call.  0, or negative with *e filled, and
+ * then it does not run. */
+typedef void connection_answered(void *arg, const struct error *e, int64_t round_trip_us);
+int connection_ping(struct grapnel_server *s, connection_answered *answered, void *arg,
+                    struct error *e);
+
+/* ---- for the context ---- */
+
 /* Sends what the links of `g` have to send, before the loop sleeps. */
 void connection_flush_all(struct grapnel *g);
 /* Ends all servers of g with -E_CANCELLED; to be called in the loop. */
 void connection_end_all(struct grapnel *g);
 /* Frees all servers of g; their exec objects stay with their owners and are ended. */
 void connection_free_all(struct grapnel *g);
+
+/* ---- for what runs on a server ---- */
 
 /* The link (usable at once: what is opened before the agent runs is sent along with it); it may
  * have ended, see connection_error. */

@@ -1,6 +1,7 @@
 /* What the files of a connection share: connection.c (life), connection_link.c (what the link says
- * and sends), connection_line.c (what the transport says, attempts), server.c (the public
- * calls).  Not for anyone else; everything needs the context's lock. */
+ * and sends), connection_line.c (what the transport says, attempts), connection_deploy.c
+ * (agents that come and go on one line), server.c and server_state.c (the public calls).  Not for
+ * anyone else; everything needs the context's lock. */
 #ifndef GRAPNEL_LAUNCHER_CONNECTION_IMPL_H
 #define GRAPNEL_LAUNCHER_CONNECTION_IMPL_H
 
@@ -8,6 +9,8 @@
 #include "launcher/connection.h"
 #include "launcher/route.h"
 #include "launcher/transport.h"
+
+struct ping;
 
 struct grapnel_server {
     struct grapnel_server *next, *next_dirty;
@@ -25,6 +28,18 @@ struct grapnel_server {
     struct wire_buf early; /* all that was sent of the link until HELLO, for another attempt */
     size_t payload_sent, early_sent;
     int dirty, doomed, can_write, paused, again, started, greeted, closed, one_shot;
+    int parked;            /* no agent, and the transport is idle */
+    int leaving;           /* the agent is to leave: asked for … */
+    int leave_asked;       /* … and not begun yet */
+    int final;             /* grapnel_close: no other agent comes */
+    int64_t leave_ms;      /* its limit */
+    unsigned deployed;     /* times that connection_deploy began */
+    struct link *old_link; /* of the agent before, while its callbacks may still be under way */
+    struct delivery *old_delivery;
+    struct ping *pings; /* list, by connection_ping.c */
+    void (*changed)(void *arg, struct grapnel_server *s);
+    void *changed_arg;
+    enum grapnel_server_state told;
     int64_t timeout_ms;
     int attempts;
     void (*phase)(void *arg, const char *phase, const char *note, int64_t elapsed_us);
@@ -50,6 +65,17 @@ void connection_release(struct grapnel_server *s);
 void connection_end(struct grapnel_server *s, const struct error *e);
 void connection_end_with(struct grapnel_server *s, int code, const char *detail);
 void connection_tell_phase(struct grapnel_server *s, const char *name, const char *note);
+
+/* connection_deploy.c: does what was put off until no callback is under way; s is alive. */
+void connection_settle(struct grapnel_server *s);
+/* Frees what the agent before has left; no callback is under way. */
+void connection_free_old(struct grapnel_server *s);
+/* The agent was to leave, and has not within the limit. */
+void connection_leave_late(struct grapnel_server *s);
+
+/* connection_ping.c: the agent has answered; and: it will not. */
+void connection_pong(struct grapnel_server *s, uint64_t token);
+void connection_fail_pings(struct grapnel_server *s);
 
 /* connection_link.c: the link, whose callbacks are about s; NULL: memory is out. */
 struct link *connection_link_new(struct grapnel_server *s);

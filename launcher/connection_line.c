@@ -16,6 +16,8 @@ static void on_phase(void *arg, enum errors_phase phase, const char *note)
 /* From now on the shell and the agent have their time. */
 static void set_deadline(struct grapnel_server *s)
 {
+    if (s->leaving) /* that has a limit of its own */
+        return;
     ev_timer_stop(s->g->loop, &s->deadline);
     ev_timer_set(&s->deadline, (double)(s->timeout_ms + route_slack(s->route)) / 1e3, 0.);
     ev_timer_start(s->g->loop, &s->deadline);
@@ -99,7 +101,7 @@ static void said_goodbye(struct grapnel_server *s)
     if (link_stream_count(s->link) > 0)
         connection_end_with(s, -E_LOST, "the agent said goodbye before all was done");
     else
-        connection_end_with(s, -E_CLOSED, "");
+        connection_end_with(s, -E_CLOSED, s->leaving ? "the server was undeployed" : "");
 }
 
 /* The shell or the agent has ended without saying why on the line. */
@@ -151,6 +153,7 @@ static void on_finished(void *arg, int status)
 
     if (s->error.code)
         return;
+    s->parked = !s->again && transport_idle(s->transport);
     if (s->again) {
         attempt_again(s);
     } else if (!s->started) {
@@ -169,11 +172,24 @@ static void on_finished(void *arg, int status)
     }
 }
 
+/* The line has ended while no agent used it. */
+static void lost_idle(struct grapnel_server *s, const struct error *e)
+{
+    context_trace(s->g, 1, connection_target(s), "%s: %s", errors_text(e->code), e->detail);
+    s->parked = 0;
+    s->error = *e;
+    transport_free(s->transport);
+    s->transport = NULL;
+    connection_mark_dirty(s);
+}
+
 static void on_failed(void *arg, const struct error *e)
 {
     struct grapnel_server *s = arg;
     struct error again = {0};
 
+    if (s->parked)
+        lost_idle(s, e);
     if (s->error.code)
         return;
     if (s->started && s->closed) {
@@ -224,6 +240,10 @@ void connection_on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
 
     (void)loop;
     (void)revents;
+    if (s->leaving) {
+        connection_leave_late(s);
+        return;
+    }
     bootstrap_noise(s->boot, said, sizeof said);
     snprintf(detail, sizeof detail, "no sign of it after %lld ms%s%s%s", (long long)s->timeout_ms,
              *said ? "; it said: " : "", said, runs ? "" : route_silence(s->route));

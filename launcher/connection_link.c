@@ -48,7 +48,8 @@ static void on_link_hello(void *arg, struct link *l, const struct value *facts)
 
     (void)l;
     s->greeted = 1;
-    ev_timer_stop(s->g->loop, &s->deadline);
+    if (!s->leaving)
+        ev_timer_stop(s->g->loop, &s->deadline);
     connection_mark_dirty(s); /* what went early is not kept any longer */
     if (values_encode(facts, &copy) == 0)
         values_decode(wire_data(&copy), wire_length(&copy), &s->facts);
@@ -69,7 +70,14 @@ static void on_link_goodbye(void *arg, struct link *l, int code, const char *tex
         connection_end_with(s, code == -E_CANCELLED ? -E_LOST : code, text);
 }
 
+static void on_link_pong(void *arg, struct link *l, uint64_t token)
+{
+    (void)l;
+    connection_pong(arg, token);
+}
+
 static const struct link_handler link_callbacks = {
+    .pong = on_link_pong,
     .hello = on_link_hello,
     .wake = on_link_wake,
     .goodbye = on_link_goodbye,
@@ -199,6 +207,8 @@ void connection_flush_all(struct grapnel *g)
     while ((s = g->dirty)) {
         g->dirty = s->next_dirty;
         s->dirty = 0;
+        if (!s->doomed)
+            connection_settle(s);
         if (s->doomed)
             connection_release(s);
         else

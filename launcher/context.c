@@ -249,8 +249,8 @@ static void init_locks(struct grapnel *g)
     pthread_condattr_destroy(&monotonic);
 }
 
-/* libev aborts the process when it lacks the two descriptors of its own pipe, which it makes when it
- * first needs them. */
+/* libev aborts the process when it lacks the two descriptors of its own pipe, which it makes when
+ * it first needs them. */
 static int has_descriptors(void)
 {
     int ends[2];

@@ -86,9 +86,9 @@ const uint8_t *delivery_hash(struct grapnel_server *s)
     return (*connection_delivery(s))->hash;
 }
 
-const struct error *delivery_error(struct grapnel_server *s)
+const struct error *delivery_error(const struct delivery *d)
 {
-    return &(*connection_delivery(s))->error;
+    return &d->error;
 }
 
 /* The body of OPEN as the link makes it: [service, arguments]. */

@@ -19,7 +19,7 @@ int delivery_ensure(struct grapnel_server *s, struct error *e);
 /* The hash of what was sent, as `exec` wants it; after delivery_ensure only. */
 const uint8_t *delivery_hash(struct grapnel_server *s);
 /* Why the host did not take it; code 0: it has, or has not answered yet. */
-const struct error *delivery_error(struct grapnel_server *s);
+const struct error *delivery_error(const struct delivery *d);
 
 /* The next attempt takes another agent: rewrites what `early` says of the worker for it.  `early`
  * holds all that has left the link.  d may be NULL.  0 (also when there is no worker for it, which

@@ -136,6 +136,33 @@ GRAPNEL_API struct grapnel_server *grapnel_connect(struct grapnel *g, const char
  * or negative when it did not within timeout (default 5 s).  The server can then only be freed. */
 GRAPNEL_API int grapnel_close(struct grapnel_server *s, int64_t timeout,
                               struct grapnel_error *error);
+/* As grapnel_close, but the SSH connection stays, where grapnel has made it itself (transport
+ * "ssh2"): grapnel_deploy starts another agent on it without a new login.  Calls that are not
+ * answered fail at once with CLOSED; instances and commands end and are of no use then.  0 when the
+ * agent has left, or there was none; negative when it had to be left alone (-TIMEOUT: the line was
+ * cut then, and the agent cleans up by itself), or was lost.  grapnel_server_state tells what is
+ * left of the server. */
+GRAPNEL_API int grapnel_undeploy(struct grapnel_server *s, int64_t timeout,
+                                 struct grapnel_error *error);
+/* Starts a new agent on the connection of an undeployed server, or one whose agent was lost, and
+ * returns at once, as grapnel_open does: wait with grapnel_wait_ready.  0, also when there is or
+ * comes an agent already; negative when no connection is left, or its agent is just being
+ * undeployed. */
+GRAPNEL_API int grapnel_deploy(struct grapnel_server *s, struct grapnel_error *error);
+
+enum grapnel_server_state {
+    GRAPNEL_CONNECTING, /* the agent has not answered yet */
+    GRAPNEL_DEPLOYED,   /* it has */
+    GRAPNEL_UNDEPLOYED, /* no agent; the SSH connection is kept, and looked after */
+    GRAPNEL_GONE,       /* neither: it can only be freed */
+};
+GRAPNEL_API enum grapnel_server_state grapnel_server_state(struct grapnel_server *s);
+/* Milliseconds since anything was heard of the agent; -1: there is none, or not yet. */
+GRAPNEL_API int64_t grapnel_server_silence(struct grapnel_server *s);
+/* Asks the agent for a sign of life, and waits for it; *round_trip_us (may be NULL) is how long it
+ * took.  0, or negative: -TIMEOUT (< 0: as long as the lease), or what the server ended with. */
+GRAPNEL_API int grapnel_ping(struct grapnel_server *s, int64_t timeout, int64_t *round_trip_us,
+                             struct grapnel_error *error);
 /* Cuts the line at once if it is not closed (the agent then cleans up by itself), ends running
  * commands with CLOSED, and frees it.  NULL is legal. */
 GRAPNEL_API void grapnel_server_free(struct grapnel_server *s);

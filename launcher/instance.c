@@ -16,6 +16,7 @@ struct instance {
     struct instance *next; /* of its server */
     struct grapnel *g;
     struct grapnel_server *server; /* NULL: the worker has ended */
+    struct delivery *delivery;     /* of its worker; lives as long as the pipe */
     struct stream *pipe, *err;     /* NULL: over */
     uint32_t id;                   /* of the pipe */
     struct instance_handler handler;
@@ -205,7 +206,7 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
                       const char *text)
 {
     struct instance *i = arg;
-    const struct error *delivery = delivery_error(i->server);
+    const struct error *delivery = delivery_error(i->delivery);
 
     (void)s;
     if (code && delivery->code)
@@ -276,6 +277,7 @@ static int open_streams(struct instance *i, const struct grapnel_instance_option
 
     if (delivery_ensure(i->server, e) < 0)
         return e->code;
+    i->delivery = *connection_delivery(i->server);
     i->err = stream_open(l, "pipe", NULL, &err_handler, i, e);
     if (!i->err || (args = arguments(i, o, e)) == NULL)
         return e->code;

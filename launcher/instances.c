@@ -80,6 +80,24 @@ void instances_forget(struct grapnel_server *s)
     *connection_handles(s) = NULL;
 }
 
+/* What fails may free this instance and others, but it can have ended only once. */
+static struct remote *next_alive(struct grapnel_server *s)
+{
+    for (struct grapnel_instance *i = *connection_handles(s); i; i = i->next) {
+        if (i->remote && !i->remote->error.code)
+            return i->remote;
+    }
+    return NULL;
+}
+
+void instances_end_all(struct grapnel_server *s, int code, const char *text)
+{
+    struct remote *c;
+
+    while ((c = next_alive(s)) != NULL)
+        remote_end(c, code, text);
+}
+
 static void destroy(struct grapnel_instance *i)
 {
     unlink_server(i);

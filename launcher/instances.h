@@ -8,6 +8,9 @@
 struct grapnel *instances_context(const struct grapnel_instance *i);
 /* The end that is in force now; it may have ended. */
 struct remote *instances_remote(const struct grapnel_instance *i);
+/* The calls of all instances of s that are not answered yet fail now with that code, and their
+ * workers are asked to leave. */
+void instances_end_all(struct grapnel_server *s, int code, const char *text);
 /* s is freed: no instance can be opened on it again. */
 void instances_forget(struct grapnel_server *s);
 

@@ -7,34 +7,43 @@
 
 #define CLOSE_MS 5000
 
+struct grapnel_server *connection_open(struct grapnel *g, const char *target,
+                                       const struct grapnel_connect_options *options,
+                                       struct error *e)
+{
+    static const struct grapnel_connect_options defaults;
+    struct grapnel_server *s = connection_new(g);
+
+    if (!s)
+        errors_set(e, -E_NOMEM, "server");
+    else if (g->abandoned)
+        errors_set(e, -E_CANCELLED, "all lines were cut");
+    else if (context_need_heartbeat(g) < 0)
+        errors_set(e, -E_SYSTEM, "no thread could be started");
+    else if (connection_fill(s, target, options ? options : &defaults, e) == 0)
+        connection_attempt(s, e);
+    if (e->code) {
+        connection_release(s);
+        return NULL;
+    }
+    s->next = g->servers;
+    g->servers = s;
+    return s;
+}
+
 struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
                                     const struct grapnel_connect_options *options,
                                     struct grapnel_error *error)
 {
-    static const struct grapnel_connect_options defaults;
     struct grapnel_server *s;
     struct context_sigpipe held;
     struct error e = {0};
 
     context_lock(g);
     context_hold_sigpipe(&held);
-    s = connection_new(g);
+    s = connection_open(g, target, options, &e);
     if (!s)
-        errors_set(&e, -E_NOMEM, "server");
-    else if (g->abandoned)
-        errors_set(&e, -E_CANCELLED, "all lines were cut");
-    else if (context_need_heartbeat(g) < 0)
-        errors_set(&e, -E_SYSTEM, "no thread could be started");
-    else if (connection_fill(s, target, options ? options : &defaults, &e) == 0)
-        connection_attempt(s, &e);
-    if (s && !e.code) {
-        s->next = g->servers;
-        g->servers = s;
-    } else {
         context_error(error, target, &e);
-        connection_release(s);
-        s = NULL;
-    }
     context_release_sigpipe(&held);
     context_unlock(g);
     return s;
@@ -54,7 +63,8 @@ int grapnel_wait_ready(struct grapnel_server *s, int64_t timeout, struct grapnel
 
     context_lock(g);
     e.code = context_wait(g, is_ready, s, context_deadline(timeout));
-    if (!e.code && !s->greeted)
+    /* What has ended as it was to end may have been ready; that it was so once is enough then. */
+    if (!e.code && (!s->greeted || s->leaving || s->error.code != -E_CLOSED))
         e = s->error;
     context_unlock(g);
     return e.code ? context_error(error, connection_target(s), &e) : 0;
@@ -91,6 +101,8 @@ int grapnel_close(struct grapnel_server *s, int64_t timeout, struct grapnel_erro
     if (context_in_callback(g)) {
         errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     } else {
+        s->final = 1;
+        connection_mark_dirty(s);
         exec_cancel_all(s);
         instance_cancel_all(s);
         if (!s->error.code && !s->closed)
@@ -110,6 +122,7 @@ void grapnel_server_free(struct grapnel_server *s)
     if (!s)
         return;
     context_lock(g);
+    s->changed = NULL;
     connection_end_with(s, -E_CLOSED, "");
     if (context_in_callback(g)) {
         s->doomed = 1;

@@ -5,6 +5,11 @@ int transport_again(struct transport *t, const char *command, struct error *e)
     return t->class->again(t, command, e);
 }
 
+int transport_idle(const struct transport *t)
+{
+    return t->class->idle ? t->class->idle(t) : 0;
+}
+
 size_t transport_write(struct transport *t, const uint8_t *bytes, size_t n)
 {
     return t->class->write(t, bytes, n);

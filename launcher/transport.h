@@ -75,6 +75,11 @@ struct transport *transport_local(const struct transport_options *options, const
  * session; command and local: the program anew).  `opened` follows.  0 or negative. */
 int transport_again(struct transport *t, const char *command, struct error *e);
 
+/* True when transport_again may be called now, and the connection costs nobody a new login: after
+ * `finished`, for ssh2.  While it is idle it is still looked after: what the server asks is
+ * answered, and when it closes the connection `failed` says so. */
+int transport_idle(const struct transport *t);
+
 /* Takes as many of n bytes as it has room for, and returns how many (0..n): the rest is offered
  * again after `writable`. */
 size_t transport_write(struct transport *t, const uint8_t *bytes, size_t n);
@@ -104,6 +109,7 @@ struct transport_class {
     void (*pause)(struct transport *t, int paused);
     void (*free)(struct transport *t);
     struct transport_counters (*counters)(const struct transport *t);
+    int (*idle)(const struct transport *t); /* NULL: never */
 };
 
 #endif

@@ -73,6 +73,8 @@ struct link_handler {
      * that code.  NULL: nothing was ever issued.  Runs only with LINK_FEATURE_REFS in force, and in
      * order with the peer's calls. */
     int (*release)(void *arg, struct link *l, int64_t id, int64_t count);
+    /* The peer has answered the PING with this token (link_probe).  May be NULL. */
+    void (*pong)(void *arg, struct link *l, uint64_t token);
 };
 
 struct link_options {
@@ -130,6 +132,10 @@ int link_congested(const struct link *l);
  * process) is not taken for the peer's silence.  Buffers unused since the last call are freed.
  * Returns the monotonic microseconds of the next call; UINT64_MAX: none needed. */
 uint64_t link_tick(struct link *l, uint64_t now_us);
+
+/* Sends a PING now, ahead of all data, for who wants to know whether the peer lives: its token,
+ * which handler.pong gets.  0: the link has ended. */
+uint64_t link_probe(struct link *l, uint64_t now_us);
 
 /* Says GOODBYE: nothing more will be opened from here, and calls are made only as long as streams
  * live (a signal to a running command).  With code 0 the streams run to their ends; with a

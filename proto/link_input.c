@@ -117,7 +117,10 @@ static int dispatch(struct link *l, const struct frame *f)
     }
     case FRAME_PONG:
         link_pong(l, f->pong.token);
-        return 0;
+        if (l->handler.pong != NULL) {
+            l->handler.pong(l->arg, l, f->pong.token);
+        }
+        return l->error.code;
     case FRAME_GOODBYE:
         return in_goodbye(l, f);
     case FRAME_OPEN:

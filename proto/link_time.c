@@ -12,6 +12,21 @@ void link_ping(struct link *l, bool measure)
     link_must_put(l, &f);
 }
 
+uint64_t link_probe(struct link *l, uint64_t now_us)
+{
+    if (!link_alive(l)) {
+        return 0;
+    }
+    if (now_us > l->now) {
+        l->now = now_us;
+    }
+    link_enter(l);
+    link_ping(l, l->rtt_token == 0);
+    uint64_t token = link_alive(l) ? l->ping_token : 0;
+    link_leave(l);
+    return token;
+}
+
 void link_pong(struct link *l, uint64_t token)
 {
     l->pings -= l->pings > 0;

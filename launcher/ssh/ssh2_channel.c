@@ -284,3 +284,18 @@ int ssh2_channel_finish(struct ssh2_channel *c, int *status)
     }
     return SSH2_CHANNEL_DONE;
 }
+
+int ssh2_channel_rest(struct ssh2_channel *c)
+{
+    char none;
+    ssize_t rc;
+
+    /* Unless a key exchange is in its way; then it goes at the end of that. */
+    ssh2_session_begin(c->s, 0);
+    libssh2_channel_close(c->raw);
+    ssh2_session_begin(c->s, READ_BUDGET);
+    rc = libssh2_channel_read_ex(c->raw, 0, &none, 0);
+    if (rc < 0 && rc != LIBSSH2_ERROR_EAGAIN)
+        return -E_DISCONNECTED;
+    return ssh2_session_dead(c->s, NULL, NULL) ? -E_DISCONNECTED : SSH2_CHANNEL_AGAIN;
+}

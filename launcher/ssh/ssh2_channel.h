@@ -60,4 +60,9 @@ int ssh2_channel_send_eof(struct ssh2_channel *c);
  * DONE, AGAIN, or -E_DISCONNECTED. */
 int ssh2_channel_finish(struct ssh2_channel *c, int *status);
 
+/* After that, while no other channel is open: closes our side, and takes in what the server says of
+ * the connection, so that its keepalives are answered and new keys are made.  AGAIN, or
+ * -E_DISCONNECTED. */
+int ssh2_channel_rest(struct ssh2_channel *c);
+
 #endif

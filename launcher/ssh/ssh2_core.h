@@ -26,7 +26,7 @@ enum ssh2_stage {
     SSH2_OPEN, /* channel and command */
     SSH2_RUN,
     SSH2_CLOSING, /* its output has ended: how did it end? */
-    SSH2_IDLE,    /* it has; the connection lives */
+    SSH2_IDLE,    /* it has; the connection lives, and its channel stays for looking after it */
     SSH2_FAILED
 };
 

@@ -102,15 +102,21 @@ static int step_closing(struct ssh2 *t, struct error *e)
         return 1;
     if (result < 0)
         return ssh2_core_lost(t, e);
-    ssh2_channel_free(t->channel);
-    t->channel = NULL;
     t->stage = SSH2_IDLE;
     t->on.finished(t->arg, status);
-    return 1;
+    return t->stage == SSH2_IDLE ? 0 : 1;
+}
+
+/* The finished channel stays until the next: libssh2 reads for channels only. */
+static int step_idle(struct ssh2 *t, struct error *e)
+{
+    return ssh2_channel_rest(t->channel) < 0 ? ssh2_core_lost(t, e) : 1;
 }
 
 int ssh2_flow_step(struct ssh2 *t, struct error *e)
 {
+    if (t->stage == SSH2_IDLE)
+        return step_idle(t, e);
     return t->stage == SSH2_RUN ? step_run(t, e) : step_closing(t, e);
 }
 

@@ -19,6 +19,7 @@ static int step(struct ssh2 *t, struct error *e)
         return ssh2_setup_step(t, e);
     case SSH2_RUN:
     case SSH2_CLOSING:
+    case SSH2_IDLE:
         return ssh2_flow_step(t, e);
     default:
         return 1;
@@ -28,7 +29,7 @@ static int step(struct ssh2 *t, struct error *e)
 /* Sends what is due, and watches for what is wanted. */
 static void settle(struct ssh2 *t)
 {
-    int reading = t->stage >= SSH2_HANDSHAKE && t->stage <= SSH2_CLOSING;
+    int reading = t->stage >= SSH2_HANDSHAKE && t->stage <= SSH2_IDLE;
     int writing;
 
     if (!t->session || t->stage == SSH2_FAILED)
@@ -140,6 +141,8 @@ static int ssh2_again(struct transport *base, const char *command, struct error 
         return errors_set(e, -E_NOMEM, "%s", "");
     free(t->command);
     t->command = copy;
+    ssh2_channel_free(t->channel);
+    t->channel = NULL;
     t->stage = SSH2_OPEN;
     t->paused = t->wants_room = t->wants_eof = t->sent_eof = 0;
     ssh2_core_deadline(t, (double)t->timeout_ms / 1000);
@@ -198,8 +201,21 @@ static struct transport_counters ssh2_counters(const struct transport *base)
     return c;
 }
 
-static const struct transport_class ssh2_class = {"ssh2",     ssh2_again, ssh2_write,   ssh2_eof,
-                                                  ssh2_pause, ssh2_free,  ssh2_counters};
+static int ssh2_idle(const struct transport *base)
+{
+    return ((const struct ssh2 *)base)->stage == SSH2_IDLE;
+}
+
+static const struct transport_class ssh2_class = {
+    .name = "ssh2",
+    .again = ssh2_again,
+    .write = ssh2_write,
+    .eof = ssh2_eof,
+    .pause = ssh2_pause,
+    .free = ssh2_free,
+    .counters = ssh2_counters,
+    .idle = ssh2_idle,
+};
 
 static void on_begin(struct ev_loop *loop, ev_timer *w, int revents)
 {

@@ -1,0 +1,124 @@
+/* Agents that come and go on one line. */
+#include "launcher/connection_impl.h"
+#include "launcher/delivery.h"
+#include "launcher/exec.h"
+#include "launcher/instance.h"
+#include "launcher/instances.h"
+
+enum grapnel_server_state connection_state(const struct grapnel_server *s)
+{
+    if (!s->error.code && !(s->final && s->closed))
+        return s->greeted ? GRAPNEL_DEPLOYED : GRAPNEL_CONNECTING;
+    return s->parked && !s->final ? GRAPNEL_UNDEPLOYED : GRAPNEL_GONE;
+}
+
+void connection_watch(struct grapnel_server *s,
+                      void (*changed)(void *arg, struct grapnel_server *s), void *arg)
+{
+    s->changed = changed;
+    s->changed_arg = arg;
+}
+
+/* ---- leaving ---- */
+
+void connection_undeploy(struct grapnel_server *s, int64_t timeout_ms)
+{
+    if (s->error.code || s->leaving)
+        return;
+    s->leaving = s->leave_asked = 1;
+    s->leave_ms = timeout_ms;
+    connection_mark_dirty(s); /* what fails by it may call anything: not from within the asker */
+}
+
+static void leave(struct grapnel_server *s)
+{
+    s->leave_asked = 0;
+    if (s->error.code)
+        return;
+    ev_timer_stop(s->g->loop, &s->deadline);
+    ev_now_update(s->g->loop);
+    ev_timer_set(&s->deadline, (double)s->leave_ms / 1e3, 0.);
+    ev_timer_start(s->g->loop, &s->deadline);
+    instances_end_all(s, -E_CLOSED, "the server was undeployed");
+    exec_cancel_all(s);
+    instance_cancel_all(s);
+    if (!s->closed)
+        link_goodbye(s->link, 0, NULL);
+}
+
+void connection_leave_late(struct grapnel_server *s)
+{
+    connection_end_with(s, -E_TIMEOUT, "the agent does not leave: the line was cut");
+    transport_free(s->transport);
+    s->transport = NULL;
+}
+
+/* ---- coming ---- */
+
+/* Everything of the agent before, but what callbacks that are under way still look at. */
+static void put_away(struct grapnel_server *s, struct link *fresh)
+{
+    s->old_link = s->link;
+    s->old_delivery = s->delivery;
+    s->link = fresh;
+    s->delivery = NULL;
+    values_free(s->facts);
+    s->facts = NULL;
+    wire_free(&s->early);
+    s->again = s->started = s->greeted = s->closed = s->paused = 0;
+    s->parked = s->leaving = s->leave_asked = 0;
+    s->attempts = 0;
+    s->deployed++;
+    s->began_us = context_now();
+    s->error = (struct error){0};
+}
+
+void connection_free_old(struct grapnel_server *s)
+{
+    link_free(s->old_link);
+    delivery_free(s->old_delivery);
+    s->old_link = NULL;
+    s->old_delivery = NULL;
+}
+
+int connection_deploy(struct grapnel_server *s, struct error *e)
+{
+    struct link *fresh;
+
+    if (s->g->abandoned)
+        return errors_set(e, -E_CANCELLED, "all lines were cut");
+    if (connection_state(s) == GRAPNEL_GONE)
+        return errors_set(e, s->error.code ? s->error.code : -E_CLOSED, "%s", s->error.detail);
+    if (!s->error.code)
+        return s->leaving ? errors_set(e, -E_CLOSED, "the agent has not left yet") : 0;
+    fresh = connection_link_new(s);
+    if (!fresh)
+        return errors_set(e, -E_NOMEM, "%s", connection_target(s));
+    put_away(s, fresh);
+    connection_mark_dirty(s);
+    if (connection_attempt(s, e) < 0)
+        connection_end(s, e);
+    return e->code;
+}
+
+/* ---- between callbacks ---- */
+
+void connection_settle(struct grapnel_server *s)
+{
+    enum grapnel_server_state state;
+
+    connection_free_old(s);
+    if (s->leave_asked)
+        leave(s);
+    if (s->final && s->parked) {
+        s->parked = 0;
+        transport_free(s->transport);
+        s->transport = NULL;
+    }
+    state = connection_state(s);
+    if (state == s->told)
+        return;
+    s->told = state;
+    if (s->changed && !s->doomed)
+        s->changed(s->changed_arg, s);
+}
