@@ -14,9 +14,11 @@ struct grapnel_server *connection_open(struct grapnel *g, const char *target,
     static const struct grapnel_connect_options defaults;
     struct grapnel_server *s = connection_new(g);
 
-    if (!s)
+    if (!s) {
         errors_set(e, -E_NOMEM, "server");
-    else if (g->abandoned)
+        return NULL;
+    }
+    if (g->abandoned)
         errors_set(e, -E_CANCELLED, "all lines were cut");
     else if (context_need_heartbeat(g) < 0)
         errors_set(e, -E_SYSTEM, "no thread could be started");
