@@ -20,11 +20,11 @@
 struct manifest_entry {
     const char *name;
     size_t plain_size, packed_size;
-    const char *plain_hash, *packed_hash;
+    const char *plain_hash, *packed_hash, *plain_sha256;
 };
 
-#define AGENT(name, plain_size, packed_size, plain_hash, packed_hash)                              \
-    {name, plain_size, packed_size, plain_hash, packed_hash},
+#define AGENT(name, plain_size, packed_size, plain_hash, packed_hash, plain_sha256)                \
+    {name, plain_size, packed_size, plain_hash, packed_hash, plain_sha256},
 static const struct manifest_entry agents_manifest[] = {
 #include "agents_manifest.h"
 };
@@ -197,6 +197,7 @@ static int load(struct agents *a, const struct kind *k, const struct manifest_en
     b->packed_size = m->packed_size;
     b->plain_size = m->plain_size;
     b->hash_hex = m->plain_hash;
+    b->sha256_hex = m->plain_sha256;
     snprintf(b->name, sizeof b->name, "%s", m->name);
     return 0;
 }

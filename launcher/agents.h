@@ -10,10 +10,11 @@
 
 /* One agent or worker, loaded and verified. */
 struct agents_binary {
-    char name[48];        /* "<os>-<arch>" */
-    char uname[64];       /* an agent's: what `uname -sm` prints where it runs, "Linux x86_64" */
-    const char *hash_hex; /* BLAKE2b-256 of the plain binary, 64 hex digits */
-    uint8_t *packed;      /* gzip member (RFC 1952) */
+    char name[48];          /* "<os>-<arch>" */
+    char uname[64];         /* an agent's: what `uname -sm` prints where it runs, "Linux x86_64" */
+    const char *hash_hex;   /* BLAKE2b-256 of the plain binary, 64 hex digits */
+    const char *sha256_hex; /* its SHA-256, for hosts that know no other; likewise */
+    uint8_t *packed;        /* gzip member (RFC 1952) */
     size_t packed_size;
     size_t plain_size;
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/bootstrap_script.h"
 #include "launcher/safetext.h"
 #include "proto/wire.h"
 
@@ -14,54 +15,6 @@
 #define LAST          400 /* bytes of it that a message shows */
 
 #define FEW_DESCRIPTORS "; too few file descriptors there (ulimit -n)?"
-
-/* The script of /bin/sh.  It stands in single quotes of the login shell's language, whichever that
- * is (sh, csh, fish …), so it holds no single quote, no backslash, no exclamation mark and no
- * newline.  The marker is split so that a shell that echoes the command does not imitate it.
- *
- * n nonce · m the account's umask · u system · h what reads the agent · w what limits that · d the
- * directory that holds the first copy · p that copy · e the directory being tried · i its number.
- *
- * mkdir of an unguessable name is as safe as mktemp -d, and is there where mktemp is not.  The
- * agent is unpacked once; where programs may not run it is copied on to the next directory.
- * `head` that is missing is replaced by a dd that reads byte by byte: slow, but it reads exactly.
- * `timeout`, where there is one, ends the waiting for an agent that does not come; one that does
- * not know our way of calling it has read nothing, and head is called without it.
- *
- * Every process counts, at about a millisecond each: umask and uname are asked in one, and chmod
- * does its work while the agent is still coming in.
- */
-static const char script[] =
-    "n=%s; set -- $(umask; uname -sm 2>/dev/null); m=$1; shift; u=${*:-unknown}; umask 077; "
-    "echo \"@grap\"\"nel $n sys $u\"; "
-    "f() { echo \"@grap\"\"nel $n fail $*\"; exit 1; }; "
-    "c() { command -v $1 >/dev/null 2>&1; }; "
-    "for t in uname mkdir chmod rm; do c $t || f tool $t; done; "
-    "[ \"$u\" = \"%s\" ] || f arch; "
-    "h=\"head -c %zu\"; c head || { c dd || f tool head; h=\"dd bs=1 count=%zu\"; }; "
-    "w=; if c timeout; then w=\"timeout %u\"; fi; "
-    "r() { [ \"$w\" ] && { $w $h; case $? in 0|124|143) return;; esac; }; $h; }; "
-    "%s"
-    "q() { rm -rf \"$d\" \"$e\"; }; trap q EXIT; trap \"exit 1\" HUP INT TERM PIPE; "
-    "d=; e=; p=; i=0; "
-    "for t in \"$TMPDIR\" /tmp /var/tmp /dev/shm \"$XDG_RUNTIME_DIR\" \"$HOME\"; do "
-    "i=$((i+1)); [ $i -gt %d ] && [ -d \"$t\" ] || continue; "
-    "e=$t/.grapnel-$n; mkdir \"$e\" 2>/dev/null || { e=; continue; }; "
-    "if [ -z \"$p\" ]; then true 2>/dev/null >\"$e/agent\" || f space $i; "
-    "chmod 700 \"$e/agent\" 2>/dev/null & "
-    "{ r | %s; } 2>/dev/null >\"$e/agent\" || f space $i; wait; "
-    "d=$e; p=$e/agent; "
-    "else cp \"$p\" \"$e/agent\" 2>/dev/null || { rm -rf \"$e\"; continue; }; "
-    "chmod 700 \"$e/agent\"; fi; "
-    "if [ -s \"$e/agent\" ] && \"$e/agent\" probe 2>/dev/null; then [ \"$d\" = \"$e\" ] || rm -rf "
-    "\"$d\"; "
-    "GRAPNEL_UMASK=$m; GRAPNEL_LEASE_MS=%u; export GRAPNEL_UMASK GRAPNEL_LEASE_MS; "
-    "exec \"$e/agent\" boot %s; fi; "
-    "[ \"$d\" = \"$e\" ] || rm -rf \"$e\"; "
-    "done; [ -n \"$p\" ] && f noexec; f notemp";
-
-/* What unpacks the agent is looked for before anything is read from stdin. */
-static const char need_gzip[] = "c gzip || f gzip; ", need_cat[] = "c cat || f tool gzip; ";
 
 enum state { NOISE, WAITING, STARTED, ENDED };
 
@@ -79,6 +32,7 @@ struct bootstrap {
     size_t diagnostics_length;
     char uname[64];
     char failure[64]; /* words after "fail" */
+    char kept[16];    /* the word after "kept" */
 };
 
 static int user_name_is_plain(const char *user)
@@ -89,35 +43,21 @@ static int user_name_is_plain(const char *user)
                user, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == '\0';
 }
 
+/* Bytes of it that are sent. */
 static size_t agent_size(const struct bootstrap *b)
 {
+    if (b->options.keep == BOOTSTRAP_KEPT)
+        return 0;
     return b->options.plain ? b->options.agent->plain_size : b->options.agent->packed_size;
 }
 
 /* The packed agent is not copied: hundreds of connections would hold it hundreds of times. */
 static int make_payload(struct bootstrap *b, struct error *e)
 {
-    if (b->options.plain && (b->plain = agents_unpack(b->options.agent, e)) == NULL)
+    if (agent_size(b) && b->options.plain &&
+        (b->plain = agents_unpack(b->options.agent, e)) == NULL)
         return -E_AGENT_TAMPERED;
     return 0;
-}
-
-static int make_command(struct bootstrap *b, struct error *e)
-{
-    const struct bootstrap_options *o = &b->options;
-    size_t size = agent_size(b);
-    char *body = NULL, sudo[80] = "";
-    int n;
-
-    if (o->sudo_user)
-        snprintf(sudo, sizeof sudo, "sudo -n -H -u %s -- ", *o->sudo_user ? o->sudo_user : "root");
-    n = asprintf(&body, script, b->nonce, o->agent->uname, size, size, o->patience_s,
-                 o->plain ? need_cat : need_gzip, o->skip, o->plain ? "cat" : "gzip -dc",
-                 o->lease_ms, o->agent->hash_hex);
-    if (n >= 0 && asprintf(&b->command, "exec %s/bin/sh -c '%s'", sudo, body) < 0)
-        b->command = NULL;
-    free(n < 0 ? NULL : body);
-    return b->command ? 0 : errors_set(e, -E_NOMEM, "the start command");
 }
 
 struct bootstrap *bootstrap_new(const struct bootstrap_options *options, struct error *e)
@@ -138,7 +78,13 @@ struct bootstrap *bootstrap_new(const struct bootstrap_options *options, struct 
     b->options = *options;
     randombytes_buf(nonce, sizeof nonce);
     sodium_bin2hex(b->nonce, sizeof b->nonce, nonce, sizeof nonce);
-    if (make_payload(b, e) < 0 || make_command(b, e) < 0) {
+    if (make_payload(b, e) < 0) {
+        bootstrap_free(b);
+        return NULL;
+    }
+    b->command = bootstrap_script(&b->options, agent_size(b), b->nonce);
+    if (!b->command) {
+        errors_set(e, -E_NOMEM, "the start command");
         bootstrap_free(b);
         return NULL;
     }
@@ -162,7 +108,7 @@ const char *bootstrap_command(const struct bootstrap *b)
 
 size_t bootstrap_payload_size(const struct bootstrap *b)
 {
-    return agent_size(b) + BOOTSTRAP_PADDING;
+    return agent_size(b) ? agent_size(b) + BOOTSTRAP_PADDING : 0;
 }
 
 const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t at, size_t *n)
@@ -291,6 +237,8 @@ static enum bootstrap_result judge_failure(struct bootstrap *b, struct error *e)
     b->state = ENDED;
     if (strcmp(why, "arch") == 0 || strcmp(why, "gzip") == 0 || strncmp(why, "space ", 6) == 0)
         return BOOTSTRAP_AGAIN;
+    if (strncmp(why, "keep ", 5) == 0 && b->options.keep == BOOTSTRAP_KEPT)
+        return BOOTSTRAP_AGAIN;
     /* It has just told the system: what failed is the redirection of the question. */
     if (strcmp(why, "tool uname") == 0 && strcmp(b->uname, "unknown") != 0)
         errors_set(e, -E_AGENT_START, "the shell could not redirect output%s", FEW_DESCRIPTORS);
@@ -309,29 +257,49 @@ static enum bootstrap_result judge_failure(struct bootstrap *b, struct error *e)
     return BOOTSTRAP_FAILED;
 }
 
-/* After the first status line: either the agent's preface, or the script's last words. */
+/* One line of the script's: whether the agent is kept, or its last words. */
+static enum bootstrap_result judge_line(struct bootstrap *b, const char *line, size_t length,
+                                        struct error *e)
+{
+    char fail[64], kept[64];
+    size_t n = (size_t)snprintf(fail, sizeof fail, "@grapnel %s fail ", b->nonce);
+
+    snprintf(kept, sizeof kept, "@grapnel %s kept ", b->nonce);
+    if (length >= n && memcmp(line, fail, n) == 0) {
+        copy_word(b->failure, sizeof b->failure, line + n, length - n);
+        return judge_failure(b, e);
+    }
+    if (length >= n && memcmp(line, kept, n) == 0 && !*b->kept && length > n) {
+        copy_word(b->kept, sizeof b->kept, line + n, length - n);
+        wire_take(&b->text, length + 1);
+        return BOOTSTRAP_MORE;
+    }
+    errors_set(e, -E_PROTOCOL, "the start script sent an unknown status");
+    return BOOTSTRAP_FAILED;
+}
+
+/* After the first status line: the agent's preface, if not the script has something to say. */
 static enum bootstrap_result find_start(struct bootstrap *b, struct error *e)
 {
-    char marker[64];
-    size_t marker_length, length;
-    const char *line;
+    enum bootstrap_result result = BOOTSTRAP_MORE;
 
-    if (!wire_length(&b->text))
-        return BOOTSTRAP_MORE;
-    if (*wire_data(&b->text) != '@') {
-        b->state = STARTED;
-        return BOOTSTRAP_STARTED;
+    while (result == BOOTSTRAP_MORE && wire_length(&b->text)) {
+        size_t length;
+        const char *line;
+        if (*wire_data(&b->text) != '@') {
+            b->state = STARTED;
+            return BOOTSTRAP_STARTED;
+        }
+        line = whole_line(b, 0, &length);
+        if (!line && wire_length(&b->text) < LINE_MAX_SIZE)
+            return BOOTSTRAP_MORE;
+        if (!line) {
+            errors_set(e, -E_PROTOCOL, "the start script sent an endless status");
+            return BOOTSTRAP_FAILED;
+        }
+        result = judge_line(b, line, length, e);
     }
-    marker_length = (size_t)snprintf(marker, sizeof marker, "@grapnel %s fail ", b->nonce);
-    line = whole_line(b, 0, &length);
-    if (!line && wire_length(&b->text) < LINE_MAX_SIZE)
-        return BOOTSTRAP_MORE;
-    if (!line || length < marker_length || memcmp(line, marker, marker_length) != 0) {
-        errors_set(e, -E_PROTOCOL, "the start script sent an unknown status");
-        return BOOTSTRAP_FAILED;
-    }
-    copy_word(b->failure, sizeof b->failure, line + marker_length, length - marker_length);
-    return judge_failure(b, e);
+    return result;
 }
 
 enum bootstrap_result bootstrap_input(struct bootstrap *b, const uint8_t *bytes, size_t n,
@@ -400,12 +368,54 @@ enum bootstrap_result bootstrap_ended(struct bootstrap *b, int status, struct er
     return BOOTSTRAP_FAILED;
 }
 
+/* The reason will be the same next time. */
+static int cannot_keep(const char *why)
+{
+    return strcmp(why, "tool") == 0 || strcmp(why, "home") == 0 || strcmp(why, "owner") == 0;
+}
+
+const char *bootstrap_kept(const struct bootstrap *b, int *level)
+{
+    static const struct {
+        const char *word;
+        int level;
+        const char *text;
+    } words[] = {
+        {"used", 1, "the agent kept on the host was checked, and is used"},
+        {"none", 2, "no agent is kept on the host yet"},
+        {"ok", 1, "the agent is kept on the host for the next time"},
+        {"home", 1, "no agent can be kept on the host: there is no HOME"},
+        {"tool", 1,
+         "no kept agent can be used: the host has no b2sum, sha256sum, openssl or shasum to check "
+         "it with"},
+        {"space", 1, "the agent is not kept: the host's ~/.cache/grapnel cannot be written"},
+        {"owner", 0,
+         "the host's ~/.cache/grapnel is not a folder of this account: nothing is kept there"},
+        {"mode", 0, "others could have changed the agent kept on the host: it is replaced"},
+        {"hash", 0, "the agent kept on the host was changed or damaged: it is replaced"},
+    };
+    const char *word = b->kept;
+
+    if (strncmp(b->failure, "keep ", 5) == 0)
+        word = b->failure + 5;
+    else if (b->state == STARTED && b->options.keep == BOOTSTRAP_KEPT)
+        word = words[0].word;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        *level = words[i].level;
+        if (strcmp(word, words[i].word) == 0)
+            return words[i].text;
+    }
+    return NULL;
+}
+
 const char *bootstrap_next(const struct bootstrap *b, struct bootstrap_options *options)
 {
     if (strcmp(b->failure, "arch") == 0)
         return b->uname;
     if (strcmp(b->failure, "gzip") == 0)
         options->plain = 1;
+    if (strncmp(b->failure, "keep ", 5) == 0)
+        options->keep = cannot_keep(b->failure + 5) ? BOOTSTRAP_KEEP_NOT : BOOTSTRAP_KEEP;
     /* "space 2": the second directory is full.  A liar only shortens the list. */
     if (strncmp(b->failure, "space ", 6) == 0) {
         long number = strtol(b->failure + 6, NULL, 10);

@@ -21,13 +21,24 @@
 
 struct bootstrap;
 
+/* What becomes of the agent on the host.  What is kept lies in ~/.cache/grapnel, named by its hash;
+ * nobody trusts it: it is copied to where the agent would have been unpacked, the copy is checked
+ * by a program of the host (b2sum, sha256sum, openssl or shasum), and then run. */
+enum bootstrap_keep {
+    BOOTSTRAP_KEEP_NOT, /* it is sent, and nothing is kept */
+    BOOTSTRAP_KEEP,     /* it is sent, and a copy is kept for the next time */
+    BOOTSTRAP_KEPT,     /* the copy that is kept is used: nothing is sent.  If there is none that
+                           can be used, the next attempt is one of the others */
+};
+
 struct bootstrap_options {
     const struct agents_binary *agent;
     const char *sudo_user; /* NULL: no sudo; "": root */
     int plain;             /* send the agent unpacked */
     int skip;              /* so many of the temporary directories are not tried */
-    unsigned lease_ms;     /* the agent's patience with a silent launcher; 0: endless */
-    unsigned patience_s;   /* the script's, with an agent that does not come; 0: endless */
+    enum bootstrap_keep keep;
+    unsigned lease_ms;   /* the agent's patience with a silent launcher; 0: endless */
+    unsigned patience_s; /* the script's, with an agent that does not come; 0: endless */
 };
 
 /* Starts an attempt.  NULL with *e filled (-E_ARGUMENT: sudo_user is not a user name). */
@@ -35,8 +46,9 @@ struct bootstrap *bootstrap_new(const struct bootstrap_options *options, struct 
 void bootstrap_free(struct bootstrap *b);
 
 /* The command text for the login shell, and what to send to its stdin ahead of the link's bytes:
- * the agent and the padding, bootstrap_payload_size bytes.  bootstrap_payload gives those from byte
- * `at` on, as far as they lie in one piece (*n is 0 at the end only).  All live as long as b. */
+ * the agent and the padding (or neither), bootstrap_payload_size bytes.  bootstrap_payload gives
+ * those from byte `at` on, as far as they lie in one piece (*n is 0 at the end only).  All live as
+ * long as b. */
 const char *bootstrap_command(const struct bootstrap *b);
 size_t bootstrap_payload_size(const struct bootstrap *b);
 const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t at, size_t *n);
@@ -62,6 +74,10 @@ int bootstrap_shell_runs(const struct bootstrap *b);
 /* After AGAIN: changes *options (those of this attempt) to what the next must do differently.
  * Returns the host's `uname -sm` (lives as long as b) when it needs another agent, else NULL. */
 const char *bootstrap_next(const struct bootstrap *b, struct bootstrap_options *options);
+
+/* What is worth telling of the copy that was, or was to be, kept: static; NULL: nothing.  *level is
+ * 0 when everybody should know (the copy was not what it should have been), else 1 or 2. */
+const char *bootstrap_kept(const struct bootstrap *b, int *level);
 
 /* The last text that came without being ours, harmless for terminals, its lines joined by "|": ""
  * if none.  At most BOOTSTRAP_TEXT bytes are kept; of those the last that fit into n. */

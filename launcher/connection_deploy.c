@@ -67,6 +67,8 @@ static void put_away(struct grapnel_server *s, struct link *fresh)
     wire_free(&s->early);
     s->again = s->started = s->greeted = s->closed = s->paused = 0;
     s->parked = s->leaving = s->leave_asked = 0;
+    if (s->boot_options.keep == BOOTSTRAP_KEEP)
+        s->boot_options.keep = BOOTSTRAP_KEPT;
     s->attempts = 0;
     s->deployed++;
     s->began_us = context_now();

@@ -6,7 +6,9 @@
 #include "launcher/connection_impl.h"
 #include "launcher/delivery.h"
 
-#define ATTEMPTS_MAX 10 /* one for the architecture, one for gzip, one a temporary directory */
+#define ATTEMPTS_MAX                                                                               \
+    11 /* one for what is kept there, one for the architecture, one for gzip, one a                \
+        * temporary directory */
 
 static void on_phase(void *arg, enum errors_phase phase, const char *note)
 {
@@ -49,6 +51,15 @@ static void judge(struct grapnel_server *s, enum bootstrap_result result, const 
     s->started = result == BOOTSTRAP_STARTED;
 }
 
+static void tell_kept(struct grapnel_server *s)
+{
+    int level;
+    const char *text = bootstrap_kept(s->boot, &level);
+
+    if (text)
+        context_trace(s->g, level, connection_target(s), "%s", text);
+}
+
 /* What comes before the agent speaks; *used of the bytes are not the link's. */
 static void start_input(struct grapnel_server *s, const uint8_t *bytes, size_t n, size_t *used)
 {
@@ -60,6 +71,8 @@ static void start_input(struct grapnel_server *s, const uint8_t *bytes, size_t n
     /* Its bytes may be on their way for long, but what fails until now is the shell's fault. */
     if (runs)
         connection_tell_phase(s, errors_phase_name(PHASE_DEPLOY), s->boot_options.agent->name);
+    if (result == BOOTSTRAP_STARTED)
+        tell_kept(s);
     judge(s, result, &e);
     if (!runs)
         return;
@@ -142,6 +155,7 @@ static void attempt_again(struct grapnel_server *s)
     const char *uname = bootstrap_next(s->boot, &s->boot_options);
 
     s->again = 0;
+    tell_kept(s);
     if ((uname && change_agent(s, uname, &e) < 0) || connection_attempt(s, &e) < 0)
         connection_end(s, &e);
 }

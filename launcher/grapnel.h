@@ -109,6 +109,8 @@ struct grapnel_connect_options {
     int interactive;         /* may ask a person for passwords and passphrases */
     int one_shot;            /* only what is started before the agent answers will be run: it
                                 leaves by itself afterwards, which saves a round trip */
+    int cache_agent;         /* keep the agent on the host, in ~/.cache/grapnel, and do not send it
+                                where it is kept (it is checked there each time before it runs) */
     /* A phase of the connection has begun: its name (static), what was chosen, and microseconds
      * since the connection was started.  The last is "ready". */
     void (*phase)(void *arg, const char *phase, const char *note, int64_t elapsed_us);
@@ -185,6 +187,10 @@ struct grapnel_server_info {
     int64_t early_bytes;              /* bytes that went with the agent before it answered */
 };
 GRAPNEL_API void grapnel_server_info(struct grapnel_server *s, struct grapnel_server_info *info);
+/* Removes the agents that are kept on the host for the account (cache_agent), whatever launchers
+ * they are of.  0 with *count (may be NULL) how many, or negative. */
+GRAPNEL_API int grapnel_purge(struct grapnel_server *s, int64_t timeout, int64_t *count,
+                              struct grapnel_error *error);
 /* Memory and processes on the host as the agent counts them: JSON, as grapnel_facts_json. */
 GRAPNEL_API char *grapnel_usage_json(struct grapnel_server *s, int64_t timeout,
                                      struct grapnel_error *error);

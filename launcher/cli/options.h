@@ -28,6 +28,7 @@ struct options {
     const char *sudo_user; /* "": root; NULL: no sudo */
     int64_t connect_timeout;
     int64_t lease;
+    int cache_agent;
 
     const char *cwd;
     struct options_list env;

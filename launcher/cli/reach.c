@@ -106,6 +106,7 @@ struct grapnel_server *reach_open(struct reach *d, struct grapnel *g, const stru
         .sudo_user = o->sudo_user,
         .connect_timeout = o->connect_timeout,
         .lease = o->lease,
+        .cache_agent = o->cache_agent,
         .interactive = 1,
         .one_shot = one_shot,
         .phase = phase,

@@ -212,9 +212,10 @@ static char *make_key(const char *target, const struct grapnel_connect_options *
 
     if (!f)
         return NULL;
-    fprintf(f, "%s\n%s\n%u\n%s\n%s\n%s\n%lld %lld\n", target, o->user ? o->user : "", o->port,
+    fprintf(f, "%s\n%s\n%u\n%s\n%s\n%s\n%lld %lld %d\n", target, o->user ? o->user : "", o->port,
             o->config_file ? o->config_file : "", o->transport ? o->transport : "",
-            o->sudo_user ? o->sudo_user : "\n", (long long)o->connect_timeout, (long long)o->lease);
+            o->sudo_user ? o->sudo_user : "\n", (long long)o->connect_timeout, (long long)o->lease,
+            !!o->cache_agent);
     for (size_t i = 0; o->identity_files && o->identity_files[i]; i++)
         fprintf(f, "i %s\n", o->identity_files[i]);
     for (size_t i = 0; o->ssh_options && o->ssh_options[i]; i++)

@@ -27,11 +27,12 @@ static const struct option {
         OPTION("options", LIST, connect.ssh_options) OPTION(
             "transport", TEXT, connect.transport) OPTION("sudo", TEXT, connect.sudo_user)
             OPTION("connect_timeout", SECONDS, connect.connect_timeout) OPTION(
-                "lease", SECONDS, connect.lease) OPTION("instance", COUNT, instance.number)
-                OPTION("memory", SIZE, instance.memory) OPTION("cpu", SIZE, instance.cpu_seconds)
-                    OPTION("depth", COUNT, instance.depth) OPTION("cwd", TEXT, instance.cwd)
-                        OPTION("env", SETTING, instance.env) OPTION("service", TEXT, service)
-                            OPTION("teleport", FLAG, teleport) OPTION("require", VALUE, require)
+                "lease", SECONDS, connect.lease) OPTION("cache_agent", FLAG, connect.cache_agent)
+                OPTION("instance", COUNT, instance.number) OPTION("memory", SIZE, instance.memory)
+                    OPTION("cpu", SIZE, instance.cpu_seconds) OPTION("depth", COUNT, instance.depth)
+                        OPTION("cwd", TEXT, instance.cwd) OPTION("env", SETTING, instance.env)
+                            OPTION("service", TEXT, service) OPTION("teleport", FLAG, teleport)
+                                OPTION("require", VALUE, require)
 #undef OPTION
 };
 

@@ -1,6 +1,5 @@
 /* The bootstrap's script run by real shells, with a shell script in the agent's place. */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -10,278 +9,82 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <zlib.h>
 
-#include "launcher/bootstrap.h"
-#include "tests/unit/unit.h"
-
-#define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-
-/* Says what it was given, and deletes itself as the agent does. */
-static const char fake[] = "#!/bin/sh\n"
-                           "[ \"$1\" = probe ] && exit 0\n"
-                           "d=${0%/*}; rm -rf \"$d\"\n"
-                           "echo GRAPNEL\n"
-                           "echo \"$1 $2 umask=$GRAPNEL_UMASK own=$(umask) in=${d%/.grapnel-*}\"\n"
-                           "exec tr -d \"\\000\"\n";
-
-static struct agents_binary agent;
-static char home[] = "/tmp/grapnel-boot-test-XXXXXX";
-
-static void make_agent(const char *uname)
-{
-    static uint8_t packed[4096];
-    z_stream z = {0};
-
-    ck_assert_int_eq(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = (Bytef *)(uintptr_t)fake;
-    z.avail_in = sizeof fake - 1;
-    z.next_out = packed;
-    z.avail_out = sizeof packed;
-    ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
-    agent = (struct agents_binary){.name = "fake",
-                                   .hash_hex = HASH,
-                                   .packed = packed,
-                                   .packed_size = z.total_out,
-                                   .plain_size = sizeof fake - 1};
-    snprintf(agent.uname, sizeof agent.uname, "%s", uname);
-    deflateEnd(&z);
-}
-
-static void own_uname(char *text, size_t size)
-{
-    FILE *f = popen("uname -sm", "r");
-
-    ck_assert_ptr_nonnull(f);
-    ck_assert_ptr_nonnull(fgets(text, (int)size, f));
-    text[strcspn(text, "\n")] = '\0';
-    pclose(f);
-}
-
-static size_t entries_left(void)
-{
-    DIR *d = opendir(home);
-    size_t n = 0;
-    struct dirent *entry;
-
-    ck_assert_ptr_nonnull(d);
-    while ((entry = readdir(d)))
-        n += strncmp(entry->d_name, ".grapnel-", 9) == 0;
-    closedir(d);
-    return n;
-}
-
-/* One attempt: `shell` runs the command with the environment's TMPDIR = home. */
-struct attempt {
-    enum bootstrap_result result;
-    struct error error;
-    char rest[8192]; /* what followed the start */
-    size_t rest_length;
-    int ran;
-    struct bootstrap_options next;
-    char uname[64];
-};
-
-static void feed_child(int fd, const struct bootstrap *b, size_t cut)
-{
-    size_t left = bootstrap_payload_size(b), at = 0;
-
-    if (cut && cut < left)
-        left = cut;
-    while (left) {
-        size_t n;
-        const uint8_t *payload = bootstrap_payload(b, at, &n);
-        ssize_t k = write(fd, payload, n < left ? n : left);
-        if (k < 0)
-            break;
-        at += (size_t)k;
-        left -= (size_t)k;
-    }
-    if (!cut && write(fd, "after the agent\n", 16) != 16)
-        ck_assert_int_eq(errno, EPIPE);
-}
-
-static void read_child(int fd, struct bootstrap *b, struct attempt *a)
-{
-    uint8_t bytes[512];
-    ssize_t n;
-
-    while ((n = read(fd, bytes, sizeof bytes)) > 0) {
-        size_t used = 0;
-        if (a->result == BOOTSTRAP_MORE)
-            a->result = bootstrap_input(b, bytes, (size_t)n, &used, &a->error);
-        if (a->result == BOOTSTRAP_STARTED) {
-            ck_assert_uint_lt(a->rest_length + (size_t)n - used, sizeof a->rest);
-            memcpy(a->rest + a->rest_length, bytes + used, (size_t)n - used);
-            a->rest_length += (size_t)n - used;
-        }
-    }
-}
-
-static struct attempt try(const char *const *shell, const struct bootstrap_options *o,
-                          const char *path, size_t cut)
-{
-    struct attempt a = {.result = BOOTSTRAP_MORE, .next = *o};
-    struct bootstrap *b = bootstrap_new(o, &a.error);
-    int in[2], out[2], status;
-    const char *uname;
-    pid_t pid;
-
-    ck_assert_ptr_nonnull(b);
-    ck_assert_int_eq(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
-    pid = fork();
-    if (pid == 0) {
-        const char *argv[5] = {0};
-        size_t n = 0;
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        setenv("TMPDIR", home, 1);
-        setenv("HOME", home, 1);
-        if (path)
-            setenv("PATH", path, 1);
-        umask(027);
-        while (shell[n]) {
-            argv[n] = shell[n];
-            n++;
-        }
-        argv[n] = bootstrap_command(b);
-        execvp(argv[0], (char *const *)(uintptr_t)argv);
-        _exit(99);
-    }
-    close(in[0]);
-    close(out[1]);
-    feed_child(in[1], b, cut);
-    close(in[1]);
-    read_child(out[0], b, &a);
-    close(out[0]);
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    if (a.result == BOOTSTRAP_MORE)
-        a.result = bootstrap_ended(b, WIFEXITED(status) ? WEXITSTATUS(status) : -1, &a.error);
-    a.ran = bootstrap_shell_runs(b);
-    if (a.result == BOOTSTRAP_AGAIN && (uname = bootstrap_next(b, &a.next)))
-        snprintf(a.uname, sizeof a.uname, "%s", uname);
-    a.rest[a.rest_length] = '\0';
-    bootstrap_free(b);
-    return a;
-}
-
-static void expect_started(const struct attempt *a)
-{
-    char line[300];
-
-    ck_assert_msg(a->result == BOOTSTRAP_STARTED, "%s: %s", errors_text(a->error.code),
-                  a->error.detail);
-    ck_assert_int_eq(strncmp(a->rest, "GRAPNEL\n", 8), 0);
-    snprintf(line, sizeof line, "boot " HASH " umask=0027 own=0077 in=%s\n", home);
-    ck_assert_msg(strstr(a->rest, line) || strstr(a->rest, "umask=27") ||
-                      strstr(a->rest, "umask=027"),
-                  "%s", a->rest);
-    ck_assert_ptr_nonnull(strstr(a->rest, "after the agent\n"));
-    ck_assert_uint_eq(entries_left(), 0);
-}
-
-/* ---- the shells ---- */
-
-static const char *const shells[][4] = {
-    {"sh", "-c"},   {"bash", "-c"}, {"dash", "-c"}, {"busybox", "sh", "-c"},   {"zsh", "-c"},
-    {"tcsh", "-c"}, {"csh", "-c"},  {"fish", "-c"}, {"bash", "--posix", "-c"},
-};
-#define SHELLS (sizeof shells / sizeof *shells)
+#include "bootrig.h"
+#include "unit.h"
 
 START_TEST(starts_from_every_shell)
 {
-    struct bootstrap_options o = {.agent = &agent};
-    struct attempt a = try(shells[_i], &o, NULL, 0);
+    struct bootstrap_options o = {.agent = &bootrig_agent};
+    struct bootrig_attempt a = bootrig_try(bootrig_shells[_i], &o, NULL, 0);
 
-    expect_started(&a);
+    bootrig_expect_started(&a);
 }
 END_TEST
 
 START_TEST(starts_unpacked)
 {
-    struct bootstrap_options o = {.agent = &agent, .plain = 1};
-    struct attempt a = try(shells[_i], &o, NULL, 0);
+    struct bootstrap_options o = {.agent = &bootrig_agent, .plain = 1};
+    struct bootrig_attempt a = bootrig_try(bootrig_shells[_i], &o, NULL, 0);
 
-    expect_started(&a);
+    bootrig_expect_started(&a);
 }
 END_TEST
-
-/* A folder with the named tools only. */
-static void tools(char *folder, size_t size, const char *const *names)
-{
-    snprintf(folder, size, "%s/bin", home);
-    ck_assert_int_eq(mkdir(folder, 0700), 0);
-    for (; *names; names++) {
-        char command[500];
-        snprintf(command, sizeof command, "ln -s \"$(command -v %s)\" %s/", *names, folder);
-        ck_assert_int_eq(system(command), 0);
-    }
-}
-
-static void remove_tools(const char *folder)
-{
-    char command[300];
-
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static const char *const sh[] = {"/bin/sh", "-c", NULL};
 
 START_TEST(does_without_head_and_mktemp)
 {
     static const char *const have[] = {"uname", "dd", "gzip", "mkdir", "rm", "chmod", "tr", NULL};
-    struct bootstrap_options o = {.agent = &agent};
+    struct bootstrap_options o = {.agent = &bootrig_agent};
     char folder[100];
-    struct attempt a;
+    struct bootrig_attempt a;
 
-    tools(folder, sizeof folder, have);
-    a = try(sh, &o, folder, 0);
-    remove_tools(folder);
-    expect_started(&a);
+    bootrig_tools(folder, sizeof folder, have);
+    a = bootrig_try(bootrig_sh, &o, folder, 0);
+    bootrig_remove_tools(folder);
+    bootrig_expect_started(&a);
 }
 END_TEST
 
 START_TEST(asks_for_the_plain_agent_without_gzip)
 {
     static const char *const have[] = {"uname", "head", "cat", "mkdir", "rm", "chmod", "tr", NULL};
-    struct bootstrap_options o = {.agent = &agent};
+    struct bootstrap_options o = {.agent = &bootrig_agent};
     char folder[100];
-    struct attempt a, b;
+    struct bootrig_attempt a, b;
 
-    tools(folder, sizeof folder, have);
-    a = try(sh, &o, folder, 0);
-    b = try(sh, &a.next, folder, 0);
-    remove_tools(folder);
+    bootrig_tools(folder, sizeof folder, have);
+    a = bootrig_try(bootrig_sh, &o, folder, 0);
+    b = bootrig_try(bootrig_sh, &a.next, folder, 0);
+    bootrig_remove_tools(folder);
     ck_assert_int_eq(a.result, BOOTSTRAP_AGAIN);
     ck_assert_int_eq(a.next.plain, 1);
-    expect_started(&b);
+    bootrig_expect_started(&b);
 }
 END_TEST
 
 START_TEST(tells_the_architecture_when_the_guess_was_wrong)
 {
-    struct bootstrap_options o = {.agent = &agent};
+    struct bootstrap_options o = {.agent = &bootrig_agent};
     char real[64];
-    struct attempt a;
+    struct bootrig_attempt a;
 
-    snprintf(real, sizeof real, "%s", agent.uname);
-    snprintf(agent.uname, sizeof agent.uname, "Plan9 mips");
-    a = try(sh, &o, NULL, 0);
-    snprintf(agent.uname, sizeof agent.uname, "%s", real);
+    snprintf(real, sizeof real, "%s", bootrig_agent.uname);
+    snprintf(bootrig_agent.uname, sizeof bootrig_agent.uname, "Plan9 mips");
+    a = bootrig_try(bootrig_sh, &o, NULL, 0);
+    snprintf(bootrig_agent.uname, sizeof bootrig_agent.uname, "%s", real);
     ck_assert_int_eq(a.result, BOOTSTRAP_AGAIN);
     ck_assert_str_eq(a.uname, real);
-    ck_assert_uint_eq(entries_left(), 0);
+    ck_assert_uint_eq(bootrig_entries_left(), 0);
 }
 END_TEST
 
 START_TEST(a_line_cut_in_the_upload_leaves_nothing)
 {
-    struct bootstrap_options o = {.agent = &agent};
-    struct attempt a = try(sh, &o, NULL, agent.packed_size / 2);
+    struct bootstrap_options o = {.agent = &bootrig_agent};
+    struct bootrig_attempt a = bootrig_try(bootrig_sh, &o, NULL, bootrig_agent.packed_size / 2);
 
     ck_assert_int_ne(a.result, BOOTSTRAP_STARTED);
-    ck_assert_uint_eq(entries_left(), 0);
+    ck_assert_uint_eq(bootrig_entries_left(), 0);
 }
 END_TEST
 
@@ -290,8 +93,9 @@ START_TEST(a_shell_that_is_none_is_told)
     static const char *const nologin[] = {
         "sh", "-c", "echo This account is currently not available.; exit 1", NULL};
     static const char *const silent[] = {"false", NULL};
-    struct bootstrap_options o = {.agent = &agent};
-    struct attempt a = try(nologin, &o, NULL, 0), b = try(silent, &o, NULL, 0);
+    struct bootstrap_options o = {.agent = &bootrig_agent};
+    struct bootrig_attempt a = bootrig_try(nologin, &o, NULL, 0),
+                           b = bootrig_try(silent, &o, NULL, 0);
 
     ck_assert_int_eq(a.result, BOOTSTRAP_FAILED);
     ck_assert_int_eq(a.error.code, -E_NOLOGIN);
@@ -325,7 +129,7 @@ static enum bootstrap_result feed(struct bootstrap *b, const char *text, size_t 
 
 START_TEST(noise_is_skipped_in_any_cut)
 {
-    struct bootstrap_options o = {.agent = &agent};
+    struct bootstrap_options o = {.agent = &bootrig_agent};
 
     for (size_t piece = 1; piece < 200; piece++) {
         struct error e = {0};
@@ -345,7 +149,7 @@ END_TEST
 
 START_TEST(endless_noise_is_refused_with_an_excerpt)
 {
-    struct bootstrap_options o = {.agent = &agent};
+    struct bootstrap_options o = {.agent = &bootrig_agent};
     struct error e = {0};
     struct bootstrap *b = bootstrap_new(&o, &e);
     enum bootstrap_result result = BOOTSTRAP_MORE;
@@ -366,7 +170,7 @@ END_TEST
 
 START_TEST(sudo_is_told_apart)
 {
-    struct bootstrap_options o = {.agent = &agent, .sudo_user = ""};
+    struct bootstrap_options o = {.agent = &bootrig_agent, .sudo_user = ""};
     struct error e = {0};
     struct bootstrap *b = bootstrap_new(&o, &e);
     static const char said[] = "sudo: a password is required\n";
@@ -385,7 +189,7 @@ END_TEST
 /* The text must mean the same in every shell's quotes. */
 START_TEST(command_holds_nothing_that_a_shell_would_expand)
 {
-    struct bootstrap_options o = {.agent = &agent};
+    struct bootstrap_options o = {.agent = &bootrig_agent};
     struct error e = {0};
     struct bootstrap *b = bootstrap_new(&o, &e);
     const char *body = strchr(bootstrap_command(b), '\'');
@@ -395,35 +199,15 @@ START_TEST(command_holds_nothing_that_a_shell_would_expand)
 }
 END_TEST
 
-static void setup(void)
-{
-    char uname[64];
-
-    signal(SIGPIPE, SIG_IGN);
-    own_uname(uname, sizeof uname);
-    make_agent(uname);
-    strcpy(strrchr(home, '-'), "-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(home));
-}
-
-static void teardown(void)
-{
-    char command[100];
-
-    ck_assert_uint_eq(entries_left(), 0);
-    snprintf(command, sizeof command, "rm -rf %s", home); /* fish keeps files in its home */
-    ck_assert_int_eq(system(command), 0);
-}
-
 static Suite *bootstrap_suite(void)
 {
     Suite *s = suite_create("bootstrap");
     TCase *t = tcase_create("bootstrap");
 
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, bootrig_setup, bootrig_teardown);
     tcase_set_timeout(t, 30);
-    tcase_add_loop_test(t, starts_from_every_shell, 0, SHELLS);
-    tcase_add_loop_test(t, starts_unpacked, 0, SHELLS);
+    tcase_add_loop_test(t, starts_from_every_shell, 0, BOOTRIG_SHELLS);
+    tcase_add_loop_test(t, starts_unpacked, 0, BOOTRIG_SHELLS);
     tcase_add_test(t, does_without_head_and_mktemp);
     tcase_add_test(t, asks_for_the_plain_agent_without_gzip);
     tcase_add_test(t, tells_the_architecture_when_the_guess_was_wrong);
