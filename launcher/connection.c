@@ -10,7 +10,6 @@
 #include "launcher/instances.h"
 
 #define TIMEOUT_MS 30000
-#define LEASE_MS   30000
 
 struct link *connection_link(struct grapnel_server *s)
 {
@@ -134,7 +133,7 @@ int connection_fill(struct grapnel_server *s, const char *target,
 {
     if (o->lease && (o->lease < 1000 || o->lease > 86400000))
         return errors_set(e, -E_ARGUMENT, "a lease is 1 s to 24 h");
-    s->boot_options.lease_ms = o->lease > 0 ? (unsigned)o->lease : LEASE_MS;
+    s->boot_options.lease_ms = o->lease > 0 ? (unsigned)o->lease : CONNECTION_LEASE_MS;
     s->boot_options.keep = o->cache_agent ? BOOTSTRAP_KEPT : BOOTSTRAP_KEEP_NOT;
     s->one_shot = o->one_shot;
     s->phase = o->phase;

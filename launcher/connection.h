@@ -6,6 +6,8 @@
 #include "launcher/context.h"
 #include "proto/link.h"
 
+#define CONNECTION_LEASE_MS 30000 /* where none is asked for */
+
 struct agents_binary;
 struct delivery;
 struct instance;

@@ -40,6 +40,22 @@ const char *route_key(const struct route *r)
     return r->key;
 }
 
+const struct sshconfig *route_config(const struct route *r)
+{
+    return r->config;
+}
+
+int route_rename(struct route *r, const char *name)
+{
+    char *copy = strdup(name);
+
+    if (!copy)
+        return -E_NOMEM;
+    free(r->target);
+    r->options.host = r->target = copy;
+    return 0;
+}
+
 static void free_strings(char **list)
 {
     for (size_t i = 0; list && list[i]; i++)

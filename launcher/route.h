@@ -7,6 +7,7 @@
 #include "launcher/transport.h"
 
 struct route;
+struct sshconfig;
 
 /* Works it out (reads ssh_config; may run `ssh -G`).  NULL with *e filled. */
 struct route *route_new(struct grapnel *g, const char *target,
@@ -16,6 +17,10 @@ void route_free(struct route *r);
 /* What was typed; and "name:port" of the host that this means, NULL when it is not an SSH host. */
 const char *route_target(const struct route *r);
 const char *route_key(const struct route *r);
+/* What ssh_config says of that host, likewise NULL. */
+const struct sshconfig *route_config(const struct route *r);
+/* From now on messages call the target by this name; before route_start.  0 or -E_NOMEM. */
+int route_rename(struct route *r, const char *name);
 
 /* Starts the transport of this route.  NULL with *e filled. */
 struct transport *route_start(struct route *r, const char *command,
