@@ -128,9 +128,12 @@ static unsigned patience_s(const struct grapnel_server *s)
     return (unsigned)((ms + 999) / 1000);
 }
 
-int connection_fill(struct grapnel_server *s, const char *target,
+int connection_fill(struct grapnel_server *s, struct route *route,
                     const struct grapnel_connect_options *o, struct error *e)
 {
+    const char *target = route_target(route);
+
+    s->route = route;
     if (o->lease && (o->lease < 1000 || o->lease > 86400000))
         return errors_set(e, -E_ARGUMENT, "a lease is 1 s to 24 h");
     s->boot_options.lease_ms = o->lease > 0 ? (unsigned)o->lease : CONNECTION_LEASE_MS;
@@ -140,9 +143,6 @@ int connection_fill(struct grapnel_server *s, const char *target,
     s->phase_arg = o->phase_arg;
     s->timeout_ms = o->connect_timeout > 0 ? o->connect_timeout : TIMEOUT_MS;
     s->boot_options.patience_s = patience_s(s);
-    s->route = route_new(s->g, target, o, e);
-    if (!s->route)
-        return e->code;
     s->boot_options.agent = guess_agent(s, e);
     if (!s->boot_options.agent)
         return e->code;

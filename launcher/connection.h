@@ -11,6 +11,7 @@
 struct agents_binary;
 struct delivery;
 struct instance;
+struct route;
 
 /* ---- life; struct grapnel_server's public functions are these, with waiting ---- */
 
@@ -18,6 +19,10 @@ struct instance;
 struct grapnel_server *connection_open(struct grapnel *g, const char *target,
                                        const struct grapnel_connect_options *options,
                                        struct error *e);
+/* The same for a route that was made with these options, which is taken over. */
+struct grapnel_server *connection_open_route(struct grapnel *g, struct route *route,
+                                             const struct grapnel_connect_options *options,
+                                             struct error *e);
 enum grapnel_server_state connection_state(const struct grapnel_server *s);
 /* changed(arg, s) runs when connection_state gives something else than it did last time (a state
  * that lasted no longer than one turn of the loop may be left out), before the loop sleeps and from
@@ -30,6 +35,10 @@ void connection_watch(struct grapnel_server *s,
 void connection_undeploy(struct grapnel_server *s, int64_t timeout_ms);
 /* As grapnel_deploy: 0, or negative with *e filled. */
 int connection_deploy(struct grapnel_server *s, struct error *e);
+/* The same, and where no line is left, another is made.  Phases are not told any more. */
+int connection_revive(struct grapnel_server *s, struct error *e);
+/* The line is closed now, without a word, and everything on it ends with this. */
+void connection_cut(struct grapnel_server *s, int code, const char *detail);
 /* As grapnel_server_silence. */
 int64_t connection_silence(const struct grapnel_server *s);
 /* Asks the agent for a sign of life: `answered` runs once, with NULL and the time that it took, or

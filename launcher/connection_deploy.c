@@ -55,11 +55,17 @@ void connection_leave_late(struct grapnel_server *s)
 
 /* ---- coming ---- */
 
-/* Everything of the agent before, but what callbacks that are under way still look at. */
+/* Everything of the agent before, but what callbacks that are under way still look at: that cannot
+ * be one that came since the loop slept. */
 static void put_away(struct grapnel_server *s, struct link *fresh)
 {
-    s->old_link = s->link;
-    s->old_delivery = s->delivery;
+    if (s->old_link) {
+        link_free(s->link);
+        delivery_free(s->delivery);
+    } else {
+        s->old_link = s->link;
+        s->old_delivery = s->delivery;
+    }
     s->link = fresh;
     s->delivery = NULL;
     values_free(s->facts);
@@ -83,17 +89,10 @@ void connection_free_old(struct grapnel_server *s)
     s->old_delivery = NULL;
 }
 
-int connection_deploy(struct grapnel_server *s, struct error *e)
+static int start(struct grapnel_server *s, struct error *e)
 {
-    struct link *fresh;
+    struct link *fresh = connection_link_new(s);
 
-    if (s->g->abandoned)
-        return errors_set(e, -E_CANCELLED, "all lines were cut");
-    if (connection_state(s) == GRAPNEL_GONE)
-        return errors_set(e, s->error.code ? s->error.code : -E_CLOSED, "%s", s->error.detail);
-    if (!s->error.code)
-        return s->leaving ? errors_set(e, -E_CLOSED, "the agent has not left yet") : 0;
-    fresh = connection_link_new(s);
     if (!fresh)
         return errors_set(e, -E_NOMEM, "%s", connection_target(s));
     put_away(s, fresh);
@@ -101,6 +100,41 @@ int connection_deploy(struct grapnel_server *s, struct error *e)
     if (connection_attempt(s, e) < 0)
         connection_end(s, e);
     return e->code;
+}
+
+int connection_deploy(struct grapnel_server *s, struct error *e)
+{
+    if (s->g->abandoned)
+        return errors_set(e, -E_CANCELLED, "all lines were cut");
+    if (connection_state(s) == GRAPNEL_GONE)
+        return errors_set(e, s->error.code ? s->error.code : -E_CLOSED, "%s", s->error.detail);
+    if (!s->error.code)
+        return s->leaving ? errors_set(e, -E_CLOSED, "the agent has not left yet") : 0;
+    return start(s, e);
+}
+
+static void drop_line(struct grapnel_server *s)
+{
+    transport_free(s->transport);
+    s->transport = NULL;
+    s->parked = s->can_write = 0;
+}
+
+int connection_revive(struct grapnel_server *s, struct error *e)
+{
+    s->phase = NULL;
+    if (s->g->abandoned || connection_state(s) != GRAPNEL_GONE)
+        return connection_deploy(s, e);
+    drop_line(s);
+    s->final = 0;
+    return start(s, e);
+}
+
+void connection_cut(struct grapnel_server *s, int code, const char *detail)
+{
+    connection_end_with(s, code, detail);
+    drop_line(s);
+    connection_mark_dirty(s);
 }
 
 /* ---- between callbacks ---- */

@@ -54,9 +54,9 @@ struct grapnel_server {
 /* connection.c: a server that does nothing yet, and is not in the context's list.  NULL: memory is
  * out. */
 struct grapnel_server *connection_new(struct grapnel *g);
-/* Works out where and how, and makes what is needed before an attempt.  0 or negative with *e
- * filled; it is to be released either way. */
-int connection_fill(struct grapnel_server *s, const char *target,
+/* Takes the route over, and makes what is needed before an attempt.  0 or negative with *e filled;
+ * it is to be released either way. */
+int connection_fill(struct grapnel_server *s, struct route *route,
                     const struct grapnel_connect_options *o, struct error *e);
 /* Frees it at once, and takes it out of the context's list.  NULL is legal. */
 void connection_release(struct grapnel_server *s);

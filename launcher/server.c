@@ -7,23 +7,25 @@
 
 #define CLOSE_MS 5000
 
-struct grapnel_server *connection_open(struct grapnel *g, const char *target,
-                                       const struct grapnel_connect_options *options,
-                                       struct error *e)
+struct grapnel_server *connection_open_route(struct grapnel *g, struct route *route,
+                                             const struct grapnel_connect_options *options,
+                                             struct error *e)
 {
-    static const struct grapnel_connect_options defaults;
     struct grapnel_server *s = connection_new(g);
 
     if (!s) {
         errors_set(e, -E_NOMEM, "server");
+        route_free(route);
         return NULL;
     }
-    if (g->abandoned)
-        errors_set(e, -E_CANCELLED, "all lines were cut");
-    else if (context_need_heartbeat(g) < 0)
-        errors_set(e, -E_SYSTEM, "no thread could be started");
-    else if (connection_fill(s, target, options ? options : &defaults, e) == 0)
-        connection_attempt(s, e);
+    if (connection_fill(s, route, options, e) == 0) {
+        if (g->abandoned)
+            errors_set(e, -E_CANCELLED, "all lines were cut");
+        else if (context_need_heartbeat(g) < 0)
+            errors_set(e, -E_SYSTEM, "no thread could be started");
+        else
+            connection_attempt(s, e);
+    }
     if (e->code) {
         connection_release(s);
         return NULL;
@@ -31,6 +33,17 @@ struct grapnel_server *connection_open(struct grapnel *g, const char *target,
     s->next = g->servers;
     g->servers = s;
     return s;
+}
+
+struct grapnel_server *connection_open(struct grapnel *g, const char *target,
+                                       const struct grapnel_connect_options *options,
+                                       struct error *e)
+{
+    static const struct grapnel_connect_options defaults;
+    const struct grapnel_connect_options *o = options ? options : &defaults;
+    struct route *route = route_new(g, target, o, e);
+
+    return route ? connection_open_route(g, route, o, e) : NULL;
 }
 
 struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
