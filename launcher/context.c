@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "launcher/agents.h"
 #include "launcher/blocking.h"
+#include "launcher/cache.h"
 #include "launcher/connection.h"
 #include "launcher/foreign.h"
 #include "launcher/safetext.h"
@@ -31,6 +33,17 @@ uint64_t context_now(void)
 uint64_t context_deadline(int64_t timeout_ms)
 {
     return timeout_ms < 0 ? UINT64_MAX : context_now() + (uint64_t)timeout_ms * 1000;
+}
+
+int context_forked(const struct grapnel *g, struct grapnel_error *to)
+{
+    struct error e = {0};
+
+    if (g->pid == getpid())
+        return 0;
+    errors_set(&e, -E_ARGUMENT, "the process was forked: what its parent has is not for it");
+    context_error(to, "", &e);
+    return 1;
 }
 
 void context_lock(struct grapnel *g)
@@ -288,6 +301,7 @@ struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapne
         goto failed;
     if (options)
         g->options = *options;
+    g->pid = getpid();
     init_locks(g);
     if (sodium_init() < 0 || transport_ssh2_init() < 0) {
         errors_set(&e, -E_SYSTEM, "the cryptographic libraries do not start");
@@ -311,8 +325,8 @@ failed:
 
 void grapnel_free(struct grapnel *g)
 {
-    if (!g)
-        return;
+    if (!g || context_forked(g, NULL))
+        return; /* its threads are not here, and its lines are not ours to end */
     context_lock(g);
     g->ending = 1;
     pthread_cond_broadcast(&g->resting);
@@ -321,6 +335,7 @@ void grapnel_free(struct grapnel *g)
     if (g->heartbeat_runs)
         pthread_join(g->heartbeat, NULL);
     foreign_free(g);
+    cache_free(g->cache);
     if (g->loop)
         connection_free_all(g);
     keyring_free(g->keys);

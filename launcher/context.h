@@ -13,6 +13,7 @@
 
 struct agents;
 struct blocking;
+struct cache;
 struct foreign;
 struct keyring;
 
@@ -40,10 +41,15 @@ struct grapnel {
     struct blocking *blocking;
     struct agents *agents;
     struct keyring *keys;
+    struct cache *cache;            /* by cache.c; NULL: none yet */
+    pid_t pid;                      /* of who made it: a child of fork has no part in it */
     struct grapnel_server *servers; /* list, by connection.c */
     struct grapnel_server *dirty;   /* those with output to flush before the next poll */
     struct context_signal *signals;
 };
+
+/* True in a child of fork: it must not even lock.  *to (may be NULL) is filled then. */
+int context_forked(const struct grapnel *g, struct grapnel_error *to);
 
 void context_lock(struct grapnel *g);
 /* Also makes the leading thread notice changed watchers. */

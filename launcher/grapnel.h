@@ -23,7 +23,8 @@
  *   whichever thread drives the loop (one that waits, or the context's own heartbeat thread); they
  *   may call anything here that does not wait, and must not block.
  * - Times are milliseconds, sizes are bytes.
- * - After fork() a child must not use a context of its parent.
+ * - After fork() a child must not use a context of its parent, but for grapnel_free, which does
+ *   nothing then.
  */
 #ifndef GRAPNEL_H
 #define GRAPNEL_H
@@ -49,6 +50,7 @@ struct grapnel_value;
 struct grapnel_ref;
 struct grapnel_future;
 struct grapnel_request;
+struct grapnel_connection;
 
 /* ---- errors ---- */
 
@@ -546,6 +548,122 @@ GRAPNEL_API int grapnel_return(struct grapnel_request *request, const char *form
 GRAPNEL_API void grapnel_fail(struct grapnel_request *request, const char *message);
 /* True when the caller there has cancelled its call: an answer is still needed. */
 GRAPNEL_API int grapnel_request_cancelled(const struct grapnel_request *request);
+
+/* ---- the connection cache ----
+ *
+ *     struct grapnel_connect_options o = {.user = "george"};
+ *     struct grapnel_connection *c = grapnel_get_connection(g, "web1", &o, 1, &error);
+ *     grapnel_call(grapnel_connection_instance(c), "sys.uname", &names, &error, "");
+ *     grapnel_connection_release(c);
+ *
+ * A context keeps connections: instances by number, "george@web1:1", on servers by what leads to
+ * them.  Who asks for one that is there gets it; who asks for one that is not has it made.  Threads
+ * that ask for the same at once get the same one, or all of them the error of the one attempt,
+ * which is not kept.  One that has died is remade, once, when somebody asks for it.
+ *
+ * The instances of one user@host share one agent and one SSH connection.  Servers are told apart by
+ * user, host, port, identities and whatever else of the options matters, exactly, after ssh_config:
+ * aliases of one host share a server.  The user is "root" where neither options, ssh_options nor
+ * host name one, whatever ssh_config says.  (one_shot is of no effect here.)
+ *
+ * In a child of fork() all of this fails with ARGUMENT, and nothing of the parent's is touched. */
+
+/* Gets instance 1 to 65535 of that server: from the cache, or made now.  It has answered; if it was
+ * in the cache, its server was heard of lately or has answered now.  What is returned is the same
+ * for all who ask for the same one, until it is closed; each is to be given back by
+ * grapnel_connection_release.  NULL with *error.  Not from a callback, unless it is there. */
+GRAPNEL_API struct grapnel_connection *
+grapnel_get_connection(struct grapnel *g, const char *host,
+                       const struct grapnel_connect_options *options, int instance,
+                       struct grapnel_error *error);
+/* It is not used any more: the cache may close it when its limits say so.  Every connection is to
+ * be released before grapnel_free.  NULL is legal. */
+GRAPNEL_API void grapnel_connection_release(struct grapnel_connection *c);
+/* Its instance, never to be closed or freed by others than the cache; lives until the release. */
+GRAPNEL_API struct grapnel_instance *grapnel_connection_instance(struct grapnel_connection *c);
+/* Its server, likewise, for commands; NULL when the connection was closed.  Lives until the server
+ * is closed, whoever does that. */
+GRAPNEL_API struct grapnel_server *grapnel_connection_server(struct grapnel_connection *c);
+/* "george@web1:1"; lives as long as the connection. */
+GRAPNEL_API const char *grapnel_connection_name(const struct grapnel_connection *c);
+/* 1, and one more each time that its instance was remade: what was in it is gone then. */
+GRAPNEL_API int grapnel_connection_generation(struct grapnel_connection *c);
+/* A new, empty instance in its place, on a new agent or line if the old one has died.  Waits.  0 or
+ * negative. */
+GRAPNEL_API int grapnel_connection_reconnect(struct grapnel_connection *c,
+                                             struct grapnel_error *error);
+
+/* Makes instances 1 to n on each of these hosts (NULL-terminated), all at once, and waits for them:
+ * 0 when all are in the cache, or negative with the first *error; the others are there all the
+ * same. */
+GRAPNEL_API int grapnel_create_connections(struct grapnel *g, const char *const *hosts,
+                                           const struct grapnel_connect_options *options, int n,
+                                           struct grapnel_error *error);
+
+/* Asks that instance, which must be in the cache, for an answer: 0 with *round_trip_us (may be
+ * NULL), or negative: NOT_HELD, TIMEOUT (timeout < 0: none), or what it has ended with.  Nothing is
+ * made. */
+GRAPNEL_API int grapnel_check_connection(struct grapnel *g, const char *host,
+                                         const struct grapnel_connect_options *options,
+                                         int instance, int64_t timeout, int64_t *round_trip_us,
+                                         struct grapnel_error *error);
+/* Asks all of them at once: the list of those that do not answer within timeout; NULL with *error.
+ */
+GRAPNEL_API char **grapnel_check_connections(struct grapnel *g, int64_t timeout,
+                                             struct grapnel_error *error);
+
+/* Lists, newest first, NULL-terminated, for grapnel_strings_free; NULL with *error.  Connections
+ * are "user@host:N", servers "user@host", with the host as it was typed first.  A deployed server
+ * has an agent; SSH connections also stand for servers that are undeployed. */
+GRAPNEL_API char **grapnel_list_connections(struct grapnel *g, struct grapnel_error *error);
+GRAPNEL_API char **grapnel_list_deployed_servers(struct grapnel *g, struct grapnel_error *error);
+GRAPNEL_API char **grapnel_list_ssh_connections(struct grapnel *g, struct grapnel_error *error);
+GRAPNEL_API void grapnel_strings_free(char **list);
+
+/* Close what is in use, too: what is under way fails at once, with CLOSED.  They wait until the
+ * hosts confirm that all is gone, and return how many they have closed, maybe 0; negative with
+ * *error when one did not leave in good order, but it is closed all the same.  host NULL: every
+ * host; else that host and port after ssh_config.  No user in host or options: every user. instance
+ * 0: every one.  Not from callbacks. */
+GRAPNEL_API int grapnel_close_connection(struct grapnel *g, const char *host,
+                                         const struct grapnel_connect_options *options,
+                                         int instance, struct grapnel_error *error);
+GRAPNEL_API int grapnel_close_connections(struct grapnel *g, struct grapnel_error *error);
+/* Closes its instances and ends the agent; the SSH connection stays, and the next connection takes
+ * it (grapnel_undeploy tells where it can stay). */
+GRAPNEL_API int grapnel_close_deployed_server(struct grapnel *g, const char *host,
+                                              const struct grapnel_connect_options *options,
+                                              struct grapnel_error *error);
+GRAPNEL_API int grapnel_close_deployed_servers(struct grapnel *g, struct grapnel_error *error);
+/* The SSH connection with all that is on it. */
+GRAPNEL_API int grapnel_close_ssh_connection(struct grapnel *g, const char *host,
+                                             const struct grapnel_connect_options *options,
+                                             struct grapnel_error *error);
+GRAPNEL_API int grapnel_close_ssh_connections(struct grapnel *g, struct grapnel_error *error);
+
+struct grapnel_cache_limits {
+    int64_t idle;       /* what nobody has used for so long is closed; 0: never */
+    size_t servers;     /* most of them; 0: any number.  One that is not in use makes room for a new
+                           one, the longest unused first; else LIMIT */
+    size_t connections; /* likewise */
+    int64_t fresh;      /* a server that was heard of so recently is taken to be alive; default 2 s;
+                           < 0: is always asked */
+    int64_t patience;   /* for the answer of one that is asked; default 5 s */
+    int reconnect;      /* attempts to reconnect a server in use that was lost, before anybody asks
+                           for it; 0: none, < 0: any number */
+    int64_t back_off;   /* wait before the first of them, doubled for each, less up to a quarter at
+                           random; default 0.5 s … */
+    int64_t back_off_most; /* … but not longer than this; default 60 s */
+    /* A connection in use has a new, empty instance, of this generation; or an attempt to reconnect
+     * it has failed, with *error.  May be NULL. */
+    void (*renewed)(void *arg, struct grapnel_connection *c, int generation,
+                    const struct grapnel_error *error);
+    void *arg;
+};
+
+/* From now on; *limits is copied.  0 or negative. */
+GRAPNEL_API int grapnel_cache_limits(struct grapnel *g, const struct grapnel_cache_limits *limits,
+                                     struct grapnel_error *error);
 
 /* ---- waiting ---- */
 

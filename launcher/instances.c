@@ -168,6 +168,46 @@ static int start(struct grapnel_instance *i, struct error *e)
     return 0;
 }
 
+struct grapnel_instance *instances_open(struct grapnel_server *s,
+                                        const struct grapnel_instance_options *o, struct error *e)
+{
+    struct grapnel_instance *i = make(s, o);
+
+    if (!i) {
+        errors_set(e, -E_NOMEM, "instance");
+    } else if (start(i, e) < 0) {
+        destroy(i);
+        i = NULL;
+    }
+    return i;
+}
+
+int instances_reopen(struct grapnel_instance *i, struct error *e)
+{
+    struct remote *before = i->remote;
+
+    if (start(i, e) < 0)
+        return e->code;
+    remote_leave(before, -E_CANCELLED, "the instance was opened again");
+    return 0;
+}
+
+void instances_end(struct grapnel_instance *i, int code, const char *text)
+{
+    i->closing = 1;
+    remote_end(i->remote, code, text);
+}
+
+int instances_is_over(const struct grapnel_instance *i)
+{
+    return i->over;
+}
+
+int instances_is_greeted(const struct grapnel_instance *i)
+{
+    return link_greeted(i->remote->link);
+}
+
 /* ---- public ---- */
 
 struct grapnel_instance *grapnel_instance_open(struct grapnel_server *s,
@@ -180,15 +220,9 @@ struct grapnel_instance *grapnel_instance_open(struct grapnel_server *s,
     struct error e = {0};
 
     context_lock(g);
-    i = make(s, options ? options : &defaults);
+    i = instances_open(s, options ? options : &defaults, &e);
     if (!i)
-        errors_set(&e, -E_NOMEM, "instance");
-    if (e.code || start(i, &e) < 0) {
         context_error(error, connection_target(s), &e);
-        if (i)
-            destroy(i);
-        i = NULL;
-    }
     context_unlock(g);
     return i;
 }
@@ -210,20 +244,17 @@ const char *grapnel_instance_name(const struct grapnel_instance *i)
 
 int grapnel_instance_reopen(struct grapnel_instance *i, struct grapnel_error *error)
 {
-    struct remote *before;
     struct error e = {0};
 
     context_lock(i->g);
-    before = i->remote;
-    if (start(i, &e) == 0)
-        remote_leave(before, -E_CANCELLED, "the instance was opened again");
+    instances_reopen(i, &e);
     context_unlock(i->g);
     return e.code ? context_error(error, i->name, &e) : 0;
 }
 
 static int is_over(void *arg)
 {
-    return ((struct grapnel_instance *)arg)->over;
+    return instances_is_over(arg);
 }
 
 int grapnel_instance_close(struct grapnel_instance *i, int64_t timeout, struct grapnel_error *error)
@@ -235,8 +266,7 @@ int grapnel_instance_close(struct grapnel_instance *i, int64_t timeout, struct g
     if (context_in_callback(g)) {
         errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     } else {
-        i->closing = 1;
-        remote_end(i->remote, -E_CANCELLED, "the instance was closed");
+        instances_end(i, -E_CANCELLED, "the instance was closed");
         e.code = context_wait(g, is_over, i, context_deadline(timeout > 0 ? timeout : CLOSE_MS));
         if (e.code)
             errors_set(&e, e.code, "the worker does not leave");

@@ -1,0 +1,508 @@
+/* The connection cache of the public header: getting and checking (connections_list.c: the rest).
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "launcher/cache.h"
+#include "launcher/instances.h"
+#include "launcher/remote.h"
+#include "launcher/ssh/sshconfig.h"
+
+#define START_MS 30000 /* for a worker on a server that answers */
+
+/* ---- instances in the cache ---- */
+
+static int is_alive(void *end)
+{
+    return instances_remote(end)->error.code == 0;
+}
+
+static int renew(void *end, struct error *e)
+{
+    return instances_reopen(end, e);
+}
+
+static void close_end(void *end, int code, const char *text)
+{
+    instances_end(end, code, text);
+}
+
+static int is_over(void *end)
+{
+    return instances_is_over(end);
+}
+
+static void free_end(void *end)
+{
+    grapnel_instance_free(end);
+}
+
+static const struct cache_end_class instance_class = {
+    .alive = is_alive, .renew = renew, .close = close_end, .over = is_over, .free = free_end};
+
+/* ---- options ---- */
+
+/* True when one of the settings that win over the target names a user. */
+static int user_is_set(const struct grapnel_connect_options *o)
+{
+    size_t n = 0;
+
+    while (o->ssh_options && o->ssh_options[n])
+        n++;
+    n -= o->late_options < n ? o->late_options : n;
+    for (size_t i = 0; i < n; i++) {
+        if (strncasecmp(o->ssh_options[i], "user", 4) == 0 && strchr("= \t", o->ssh_options[i][4]))
+            return 1;
+    }
+    return 0;
+}
+
+static struct grapnel_connect_options complete(const char *host,
+                                               const struct grapnel_connect_options *options)
+{
+    static const struct grapnel_connect_options defaults;
+    struct grapnel_connect_options o = options ? *options : defaults;
+
+    o.one_shot = 0;
+    if ((!o.user || !*o.user) && !strchr(host, '@') && !user_is_set(&o))
+        o.user = "root";
+    return o;
+}
+
+static int check_number(int instance, struct error *e)
+{
+    if (instance >= 1 && instance <= CACHE_INSTANCE_MAX)
+        return 0;
+    return errors_set(e, -E_ARGUMENT, "%d is no instance: 1 to %d", instance, CACHE_INSTANCE_MAX);
+}
+
+/* ---- getting ---- */
+
+struct get {
+    int number;
+    struct cached *server;                 /* held while the rest goes on */
+    struct grapnel_connection *connection; /* held */
+    struct cache_waiter waiter;
+    int waits; /* for the server */
+    struct error error;
+};
+
+static void on_told(void *arg, struct cached *s, const struct error *e)
+{
+    struct get *get = arg;
+
+    (void)s;
+    get->waits = 0;
+    get->error = *e;
+}
+
+/* The instance is there from now on, and held; that it answers is another matter. */
+static void take(struct get *get)
+{
+    struct cached *s = get->server;
+    struct grapnel_instance_options o = {.number = get->number};
+    struct grapnel_connection *c = cache_instance(s, get->number);
+    struct grapnel_instance *i;
+
+    if (c && c->class != &instance_class) {
+        errors_set(&get->error, -E_ARGUMENT, "%s is not an instance of C", c->name);
+    } else if (c) {
+        cache_hold_instance(c);
+        if (!is_alive(c->end) && cache_renew_instance(c, &get->error) < 0) {
+            cache_done_instance(c);
+            c = NULL;
+        }
+    } else if ((i = instances_open(cache_server(s), &o, &get->error)) != NULL) {
+        c = cache_add_instance(s, get->number, &instance_class, i, &get->error);
+        if (c)
+            cache_hold_instance(c);
+        else
+            grapnel_instance_free(i);
+    }
+    get->connection = get->error.code ? NULL : c;
+}
+
+static void begin(struct get *get, struct cache *c, const char *host,
+                  const struct grapnel_connect_options *o)
+{
+    int waits;
+
+    get->server = cache_want(c, host, o, &get->error);
+    if (!get->server)
+        return;
+    waits = cache_await(get->server, &get->waiter, on_told, get);
+    if (waits < 0)
+        errors_set(&get->error, waits, "%s", cache_name(get->server));
+    get->waits = waits > 0;
+    /* What is opened before the agent answers travels with it. */
+    if (waits == 0 || (waits > 0 && cache_state(get->server) == GRAPNEL_CONNECTING))
+        take(get);
+}
+
+static int server_is_settled(void *arg)
+{
+    return !((struct get *)arg)->waits;
+}
+
+static int instance_is_settled(void *arg)
+{
+    struct grapnel_connection *c = arg;
+
+    return instances_is_greeted(c->end) || !is_alive(c->end);
+}
+
+static void wait_for_server(struct get *get, struct grapnel *g)
+{
+    int code = get->waits ? context_wait(g, server_is_settled, get, UINT64_MAX) : 0;
+
+    cache_leave(&get->waiter);
+    if (code < 0 && !get->error.code)
+        errors_set(&get->error, code, "getting waits, and so is not for callbacks");
+}
+
+static void wait_for_instance(struct get *get, struct grapnel *g)
+{
+    struct grapnel_connection *c = get->connection;
+    const struct error *e = &instances_remote(c->end)->error;
+    int code = context_wait(g, instance_is_settled, c, context_deadline(START_MS));
+
+    e = &instances_remote(c->end)->error;
+    if (e->code)
+        get->error = *e;
+    else if (code < 0)
+        errors_set(&get->error, code, "the instance does not answer");
+}
+
+static void finish(struct get *get, struct grapnel *g)
+{
+    struct cached *s = get->server;
+
+    if (!s)
+        return;
+    wait_for_server(get, g);
+    if (!get->error.code && !get->connection)
+        take(get);
+    if (!get->error.code)
+        wait_for_instance(get, g);
+    if (get->error.code && get->connection) {
+        cache_done_instance(get->connection);
+        get->connection = NULL;
+    }
+    cache_done(s);
+}
+
+/* One that is there, alive and heard of lately; NULL: it takes more than that. */
+static struct grapnel_connection *hit(struct grapnel *g, const char *host,
+                                      const struct grapnel_connect_options *o, int number)
+{
+    struct cached *s = g->cache ? cache_hit(g->cache, host, o) : NULL;
+    struct grapnel_connection *c = s ? cache_instance(s, number) : NULL;
+
+    if (!c || c->class != &instance_class || !is_alive(c->end) || !instances_is_greeted(c->end))
+        return NULL;
+    cache_hold_instance(c);
+    return c;
+}
+
+static struct cache *cache_or(struct grapnel *g, struct error *e)
+{
+    struct cache *c = cache_of(g);
+
+    if (!c)
+        errors_set(e, -E_NOMEM, "cache");
+    return c;
+}
+
+struct grapnel_connection *grapnel_get_connection(struct grapnel *g, const char *host,
+                                                  const struct grapnel_connect_options *options,
+                                                  int instance, struct grapnel_error *error)
+{
+    struct grapnel_connect_options o = complete(host, options);
+    struct get get = {.number = instance};
+    struct context_sigpipe held;
+    struct cache *c;
+
+    if (context_forked(g, error))
+        return NULL;
+    context_lock(g);
+    get.connection = hit(g, host, &o, instance);
+    if (get.connection) {
+        context_unlock_quiet(g);
+        return get.connection;
+    }
+    context_hold_sigpipe(&held);
+    if (check_number(instance, &get.error) == 0 && (c = cache_or(g, &get.error)) != NULL) {
+        begin(&get, c, host, &o);
+        finish(&get, g);
+    }
+    context_release_sigpipe(&held);
+    context_unlock(g);
+    if (get.error.code)
+        context_error(error, host, &get.error);
+    return get.connection;
+}
+
+int grapnel_create_connections(struct grapnel *g, const char *const *hosts,
+                               const struct grapnel_connect_options *options, int n,
+                               struct grapnel_error *error)
+{
+    size_t count = 0, all;
+    struct get *gets;
+    struct error e = {0};
+    struct context_sigpipe held;
+    const char *failed = "";
+
+    if (context_forked(g, error))
+        return -E_ARGUMENT;
+    while (hosts[count])
+        count++;
+    if (check_number(n, &e) < 0)
+        return context_error(error, "", &e);
+    all = count * (size_t)n;
+    gets = calloc(all + 1, sizeof *gets);
+    context_lock(g);
+    context_hold_sigpipe(&held);
+    if (!gets || !cache_of(g))
+        errors_set(&e, -E_NOMEM, "connections");
+    for (size_t i = 0; !e.code && i < all; i++) {
+        struct grapnel_connect_options o = complete(hosts[i / (size_t)n], options);
+        gets[i].number = (int)(i % (size_t)n) + 1;
+        begin(&gets[i], g->cache, hosts[i / (size_t)n], &o);
+    }
+    for (size_t i = 0; gets && i < all; i++) {
+        finish(&gets[i], g);
+        if (gets[i].connection)
+            cache_done_instance(gets[i].connection);
+        if (gets[i].error.code && !e.code) {
+            e = gets[i].error;
+            failed = hosts[i / (size_t)n];
+        }
+    }
+    context_release_sigpipe(&held);
+    context_unlock(g);
+    free(gets);
+    return e.code ? context_error(error, failed, &e) : 0;
+}
+
+/* ---- one of them ---- */
+
+void grapnel_connection_release(struct grapnel_connection *c)
+{
+    struct grapnel *g = c ? instances_context(c->end) : NULL;
+
+    if (!c || context_forked(g, NULL))
+        return;
+    context_lock(g);
+    if (c->users > 1) {
+        cache_done_instance(c);
+        context_unlock_quiet(g);
+    } else {
+        cache_done_instance(c);
+        context_unlock(g);
+    }
+}
+
+struct grapnel_instance *grapnel_connection_instance(struct grapnel_connection *c)
+{
+    return c->end;
+}
+
+struct grapnel_server *grapnel_connection_server(struct grapnel_connection *c)
+{
+    struct grapnel *g = instances_context(c->end);
+    struct grapnel_server *s;
+
+    if (context_forked(g, NULL))
+        return NULL;
+    context_lock(g);
+    s = c->of ? cache_server(c->of) : NULL;
+    context_unlock_quiet(g);
+    return s;
+}
+
+const char *grapnel_connection_name(const struct grapnel_connection *c)
+{
+    return c->name;
+}
+
+int grapnel_connection_generation(struct grapnel_connection *c)
+{
+    struct grapnel *g = instances_context(c->end);
+    int generation;
+
+    if (context_forked(g, NULL))
+        return -E_ARGUMENT;
+    context_lock(g);
+    generation = (int)c->generation;
+    context_unlock_quiet(g);
+    return generation;
+}
+
+/* The server is there again, and the instance anew, unless that was done with it. */
+static void reconnect(struct get *get, struct grapnel *g)
+{
+    struct grapnel_connection *c = get->connection;
+    unsigned generation = c->generation;
+    int waits;
+
+    if (cache_renew(get->server, &get->error) < 0)
+        return;
+    waits = cache_await(get->server, &get->waiter, on_told, get);
+    get->waits = waits > 0;
+    if (waits < 0)
+        errors_set(&get->error, waits, "%s", cache_name(get->server));
+    wait_for_server(get, g);
+    if (!get->error.code && c->generation == generation)
+        cache_renew_instance(c, &get->error);
+    if (!get->error.code)
+        wait_for_instance(get, g);
+}
+
+int grapnel_connection_reconnect(struct grapnel_connection *c, struct grapnel_error *error)
+{
+    struct grapnel *g = instances_context(c->end);
+    struct get get = {.connection = c, .server = c->of};
+    struct context_sigpipe held;
+
+    if (context_forked(g, error))
+        return -E_ARGUMENT;
+    context_lock(g);
+    get.server = c->of;
+    context_hold_sigpipe(&held);
+    if (!get.server) {
+        errors_set(&get.error, -E_CLOSED, "the connection was closed");
+    } else {
+        cache_hold(get.server);
+        reconnect(&get, g);
+        cache_done(get.server);
+    }
+    context_release_sigpipe(&held);
+    context_unlock(g);
+    return get.error.code ? context_error(error, c->name, &get.error) : 0;
+}
+
+/* ---- asking ---- */
+
+static struct grapnel_connection *find(struct grapnel *g, const char *host,
+                                       const struct grapnel_connect_options *options, int instance,
+                                       struct error *e)
+{
+    struct grapnel_connect_options o = complete(host, options);
+    struct cache *c = cache_or(g, e);
+    struct cached *s = c && check_number(instance, e) == 0 ? cache_look(c, host, &o, e) : NULL;
+    struct grapnel_connection *found = s ? cache_instance(s, instance) : NULL;
+
+    if (!found && !e->code)
+        errors_set(e, -E_NOT_HELD, "%s:%d", host, instance);
+    if (found)
+        cache_hold_instance(found);
+    return found;
+}
+
+/* Something harmless, to be answered by the code there. */
+static struct grapnel_future *ask(struct grapnel_connection *c, struct grapnel_error *error)
+{
+    return grapnel_call_start(c->end, "eval", error, "s", "nil");
+}
+
+int grapnel_check_connection(struct grapnel *g, const char *host,
+                             const struct grapnel_connect_options *options, int instance,
+                             int64_t timeout, int64_t *round_trip_us, struct grapnel_error *error)
+{
+    struct grapnel_connection *c;
+    struct grapnel_future *f;
+    struct error e = {0};
+    uint64_t began = context_now();
+    int code;
+
+    if (context_forked(g, error))
+        return -E_ARGUMENT;
+    context_lock(g);
+    c = find(g, host, options, instance, &e);
+    context_unlock(g);
+    if (!c)
+        return context_error(error, host, &e);
+    f = ask(c, error);
+    code = f ? grapnel_future_wait(f, timeout, error) : grapnel_instance_error(c->end, error);
+    if (round_trip_us && code == 0)
+        *round_trip_us = (int64_t)(context_now() - began);
+    grapnel_future_free(f);
+    grapnel_connection_release(c);
+    return code;
+}
+
+struct asked {
+    struct grapnel_connection *c;
+    struct grapnel_future *f; /* NULL: it cannot be asked */
+};
+
+static int newer(const void *a, const void *b)
+{
+    const struct asked *x = a, *y = b;
+
+    return x->c->serial < y->c->serial ? 1 : -1;
+}
+
+/* All of them, held and asked, newest first; *n of them.  NULL: memory is out. */
+static struct asked *ask_all(struct cache *c, size_t *n)
+{
+    struct asked *list;
+    size_t count = 0;
+
+    for (struct cached *s = cache_next(c, NULL); s; s = cache_next(c, s)) {
+        for (struct grapnel_connection *i = cache_instances(s); i; i = i->next)
+            count += i->class == &instance_class;
+    }
+    *n = 0;
+    list = calloc(count + 1, sizeof *list);
+    if (!list)
+        return NULL;
+    for (struct cached *s = cache_next(c, NULL); s; s = cache_next(c, s)) {
+        for (struct grapnel_connection *i = cache_instances(s); i; i = i->next) {
+            if (i->class == &instance_class)
+                list[(*n)++].c = i;
+        }
+    }
+    qsort(list, count, sizeof *list, newer);
+    for (size_t i = 0; i < count; i++) {
+        cache_hold_instance(list[i].c);
+        list[i].f = ask(list[i].c, NULL);
+    }
+    return list;
+}
+
+char **grapnel_check_connections(struct grapnel *g, int64_t timeout, struct grapnel_error *error)
+{
+    struct asked *list = NULL;
+    size_t n = 0, bad = 0;
+    struct error e = {0};
+    uint64_t deadline = context_deadline(timeout), now;
+    char **names;
+
+    if (context_forked(g, error))
+        return NULL;
+    context_lock(g);
+    if (cache_or(g, &e))
+        list = ask_all(g->cache, &n);
+    context_unlock(g);
+    names = list ? calloc(n + 1, sizeof *names) : NULL;
+    if (!names)
+        errors_set(&e, -E_NOMEM, "list");
+    for (size_t i = 0; i < n; i++) {
+        int64_t left = -1;
+        if (deadline != UINT64_MAX)
+            left = (now = context_now()) < deadline ? (int64_t)(deadline - now) / 1000 : 0;
+        if (names && (!list[i].f || grapnel_future_wait(list[i].f, left, NULL) < 0) &&
+            (names[bad++] = strdup(list[i].c->name)) == NULL)
+            errors_set(&e, -E_NOMEM, "list");
+        grapnel_future_free(list[i].f);
+        grapnel_connection_release(list[i].c);
+    }
+    free(list);
+    if (!e.code)
+        return names;
+    grapnel_strings_free(names);
+    context_error(error, "", &e);
+    return NULL;
+}
