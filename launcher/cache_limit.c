@@ -167,7 +167,7 @@ int64_t cache_limit_back_off(const struct grapnel_cache_limits *l, unsigned fail
     int64_t ms = l->back_off;
 
     while (failures-- > 0 && ms < l->back_off_most)
-        ms *= 2;
+        ms = ms < l->back_off_most / 2 ? ms * 2 : l->back_off_most;
     ms = ms < l->back_off_most ? ms : l->back_off_most;
     /* Those that were lost together do not come back together. */
     return ms - (int64_t)((uint64_t)random % ((uint64_t)ms / 4 + 1));

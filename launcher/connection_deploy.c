@@ -155,6 +155,8 @@ void connection_settle(struct grapnel_server *s)
     if (state == s->told)
         return;
     s->told = state;
-    if (s->changed && !s->doomed)
-        s->changed(s->changed_arg, s);
+    if (!s->changed || s->doomed)
+        return;
+    context_wake(s->g); /* somebody may wait for what follows from it: the loop is about to sleep */
+    s->changed(s->changed_arg, s);
 }

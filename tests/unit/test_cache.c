@@ -3,7 +3,10 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +16,15 @@
 
 #include "launcher/cache_impl.h"
 #include "tests/agent/harness.h"
+#include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 
+#define THREADS 16
+
 static const struct grapnel_connect_options local = {.transport = "local"};
+/* Notes each attempt; fails while there is a file "closed"; waits while "gate" is not open. */
+static struct grapnel_connect_options counted = {.transport = NULL};
+static char counted_line[1000];
 static struct grapnel *g;
 static struct grapnel_error error;
 static size_t descriptors_before, threads_before;
@@ -34,6 +43,12 @@ static size_t entries(const char *folder)
 
 static void setup(void)
 {
+    sshtools_enter();
+    snprintf(counted_line, sizeof counted_line,
+             "cd %s; echo >>attempts; [ ! -p gate ] || read -r x <gate; [ ! -e closed ] || exit 3; "
+             "exec sh",
+             sshtools_folder);
+    counted.transport = counted_line;
     descriptors_before = entries("/proc/self/fd");
     threads_before = entries("/proc/self/task");
     g = grapnel_new(NULL, &error);
@@ -48,15 +63,74 @@ static void teardown(void)
     ck_assert_uint_eq(entries("/proc/self/task"), threads_before);
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
     ck_assert_int_eq(errno, ECHILD);
+    sshtools_leave();
 }
 
-static struct grapnel_connection *get(const char *host, int instance)
+static struct grapnel_connection *get_by(const struct grapnel_connect_options *o, const char *host,
+                                         int instance)
 {
-    struct grapnel_connection *c = grapnel_get_connection(g, host, &local, instance, &error);
+    struct grapnel_connection *c = grapnel_get_connection(g, host, o, instance, &error);
 
     ck_assert_msg(c != NULL, "%s: %s", error.name, error.detail);
     return c;
 }
+
+static struct grapnel_connection *get(const char *host, int instance)
+{
+    return get_by(&local, host, instance);
+}
+
+/* Gets one, and gives it back. */
+static void visit(const char *host, int instance)
+{
+    grapnel_connection_release(get(host, instance));
+}
+
+static void check_failure(const char *name, const char *detail)
+{
+    ck_assert_msg(strcmp(error.name, name) == 0, "%s: %s", error.name, error.detail);
+    ck_assert_msg(strstr(error.detail, detail) != NULL, "%s", error.detail);
+}
+
+static size_t attempts(void)
+{
+    size_t n;
+
+    free(sshtools_read(sshtools_path("attempts"), &n));
+    return n;
+}
+
+static pid_t agent_pid(struct grapnel_connection *c)
+{
+    char *facts = grapnel_facts_json(grapnel_connection_server(c), 0, 0, NULL), *at;
+    long pid;
+
+    ck_assert_ptr_nonnull(facts);
+    at = strstr(facts, "\"pid\":");
+    ck_assert_ptr_nonnull(at);
+    pid = strtol(at + 6, NULL, 10);
+    grapnel_string_free(facts);
+    ck_assert_int_gt(pid, 1);
+    return (pid_t)pid;
+}
+
+/* Kills the agent, and waits until that is known here, too. */
+static void kill_agent(struct grapnel_connection *c)
+{
+    pid_t pid = agent_pid(c);
+
+    kill(pid, SIGKILL);
+    harness_wait_process(pid);
+    while (grapnel_server_state(grapnel_connection_server(c)) == GRAPNEL_DEPLOYED)
+        grapnel_drive(g, 1);
+}
+
+static void set_limits(struct grapnel_cache_limits limits)
+{
+    ck_assert_int_eq(grapnel_cache_limits(g, &limits, &error), 0);
+}
+
+#define LIMITS(...) set_limits((struct grapnel_cache_limits){__VA_ARGS__})
 
 static int64_t number(struct grapnel_connection *c, const char *source)
 {
@@ -114,14 +188,838 @@ START_TEST(who_asks_again_gets_the_same)
 }
 END_TEST
 
+START_TEST(users_have_servers_of_their_own)
+{
+    struct grapnel_connect_options george = {.transport = "local", .user = "george"};
+    struct grapnel_connection *a = get("here", 1), *b = get("george@here", 1),
+                              *c = get_by(&george, "here", 1), *d = get("there", 1);
+
+    ck_assert_ptr_eq(b, c);
+    ck_assert_ptr_ne(grapnel_connection_server(a), grapnel_connection_server(b));
+    ck_assert_ptr_ne(grapnel_connection_server(a), grapnel_connection_server(d));
+    ck_assert_str_eq(CONNECTIONS, "root@there:1 george@here:1 root@here:1");
+    ck_assert_str_eq(SERVERS, "root@there george@here root@here");
+    ck_assert_str_eq(LINES, "root@there george@here root@here");
+    grapnel_connection_release(a);
+    grapnel_connection_release(b);
+    grapnel_connection_release(c);
+    grapnel_connection_release(d);
+}
+END_TEST
+
+START_TEST(wrong_numbers_make_nothing)
+{
+    static const int wrong[] = {0, -1, 65536, INT_MAX, INT_MIN};
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_assert_ptr_null(grapnel_get_connection(g, "here", &local, wrong[i], &error));
+        check_failure("ARGUMENT", "1 to 65535");
+        ck_assert_int_lt(grapnel_check_connection(g, "here", &local, wrong[i], 1000, NULL, &error),
+                         0);
+        check_failure("ARGUMENT", "1 to 65535");
+    }
+    ck_assert_int_lt(grapnel_close_connection(g, "here", &local, -1, &error), 0);
+    check_failure("ARGUMENT", "1 to 65535");
+    ck_assert_int_lt(grapnel_close_connection(g, "here", &local, 65536, &error), 0);
+    ck_assert_int_lt(
+        grapnel_create_connections(g, (const char *[]){"here", NULL}, &local, 0, &error), 0);
+    check_failure("ARGUMENT", "1 to 65535");
+    ck_assert_str_eq(LINES, "");
+    grapnel_connection_release(get("here", 65535));
+    ck_assert_str_eq(CONNECTIONS, "root@here:65535");
+}
+END_TEST
+
+START_TEST(bad_targets_make_nothing)
+{
+    struct grapnel_connect_options o = {.config_file = "none"};
+
+    ck_assert_ptr_null(grapnel_get_connection(g, "", &o, 1, &error));
+    check_failure("ARGUMENT", "");
+    ck_assert_ptr_null(grapnel_get_connection(g, "host:70000", &o, 1, &error));
+    check_failure("ARGUMENT", "70000");
+    o.config_file = "/no/such/file";
+    ck_assert_ptr_null(grapnel_get_connection(g, "host", &o, 1, &error));
+    check_failure("CONFIG", "");
+    ck_assert_int_lt(grapnel_close_connection(g, "host", &o, 1, &error), 0);
+    check_failure("CONFIG", "");
+    ck_assert_str_eq(LINES, "");
+}
+END_TEST
+
+/* ---- looking makes nothing ---- */
+
+START_TEST(questions_make_nothing)
+{
+    ck_assert_str_eq(CONNECTIONS, "");
+    ck_assert_str_eq(SERVERS, "");
+    ck_assert_int_eq(grapnel_check_connection(g, "here", &local, 1, 1000, NULL, &error), -15);
+    check_failure("NOT_HELD", "here:1");
+    ck_assert_int_eq(grapnel_close_connection(g, "here", &local, 1, &error), 0);
+    ck_assert_int_eq(grapnel_close_deployed_server(g, "here", &local, &error), 0);
+    ck_assert_int_eq(grapnel_close_ssh_connection(g, "here", &local, &error), 0);
+    visit("here", 1);
+    ck_assert_int_eq(grapnel_check_connection(g, "here", &local, 2, 1000, NULL, &error), -15);
+    /* Part of a name is another name. */
+    ck_assert_int_eq(grapnel_close_connection(g, "her", &local, 0, &error), 0);
+    ck_assert_int_eq(grapnel_close_connection(g, "heree", &local, 0, &error), 0);
+    ck_assert_int_eq(grapnel_close_connection(g, "r@here", &local, 0, &error), 0);
+    ck_assert_str_eq(CONNECTIONS, "root@here:1");
+}
+END_TEST
+
+START_TEST(who_is_asked_answers)
+{
+    struct grapnel_connection *c = get("here", 1);
+    int64_t us = -1;
+    char **silent;
+
+    ck_assert_int_eq(grapnel_check_connection(g, "here", &local, 1, 10000, &us, &error), 0);
+    ck_assert_int_gt(us, 0);
+    visit("here", 2);
+    silent = grapnel_check_connections(g, 10000, &error);
+    ck_assert_ptr_null(silent[0]);
+    grapnel_strings_free(silent);
+    /* One that is stopped does not. */
+    kill((pid_t)number(c, "return require('proc').pid()"), SIGSTOP);
+    ck_assert_int_eq(grapnel_check_connection(g, "here", &local, 1, 50, NULL, &error), -6);
+    silent = grapnel_check_connections(g, 50, &error);
+    ck_assert_str_eq(silent[0], "root@here:1");
+    ck_assert_ptr_null(silent[1]);
+    grapnel_strings_free(silent);
+    grapnel_connection_release(c);
+}
+END_TEST
+
+/* ---- at once ---- */
+
+struct job {
+    pthread_t thread;
+    const struct grapnel_connect_options *o;
+    struct grapnel_connection *c;
+    struct grapnel_error error;
+};
+
+static void *get_it(void *arg)
+{
+    struct job *job = arg;
+
+    job->c = grapnel_get_connection(g, "here", job->o, 1, &job->error);
+    return NULL;
+}
+
+static void start_jobs(struct job *jobs, const struct grapnel_connect_options *o)
+{
+    for (int i = 0; i < THREADS; i++) {
+        jobs[i] = (struct job){.o = o};
+        ck_assert_int_eq(pthread_create(&jobs[i].thread, NULL, get_it, &jobs[i]), 0);
+    }
+}
+
+static void join_jobs(struct job *jobs)
+{
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(jobs[i].thread, NULL);
+}
+
+static size_t waiting(void)
+{
+    size_t n = 0;
+
+    context_lock(g);
+    for (struct cached *s = g->cache ? g->cache->servers : NULL; s; s = s->next) {
+        for (struct cache_waiter *w = s->waiters; w; w = w->next)
+            n++;
+    }
+    context_unlock_quiet(g);
+    return n;
+}
+
+/* All of them wait for the same attempt, which is held up by the gate; then it is opened. */
+static void open_gate_for_all(void)
+{
+    int gate;
+
+    while (waiting() < THREADS)
+        sched_yield();
+    gate = open(sshtools_path("gate"), O_WRONLY | O_CLOEXEC);
+    ck_assert_int_ge(gate, 0);
+    ck_assert_int_eq(write(gate, "\n", 1), 1);
+    close(gate);
+    ck_assert_int_eq(unlink(sshtools_path("gate")), 0);
+}
+
+START_TEST(threads_get_the_same_one)
+{
+    struct job jobs[THREADS];
+
+    ck_assert_int_eq(mkfifo(sshtools_path("gate"), 0600), 0);
+    start_jobs(jobs, &counted);
+    open_gate_for_all();
+    join_jobs(jobs);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_ptr_nonnull(jobs[i].c);
+        ck_assert_ptr_eq(jobs[i].c, jobs[0].c);
+    }
+    ck_assert_uint_eq(attempts(), 1);
+    ck_assert_uint_eq(jobs[0].c->users, THREADS);
+    ck_assert_int_eq(grapnel_connection_generation(jobs[0].c), 1);
+    ck_assert_int_eq(number(jobs[0].c, "return 7"), 7);
+    for (int i = 0; i < THREADS; i++)
+        grapnel_connection_release(jobs[i].c);
+}
+END_TEST
+
+START_TEST(all_who_waited_learn_of_a_failure)
+{
+    struct job jobs[THREADS];
+
+    ck_assert_int_eq(mkfifo(sshtools_path("gate"), 0600), 0);
+    sshtools_write(sshtools_path("closed"), "");
+    start_jobs(jobs, &counted);
+    open_gate_for_all();
+    join_jobs(jobs);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_ptr_null(jobs[i].c);
+        ck_assert_str_eq(jobs[i].error.name, "TRANSPORT");
+        ck_assert_str_eq(jobs[i].error.detail, jobs[0].error.detail);
+    }
+    ck_assert_uint_eq(attempts(), 1);
+    ck_assert_str_eq(LINES, "");
+    ck_assert_ptr_null(g->cache->servers);
+    ck_assert_ptr_null(g->cache->closing);
+    /* Nothing of it is kept. */
+    ck_assert_ptr_null(grapnel_get_connection(g, "here", &counted, 1, &error));
+    ck_assert_uint_eq(attempts(), 2);
+    unlink(sshtools_path("closed"));
+    grapnel_connection_release(get_by(&counted, "here", 1));
+    ck_assert_uint_eq(attempts(), 3);
+}
+END_TEST
+
+START_TEST(many_are_made_at_once)
+{
+    const char *const hosts[] = {"a", "b", "c", NULL}, *const mixed[] = {"d", "e", NULL};
+    struct grapnel_connect_options bad = {.transport = "false"};
+
+    ck_assert_int_eq(grapnel_create_connections(g, hosts, &local, 2, &error), 0);
+    ck_assert_str_eq(CONNECTIONS, "root@c:2 root@c:1 root@b:2 root@b:1 root@a:2 root@a:1");
+    ck_assert_int_lt(grapnel_create_connections(g, mixed, &bad, 2, &error), 0);
+    ck_assert_str_eq(error.host, "d");
+    ck_assert_str_eq(error.name, "TRANSPORT");
+    ck_assert_str_eq(SERVERS, "root@c root@b root@a");
+    ck_assert_int_eq(grapnel_close_connections(g, &error), 6);
+    ck_assert_str_eq(CONNECTIONS, "");
+    ck_assert_str_eq(SERVERS, "root@c root@b root@a");
+    ck_assert_int_eq(grapnel_close_deployed_servers(g, &error), 3);
+    ck_assert_str_eq(LINES, ""); /* this transport keeps nothing */
+}
+END_TEST
+
+/* ---- death ---- */
+
+START_TEST(a_dead_server_is_remade_once)
+{
+    struct grapnel_connection *c = get_by(&counted, "here", 1);
+    struct grapnel_server *s = grapnel_connection_server(c);
+    struct job jobs[THREADS];
+
+    number(c, "x = 5 return x");
+    kill_agent(c);
+    ck_assert_int_lt(grapnel_call(grapnel_connection_instance(c), "sys.uname", NULL, &error, ""),
+                     0);
+    ck_assert_str_eq(error.name, "LOST");
+    start_jobs(jobs, &counted);
+    join_jobs(jobs);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_ptr_eq(jobs[i].c, c);
+    ck_assert_uint_eq(attempts(), 2);
+    ck_assert_int_eq(grapnel_connection_generation(c), 2);
+    ck_assert_ptr_eq(grapnel_connection_server(c), s);
+    ck_assert_int_eq(number(c, "return x or 0"), 0);
+    for (int i = 0; i < THREADS; i++)
+        grapnel_connection_release(jobs[i].c);
+    grapnel_connection_release(c);
+}
+END_TEST
+
+/* Nobody has noticed yet that it is dead: so it is asked. */
+START_TEST(a_hit_is_asked_for_a_sign_of_life)
+{
+    struct grapnel_connection *c;
+    pid_t pid;
+
+    LIMITS(.fresh = -1, .patience = 10000);
+    c = get("here", 1);
+    ck_assert_int_eq(grapnel_connection_generation(get("here", 1)), 1); /* it answers */
+    grapnel_connection_release(c);
+    pid = agent_pid(c);
+    kill(pid, SIGKILL);
+    ck_assert_ptr_eq(get("here", 1), c);
+    ck_assert_int_eq(grapnel_connection_generation(c), 2);
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    /* Nor does it say that it is dead: it is silent. */
+    LIMITS(.fresh = -1, .patience = 100);
+    pid = agent_pid(c);
+    kill(pid, SIGSTOP);
+    ck_assert_ptr_eq(get("here", 1), c);
+    ck_assert_int_eq(grapnel_connection_generation(c), 3);
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    ck_assert_int_ne(agent_pid(c), pid);
+    kill(pid, SIGCONT);
+    harness_wait_process(pid);
+    for (int i = 0; i < 3; i++)
+        grapnel_connection_release(c);
+}
+END_TEST
+
+START_TEST(one_that_cannot_be_remade_fails_and_can_be_later)
+{
+    struct grapnel_connection *c = get_by(&counted, "here", 1);
+
+    kill_agent(c);
+    sshtools_write(sshtools_path("closed"), "");
+    ck_assert_ptr_null(grapnel_get_connection(g, "here", &counted, 1, &error));
+    ck_assert_str_eq(error.name, "TRANSPORT");
+    ck_assert_str_eq(error.host, "here");
+    ck_assert_uint_eq(attempts(), 2);
+    ck_assert_str_eq(CONNECTIONS, "");
+    ck_assert_str_eq(LINES, "");
+    unlink(sshtools_path("closed"));
+    ck_assert_ptr_eq(get_by(&counted, "here", 1), c);
+    ck_assert_uint_eq(attempts(), 3);
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    grapnel_connection_release(c);
+    grapnel_connection_release(c);
+}
+END_TEST
+
+START_TEST(a_dead_instance_is_remade_alone)
+{
+    struct grapnel_connection *a = get_by(&counted, "here", 1), *b = get_by(&counted, "here", 2);
+
+    number(b, "x = 5 return x");
+    ck_assert_int_lt(
+        grapnel_call(grapnel_connection_instance(a), "execute", NULL, &error, "s", "os.exit(3)"),
+        0);
+    check_failure("INSTANCE", "status 3");
+    ck_assert_str_eq(CONNECTIONS, "root@here:2");
+    ck_assert_ptr_eq(get_by(&counted, "here", 1), a);
+    ck_assert_int_eq(grapnel_connection_generation(a), 2);
+    ck_assert_int_eq(grapnel_connection_generation(b), 1);
+    ck_assert_int_eq(number(a, "return x or 0"), 0);
+    ck_assert_int_eq(number(b, "return x"), 5);
+    ck_assert_uint_eq(attempts(), 1);
+    grapnel_connection_release(a);
+    grapnel_connection_release(a);
+    grapnel_connection_release(b);
+}
+END_TEST
+
+START_TEST(reconnecting_on_request)
+{
+    struct grapnel_connection *c = get_by(&counted, "here", 1);
+
+    number(c, "x = 5 return x");
+    ck_assert_int_eq(grapnel_connection_reconnect(c, &error), 0);
+    ck_assert_int_eq(grapnel_connection_generation(c), 2);
+    ck_assert_int_eq(number(c, "return x or 0"), 0);
+    ck_assert_uint_eq(attempts(), 1);
+    kill_agent(c);
+    ck_assert_int_eq(grapnel_connection_reconnect(c, &error), 0);
+    ck_assert_int_eq(grapnel_connection_generation(c), 3);
+    ck_assert_uint_eq(attempts(), 2);
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    ck_assert_int_eq(grapnel_close_connection(g, "here", &counted, 1, &error), 1);
+    ck_assert_int_lt(grapnel_connection_reconnect(c, &error), 0);
+    ck_assert_str_eq(error.name, "CLOSED");
+    grapnel_connection_release(c);
+}
+END_TEST
+
+/* ---- policy ---- */
+
+static int renewals, failures, last_generation;
+
+static void on_renewed(void *arg, struct grapnel_connection *c, int generation,
+                       const struct grapnel_error *e)
+{
+    ck_assert_ptr_eq(arg, &renewals);
+    ck_assert_str_eq(grapnel_connection_name(c), "root@here:1");
+    renewals += e == NULL;
+    failures += e != NULL;
+    if (e)
+        ck_assert_str_eq(e->name, "TRANSPORT");
+    last_generation = generation;
+    grapnel_stop(g);
+}
+
+START_TEST(a_lost_server_in_use_comes_back_by_itself)
+{
+    struct grapnel_connection *c;
+
+    renewals = failures = 0;
+    LIMITS(.reconnect = 2, .back_off = 1, .renewed = on_renewed, .arg = &renewals);
+    c = get_by(&counted, "here", 1);
+    grapnel_connection_release(get_by(&counted, "here", 2)); /* not in use: does not */
+    kill_agent(c);
+    while (renewals == 0)
+        ck_assert_int_eq(grapnel_drive(g, 20000), 0);
+    ck_assert_int_eq(last_generation, 2);
+    ck_assert_int_eq(grapnel_connection_generation(c), 2);
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    ck_assert_str_eq(CONNECTIONS, "root@here:1");
+    ck_assert_uint_eq(attempts(), 2);
+    /* Attempts that fail are counted, and there are no more than that. */
+    sshtools_write(sshtools_path("closed"), "");
+    kill_agent(c);
+    while (failures < 2)
+        ck_assert_int_eq(grapnel_drive(g, 20000), 0);
+    ck_assert_int_eq(grapnel_drive(g, 50), -6);
+    ck_assert_uint_eq(attempts(), 4);
+    ck_assert_int_eq(renewals, 1);
+    ck_assert_int_eq(last_generation, 2);
+    /* Who asks for it begins anew. */
+    unlink(sshtools_path("closed"));
+    ck_assert_ptr_eq(get_by(&counted, "here", 1), c);
+    ck_assert_int_eq(grapnel_connection_generation(c), 3);
+    ck_assert_int_eq(renewals, 2);
+    grapnel_connection_release(c);
+    grapnel_connection_release(c);
+    /* In use by nobody, it stays lost. */
+    c = get_by(&counted, "here", 1);
+    grapnel_connection_release(c);
+    kill(agent_pid(c), SIGKILL);
+    while (*LINES)
+        grapnel_drive(g, 1);
+    ck_assert_uint_eq(attempts(), 5);
+}
+END_TEST
+
+START_TEST(back_off_doubles_up_to_its_limit)
+{
+    struct grapnel_cache_limits l = {.back_off = 100, .back_off_most = 1000};
+
+    ck_assert_int_eq(cache_limit_back_off(&l, 0, 0), 100);
+    ck_assert_int_eq(cache_limit_back_off(&l, 1, 0), 200);
+    ck_assert_int_eq(cache_limit_back_off(&l, 3, 0), 800);
+    ck_assert_int_eq(cache_limit_back_off(&l, 4, 0), 1000);
+    ck_assert_int_eq(cache_limit_back_off(&l, UINT_MAX, 0), 1000);
+    /* Less up to a quarter. */
+    for (uint32_t random = 0; random < 100; random++) {
+        ck_assert_int_le(cache_limit_back_off(&l, 0, random * 7919), 100);
+        ck_assert_int_ge(cache_limit_back_off(&l, 0, random * 7919), 75);
+    }
+    l.back_off_most = INT64_MAX;
+    ck_assert_int_gt(cache_limit_back_off(&l, 1000, 0), INT64_MAX / 4);
+}
+END_TEST
+
+/* ---- limits ---- */
+
+START_TEST(the_longest_unused_makes_room)
+{
+    struct grapnel_connection *a, *c;
+
+    LIMITS(.servers = 3);
+    a = get("a", 1);
+    visit("b", 1);
+    c = get("c", 1);
+    visit("d", 1); /* b goes */
+    ck_assert_str_eq(SERVERS, "root@d root@c root@a");
+    visit("e", 1);
+    ck_assert_str_eq(SERVERS, "root@e root@c root@a");
+    grapnel_connection_release(a);
+    visit("e", 1);
+    visit("b", 1); /* a was given back before e was */
+    ck_assert_str_eq(SERVERS, "root@b root@e root@c");
+    /* All in use. */
+    ck_assert_ptr_eq(get("c", 1), c);
+    a = get("b", 1);
+    ck_assert_ptr_nonnull(get("e", 1));
+    ck_assert_ptr_null(grapnel_get_connection(g, "f", &local, 1, &error));
+    check_failure("LIMIT", "3 servers, and all of them are in use");
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    ck_assert_int_eq(number(a, "return 7"), 7);
+    grapnel_connection_release(c);
+    grapnel_connection_release(c);
+    grapnel_connection_release(a);
+    grapnel_connection_release(get("e", 1));
+    grapnel_connection_release(get("e", 1));
+}
+END_TEST
+
+START_TEST(instances_make_room_likewise)
+{
+    struct grapnel_connection *a, *b;
+
+    LIMITS(.connections = 2);
+    a = get("here", 1);
+    visit("here", 2);
+    visit("here", 3);
+    ck_assert_str_eq(CONNECTIONS, "root@here:3 root@here:1");
+    b = get("there", 3);
+    ck_assert_str_eq(CONNECTIONS, "root@there:3 root@here:1");
+    ck_assert_ptr_null(grapnel_get_connection(g, "here", &local, 4, &error));
+    check_failure("LIMIT", "2 connections, and all of them are in use");
+    ck_assert_int_eq(number(a, "return 7"), 7);
+    grapnel_connection_release(a);
+    grapnel_connection_release(b);
+}
+END_TEST
+
+START_TEST(the_unused_are_closed_in_time)
+{
+    struct grapnel_connection *a, *b;
+    pid_t unused, used;
+
+    LIMITS(.idle = 60);
+    a = get("a", 1);
+    used = agent_pid(a);
+    visit("a", 2);
+    b = get("b", 1);
+    unused = agent_pid(b);
+    grapnel_connection_release(b);
+    harness_wait_process(unused);
+    while (strcmp(CONNECTIONS, "root@a:1") != 0)
+        grapnel_drive(g, 1);
+    ck_assert_str_eq(SERVERS, "root@a");
+    ck_assert(harness_process_runs(used));
+    ck_assert_int_eq(number(a, "return 7"), 7);
+    grapnel_connection_release(a);
+    harness_wait_process(used);
+    while (*LINES)
+        grapnel_drive(g, 1);
+}
+END_TEST
+
+START_TEST(a_server_has_an_idle_limit_of_its_own)
+{
+    struct error e = {0};
+    struct cached *s;
+    struct cache_waiter w;
+    struct grapnel_connection *c = get("here", 1);
+    pid_t pid = agent_pid(c);
+
+    context_lock(g);
+    s = cache_want(g->cache, "root@here", &local, &e);
+    ck_assert_int_eq(cache_await(s, &w, NULL, NULL), 0);
+    cache_keep(s, 30);
+    context_unlock(g);
+    grapnel_connection_release(c); /* one user goes … */
+    ck_assert_int_eq(grapnel_drive(g, 100), -6);
+    ck_assert(harness_process_runs(pid)); /* … but not all */
+    context_lock(g);
+    cache_done(s);
+    context_unlock(g);
+    harness_wait_process(pid);
+}
+END_TEST
+
+/* ---- closing ---- */
+
+static struct grapnel_future *sleep_there(struct grapnel_connection *c)
+{
+    struct grapnel_future *f =
+        grapnel_call_start(grapnel_connection_instance(c), "time.sleep", &error, "i", 1000);
+
+    ck_assert_ptr_nonnull(f);
+    return f;
+}
+
+static void fails_closed(struct grapnel_future *f, const char *why)
+{
+    ck_assert(grapnel_future_ready(f));
+    ck_assert_int_lt(grapnel_future_error(f, &error), 0);
+    check_failure("CLOSED", why);
+    grapnel_future_free(f);
+}
+
+static void *call_and_wait(void *arg)
+{
+    struct grapnel_error e;
+
+    ck_assert_int_lt(
+        grapnel_call(grapnel_connection_instance(arg), "time.sleep", NULL, &e, "i", 1000), 0);
+    ck_assert_str_eq(e.name, "CLOSED");
+    return NULL;
+}
+
+START_TEST(calls_fail_at_once_when_it_is_closed)
+{
+    struct grapnel_connection *a = get("here", 1), *b = get("here", 2), *c = get("there", 1);
+    struct grapnel_future *of_a = sleep_there(a), *of_b = sleep_there(b), *of_c = sleep_there(c);
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, call_and_wait, a), 0);
+    ck_assert_int_eq(grapnel_close_connection(g, "here", &local, 1, &error), 1);
+    fails_closed(of_a, "the connection was closed");
+    pthread_join(thread, NULL);
+    ck_assert(!grapnel_future_ready(of_b));
+    ck_assert_int_eq(grapnel_close_deployed_server(g, "here", &local, &error), 1);
+    fails_closed(of_b, "the server was undeployed");
+    ck_assert(!grapnel_future_ready(of_c));
+    ck_assert_int_eq(grapnel_close_ssh_connections(g, &error), 1);
+    fails_closed(of_c, "the connection was closed");
+    ck_assert_str_eq(LINES, "");
+    /* Handles outlive that. */
+    ck_assert_str_eq(grapnel_connection_name(a), "root@here:1");
+    ck_assert_ptr_null(grapnel_connection_server(a));
+    ck_assert_int_lt(grapnel_call(grapnel_connection_instance(b), "sys.uname", NULL, &error, ""),
+                     0);
+    ck_assert_str_eq(error.name, "CLOSED");
+    grapnel_connection_release(a);
+    grapnel_connection_release(b);
+    grapnel_connection_release(c);
+}
+END_TEST
+
+START_TEST(closing_twice_closes_once)
+{
+    struct grapnel_connection *a = get("here", 1), *b;
+
+    ck_assert_int_eq(grapnel_close_connection(g, "here", &local, 1, &error), 1);
+    ck_assert_int_eq(grapnel_close_connection(g, "here", &local, 1, &error), 0);
+    ck_assert_str_eq(SERVERS, "root@here");
+    b = get("here", 1); /* another one */
+    ck_assert_ptr_ne(a, b);
+    ck_assert_int_eq(grapnel_close_deployed_server(g, "here", &local, &error), 1);
+    ck_assert_int_eq(grapnel_close_deployed_server(g, "here", &local, &error), 0);
+    ck_assert_int_eq(grapnel_close_ssh_connections(g, &error), 0);
+    grapnel_connection_release(a);
+    grapnel_connection_release(b);
+    grapnel_connection_release(NULL);
+    grapnel_strings_free(NULL);
+}
+END_TEST
+
+START_TEST(one_host_one_user_one_instance)
+{
+    static const char *const users[] = {"root", "george", "alexander"};
+
+    for (int i = 0; i < 3; i++) {
+        struct grapnel_connect_options o = {.transport = "local", .user = users[i]};
+        ck_assert_int_eq(
+            grapnel_create_connections(g, (const char *[]){"a", "b", NULL}, &o, 2, &error), 0);
+    }
+    ck_assert_int_eq(grapnel_close_connection(g, "george@a", &local, 2, &error), 1);
+    ck_assert_int_eq(grapnel_close_connection(g, "alexander@a", &local, 0, &error), 2);
+    ck_assert_str_eq(CONNECTIONS, "alexander@b:2 alexander@b:1 george@b:2 george@b:1 george@a:1 "
+                                  "root@b:2 root@b:1 root@a:2 root@a:1");
+    ck_assert_int_eq(grapnel_close_connection(g, "b", &local, 2, &error), 3);
+    ck_assert_int_eq(grapnel_close_connection(g, "a", &local, 0, &error), 3);
+    ck_assert_str_eq(CONNECTIONS, "alexander@b:1 george@b:1 root@b:1");
+    ck_assert_int_eq(grapnel_close_connection(
+                         g, NULL, &(struct grapnel_connect_options){.user = "root"}, 0, &error),
+                     1);
+    ck_assert_str_eq(CONNECTIONS, "alexander@b:1 george@b:1");
+    ck_assert_str_eq(SERVERS, "alexander@b alexander@a george@b george@a root@b root@a");
+}
+END_TEST
+
+START_TEST(who_waits_for_one_that_is_closed_learns_it)
+{
+    struct job jobs[THREADS];
+
+    ck_assert_int_eq(mkfifo(sshtools_path("gate"), 0600), 0);
+    start_jobs(jobs, &counted);
+    while (waiting() < THREADS)
+        sched_yield();
+    ck_assert_int_eq(grapnel_close_ssh_connections(g, &error), 1);
+    join_jobs(jobs);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_ptr_null(jobs[i].c);
+        ck_assert_str_eq(jobs[i].error.name, "CLOSED");
+    }
+}
+END_TEST
+
+/* Opens and closes for as long as it is told to. */
+static void *get_and_close(void *arg)
+{
+    int which = *(int *)arg;
+    const char *hosts[] = {"a", "b"};
+
+    for (int i = 0; i < 30; i++) {
+        const char *host = hosts[(i + which) % 2];
+        struct grapnel_error e = {0};
+        struct grapnel_connection *c = grapnel_get_connection(g, host, &local, which % 3 + 1, &e);
+        if (!c)
+            ck_assert_str_eq(e.name, "CLOSED");
+        if (i % 5 == 0 && which % 4 == 0)
+            ck_assert_int_ge(grapnel_close_deployed_server(g, host, &local, NULL), 0);
+        else if (i % 3 == 0)
+            ck_assert_int_ge(grapnel_close_connection(g, host, &local, 0, NULL), 0);
+        grapnel_connection_release(c);
+    }
+    return NULL;
+}
+
+START_TEST(threads_get_and_close_what_others_use)
+{
+    pthread_t threads[8];
+    int which[8];
+
+    LIMITS(.servers = 2);
+    for (int i = 0; i < 8; i++) {
+        which[i] = i;
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, get_and_close, &which[i]), 0);
+    }
+    for (int i = 0; i < 8; i++)
+        pthread_join(threads[i], NULL);
+    grapnel_close_ssh_connections(g, &error);
+    ck_assert_ptr_null(g->cache->servers);
+    ck_assert_ptr_null(g->cache->closing);
+    ck_assert_ptr_null(g->cache->orphans);
+    ck_assert_uint_eq(g->cache->instance_count, 0);
+}
+END_TEST
+
+/* ---- the rest ---- */
+
+static struct grapnel_error in_callback;
+static int was_hit;
+
+static void try_in_callback(void *arg, struct grapnel_future *f)
+{
+    struct grapnel_connection *c = grapnel_get_connection(g, "here", &local, 1, NULL);
+
+    (void)arg;
+    (void)f;
+    was_hit = c != NULL;
+    grapnel_connection_release(c);
+    ck_assert_ptr_null(grapnel_get_connection(g, "there", &local, 1, &in_callback));
+    ck_assert_int_eq(grapnel_close_connections(g, NULL), -3);
+    grapnel_stop(g);
+}
+
+START_TEST(callbacks_get_what_is_there)
+{
+    struct grapnel_connection *c = get("here", 1);
+    struct grapnel_future *f =
+        grapnel_call_start(grapnel_connection_instance(c), "time.sleep", &error, "d", 0.01);
+
+    grapnel_future_on_done(f, try_in_callback, NULL);
+    ck_assert_int_eq(grapnel_drive(g, 20000), 0);
+    ck_assert_int_eq(was_hit, 1);
+    ck_assert_str_eq(in_callback.name, "ARGUMENT");
+    grapnel_future_free(f);
+    grapnel_connection_release(c);
+}
+END_TEST
+
+static int is_refused(const char *name)
+{
+    return strcmp(name, "ARGUMENT") == 0 && strstr(error.detail, "forked");
+}
+
+/* All that a child does with what its parent has; 0 when all of it is refused. */
+static int in_child(struct grapnel_connection *c)
+{
+    struct grapnel_cache_limits limits = {0};
+    int bad = 0;
+
+    bad |= grapnel_get_connection(g, "here", &local, 1, &error) || !is_refused(error.name);
+    bad |= grapnel_list_connections(g, &error) || !is_refused(error.name);
+    bad |= grapnel_check_connections(g, 100, &error) || !is_refused(error.name);
+    bad |= grapnel_check_connection(g, "here", &local, 1, 1, NULL, &error) != -3;
+    bad |= grapnel_create_connections(g, (const char *[]){"a", NULL}, &local, 1, &error) != -3;
+    bad |= grapnel_close_connection(g, "here", &local, 1, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_close_deployed_servers(g, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_close_ssh_connections(g, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_connection_reconnect(c, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_cache_limits(g, &limits, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_connection_server(c) != NULL;
+    grapnel_connection_release(c);
+    grapnel_free(g);
+    return bad;
+}
+
+START_TEST(a_child_has_no_part_in_it)
+{
+    struct grapnel_connection *c = get("here", 1);
+    pid_t child;
+    int status;
+
+    /* Also while the lock is held: nobody in the child would ever release it. */
+    context_lock(g);
+    child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        _exit(in_child(c));
+    context_unlock(g);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    ck_assert_ptr_eq(get("here", 1), c);
+    ck_assert_int_eq(grapnel_connection_generation(c), 1);
+    grapnel_connection_release(c);
+    grapnel_connection_release(c);
+}
+END_TEST
+
+/* 1,000 of them. */
+START_TEST(nothing_is_left_of_many)
+{
+    size_t bytes = 0, descriptors = 0;
+    int64_t processes = 0;
+    struct grapnel_connection *held = get("here", 1000);
+
+    for (int i = 0; i < 1050; i++) {
+        if (i == 50) {
+            bytes = mallinfo2().uordblks;
+            descriptors = entries("/proc/self/fd");
+            processes = number(held, "return #require('proc').list()");
+        }
+        visit("here", i % 7 + 1);
+        if (i % 20 == 0) { /* another server */
+            visit("there", 1);
+            ck_assert_int_eq(grapnel_close_ssh_connection(g, "there", &local, &error), 1);
+        }
+        ck_assert_int_eq(grapnel_close_connection(g, "here", &local, i % 7 + 1, &error), 1);
+    }
+    ck_assert_uint_eq(entries("/proc/self/fd"), descriptors);
+    ck_assert_int_le(number(held, "return #require('proc').list()"), processes + 20);
+    ck_assert_uint_le(mallinfo2().uordblks, bytes + 65536);
+    grapnel_connection_release(held);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("cache");
-    TCase *t = tcase_create("getting");
+    TCase *t = tcase_create("cache");
 
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 120);
     tcase_add_test(t, who_asks_again_gets_the_same);
+    tcase_add_test(t, users_have_servers_of_their_own);
+    tcase_add_test(t, wrong_numbers_make_nothing);
+    tcase_add_test(t, bad_targets_make_nothing);
+    tcase_add_test(t, questions_make_nothing);
+    tcase_add_test(t, who_is_asked_answers);
+    tcase_add_test(t, threads_get_the_same_one);
+    tcase_add_test(t, all_who_waited_learn_of_a_failure);
+    tcase_add_test(t, many_are_made_at_once);
+    tcase_add_test(t, a_dead_server_is_remade_once);
+    tcase_add_test(t, a_hit_is_asked_for_a_sign_of_life);
+    tcase_add_test(t, one_that_cannot_be_remade_fails_and_can_be_later);
+    tcase_add_test(t, a_dead_instance_is_remade_alone);
+    tcase_add_test(t, reconnecting_on_request);
+    tcase_add_test(t, a_lost_server_in_use_comes_back_by_itself);
+    tcase_add_test(t, back_off_doubles_up_to_its_limit);
+    tcase_add_test(t, the_longest_unused_makes_room);
+    tcase_add_test(t, instances_make_room_likewise);
+    tcase_add_test(t, the_unused_are_closed_in_time);
+    tcase_add_test(t, a_server_has_an_idle_limit_of_its_own);
+    tcase_add_test(t, calls_fail_at_once_when_it_is_closed);
+    tcase_add_test(t, closing_twice_closes_once);
+    tcase_add_test(t, one_host_one_user_one_instance);
+    tcase_add_test(t, who_waits_for_one_that_is_closed_learns_it);
+    tcase_add_test(t, threads_get_and_close_what_others_use);
+    tcase_add_test(t, callbacks_get_what_is_there);
+    tcase_add_test(t, a_child_has_no_part_in_it);
+    tcase_add_test(t, nothing_is_left_of_many);
     suite_add_tcase(s, t);
     return s;
 }
