@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "launcher/cache_impl.h"
-#include "launcher/ssh/sshconfig.h"
 
 #define FRESH_MS      2000
 #define PATIENCE_MS   5000
@@ -110,8 +109,6 @@ static struct cached *make(struct cache *c, struct place *p,
                            const struct grapnel_connect_options *o, struct error *e)
 {
     struct cached *s = calloc(1, sizeof *s);
-    const struct sshconfig *config = route_config(p->route);
-    const char *user = config ? config->user : o->user;
 
     if (!s) {
         errors_set(e, -E_NOMEM, "server");
@@ -126,8 +123,8 @@ static struct cached *make(struct cache *c, struct place *p,
     s->name = p->name;
     p->key = p->name = NULL;
     s->place = cache_place_of(p->route);
-    s->user = user ? strdup(user) : NULL;
-    if (!s->place || (user && !s->user) || route_rename(p->route, s->name) < 0) {
+    if (!s->place || cache_place_user(p->route, o, &s->user) < 0 ||
+        route_rename(p->route, s->name) < 0) {
         errors_set(e, -E_NOMEM, "server");
     } else {
         s->server = connection_open_route(c->g, p->route, o, e);

@@ -86,8 +86,8 @@ const char *cache_place(const struct cached *s);
 const char *cache_user(const struct cached *s);
 /* True when it is at that place and of that user, as cache_where gives them; NULL: any. */
 int cache_is_at(const struct cached *s, const char *place, const char *user);
-/* Where a target leads, for cache_is_at: *place to be freed, and *user likewise, or NULL: none was
- * named.  0 or negative with *e filled. */
+/* Where a target leads, for cache_is_at: *place to be freed, and *user likewise, or NULL: that is
+ * unknown.  0 or negative with *e filled. */
 int cache_where(struct cache *c, const char *target, const struct grapnel_connect_options *o,
                 char **place, char **user, struct error *e);
 /* The server itself; NULL when it was closed. */

@@ -78,6 +78,8 @@ struct place {
 
 /* What cache_place tells of a server on this route; to be freed.  NULL: memory is out. */
 char *cache_place_of(const struct route *r);
+/* Likewise *user; NULL where that is unknown.  Before the route is renamed.  0 or -E_NOMEM. */
+int cache_place_user(const struct route *r, const struct grapnel_connect_options *o, char **user);
 /* The server that was remembered for this; NULL: none was. */
 struct cached *cache_place_recall(struct cache *c, const char *target,
                                   const struct grapnel_connect_options *o);

@@ -134,10 +134,8 @@ static void destroy(struct grapnel_connection *i)
     free(i);
 }
 
-static void take_out(struct grapnel_connection *i)
+static void take_out(struct cached *s, struct grapnel_connection *i)
 {
-    struct cached *s = i->of;
-
     for (struct grapnel_connection **at = &s->instances; *at; at = &(*at)->next) {
         if (*at == i) {
             *at = i->next;
@@ -152,9 +150,9 @@ static void take_out(struct grapnel_connection *i)
 }
 
 /* Its server stays. */
-static void close_it(struct grapnel_connection *i, int code, const char *text)
+static void close_it(struct cached *s, struct grapnel_connection *i, int code, const char *text)
 {
-    take_out(i);
+    take_out(s, i);
     i->users++; /* what fails by it may be given back */
     i->class->close(i->end, code, text);
     if (--i->users == 0)
@@ -174,7 +172,7 @@ void cache_done_instance(struct grapnel_connection *i)
     }
     if (i->users == 0 && !i->class->alive(i->end)) {
         s->users++;
-        close_it(i, -E_CLOSED, "");
+        close_it(s, i, -E_CLOSED, "");
         s->users--;
     }
     cache_done(s);
@@ -186,18 +184,22 @@ void cache_close_instance(struct grapnel_connection *i)
 
     if (!s)
         return;
-    close_it(i, -E_CLOSED, "the connection was closed");
+    close_it(s, i, -E_CLOSED, "the connection was closed");
     cache_life_settle(s);
 }
 
 void cache_instance_close_all(struct cached *s, int code, const char *text)
 {
     while (s->instances)
-        close_it(s->instances, code, text);
+        close_it(s, s->instances, code, text);
 }
 
 void cache_instance_free_orphans(struct cache *c)
 {
-    while (c->orphans)
-        destroy(c->orphans);
+    struct grapnel_connection *i;
+
+    while ((i = c->orphans)) {
+        c->orphans = i->next;
+        destroy(i);
+    }
 }

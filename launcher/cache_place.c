@@ -1,6 +1,5 @@
 /* Where targets lead: from what was typed to a key, and what is remembered of that. */
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,24 +180,21 @@ char *cache_place_of(const struct route *r)
     return strdup(at ? at + 1 : route_target(r));
 }
 
-/* The user, if one was named with the target: ssh_config's own does not count. */
-static int named_user(const char *target, const struct grapnel_connect_options *o, int is_ssh,
-                      char **user, struct error *e)
+int cache_place_user(const struct route *r, const struct grapnel_connect_options *o, char **user)
 {
-    char name[SSHCONFIG_HOST_MAX] = "", host[SSHCONFIG_HOST_MAX];
-    const char *at = strrchr(target, '@');
-    unsigned port;
+    const struct sshconfig *config = route_config(r);
+    const char *target = route_target(r), *at = config ? NULL : strrchr(target, '@');
 
     *user = NULL;
-    if (o->user && *o->user)
-        snprintf(name, sizeof name, "%s", o->user);
-    else if (!is_ssh && at)
-        snprintf(name, sizeof name, "%.*s", (int)(at - target), target);
-    else if (is_ssh && sshconfig_split(target, name, host, &port, e) < 0)
-        return e->code;
-    if (*name && (*user = strdup(name)) == NULL)
-        return errors_set(e, -E_NOMEM, "%s", target);
-    return 0;
+    if (config)
+        *user = strdup(config->user);
+    else if (o->user && *o->user)
+        *user = strdup(o->user);
+    else if (at)
+        *user = strndup(target, (size_t)(at - target));
+    else
+        return 0;
+    return *user ? 0 : -E_NOMEM;
 }
 
 int cache_where(struct cache *c, const char *target, const struct grapnel_connect_options *o,
@@ -210,14 +206,11 @@ int cache_where(struct cache *c, const char *target, const struct grapnel_connec
     if (!r)
         return e->code;
     *place = cache_place_of(r);
-    if (!*place)
+    if (!*place || cache_place_user(r, o, user) < 0) {
         errors_set(e, -E_NOMEM, "%s", target);
-    else
-        named_user(target, o, route_key(r) != NULL, user, e);
-    route_free(r);
-    if (e->code) {
         free(*place);
         *place = NULL;
     }
+    route_free(r);
     return e->code;
 }

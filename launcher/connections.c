@@ -43,23 +43,25 @@ static const struct cache_end_class instance_class = {
 
 /* ---- options ---- */
 
-/* True when one of the settings that win over the target names a user. */
-static int user_is_set(const struct grapnel_connect_options *o)
+static int names_user(const char *setting)
 {
-    size_t n = 0;
-
-    while (o->ssh_options && o->ssh_options[n])
-        n++;
-    n -= o->late_options < n ? o->late_options : n;
-    for (size_t i = 0; i < n; i++) {
-        if (strncasecmp(o->ssh_options[i], "user", 4) == 0 && strchr("= \t", o->ssh_options[i][4]))
-            return 1;
-    }
-    return 0;
+    return strncasecmp(setting, "user", 4) == 0 && strchr("= \t", setting[4]);
 }
 
-static struct grapnel_connect_options complete(const char *host,
-                                               const struct grapnel_connect_options *options)
+/* True when one of the settings that win over the target does. */
+static int user_is_set(const struct grapnel_connect_options *o)
+{
+    size_t n = 0, early = 0;
+
+    for (; o->ssh_options && o->ssh_options[n]; n++) {
+        if (names_user(o->ssh_options[n]) && !early)
+            early = n + 1;
+    }
+    return early > 0 && early + o->late_options <= n;
+}
+
+struct grapnel_connect_options connections_options(const char *host,
+                                                   const struct grapnel_connect_options *options)
 {
     static const struct grapnel_connect_options defaults;
     struct grapnel_connect_options o = options ? *options : defaults;
@@ -80,6 +82,8 @@ static int check_number(int instance, struct error *e)
 /* ---- getting ---- */
 
 struct get {
+    const char *host; /* for those of many */
+    const struct grapnel_connect_options *options;
     int number;
     struct cached *server;                 /* held while the rest goes on */
     struct grapnel_connection *connection; /* held */
@@ -164,7 +168,7 @@ static void wait_for_server(struct get *get, struct grapnel *g)
 static void wait_for_instance(struct get *get, struct grapnel *g)
 {
     struct grapnel_connection *c = get->connection;
-    const struct error *e = &instances_remote(c->end)->error;
+    const struct error *e;
     int code = context_wait(g, instance_is_settled, c, context_deadline(START_MS));
 
     e = &instances_remote(c->end)->error;
@@ -183,7 +187,7 @@ static void finish(struct get *get, struct grapnel *g)
     wait_for_server(get, g);
     if (!get->error.code && !get->connection)
         take(get);
-    if (!get->error.code)
+    if (!get->error.code && get->connection)
         wait_for_instance(get, g);
     if (get->error.code && get->connection) {
         cache_done_instance(get->connection);
@@ -218,7 +222,7 @@ struct grapnel_connection *grapnel_get_connection(struct grapnel *g, const char 
                                                   const struct grapnel_connect_options *options,
                                                   int instance, struct grapnel_error *error)
 {
-    struct grapnel_connect_options o = complete(host, options);
+    struct grapnel_connect_options o = connections_options(host, options);
     struct get get = {.number = instance};
     struct context_sigpipe held;
     struct cache *c;
@@ -243,46 +247,59 @@ struct grapnel_connection *grapnel_get_connection(struct grapnel *g, const char 
     return get.connection;
 }
 
+/* All of them; the first that fails, or NULL. */
+static const struct get *get_all(struct grapnel *g, struct get *gets, size_t hosts, int n)
+{
+    const struct get *failed = NULL;
+    size_t all = hosts * (size_t)n;
+
+    for (size_t i = 0; i < all; i++) {
+        struct grapnel_connect_options o = connections_options(gets[i].host, gets[i].options);
+        begin(&gets[i], g->cache, gets[i].host, &o);
+    }
+    for (size_t i = 0; i < all; i++) {
+        finish(&gets[i], g);
+        if (gets[i].connection)
+            cache_done_instance(gets[i].connection);
+        else if (!failed)
+            failed = &gets[i];
+    }
+    return failed;
+}
+
 int grapnel_create_connections(struct grapnel *g, const char *const *hosts,
                                const struct grapnel_connect_options *options, int n,
                                struct grapnel_error *error)
 {
-    size_t count = 0, all;
+    size_t count = 0;
     struct get *gets;
+    const struct get *failed = NULL;
     struct error e = {0};
     struct context_sigpipe held;
-    const char *failed = "";
 
     if (context_forked(g, error))
         return -E_ARGUMENT;
-    while (hosts[count])
-        count++;
     if (check_number(n, &e) < 0)
         return context_error(error, "", &e);
-    all = count * (size_t)n;
-    gets = calloc(all + 1, sizeof *gets);
+    while (hosts[count])
+        count++;
+    gets = calloc(count * (size_t)n + 1, sizeof *gets);
+    for (size_t i = 0; gets && i < count * (size_t)n; i++) {
+        gets[i] = (struct get){
+            .host = hosts[i / (size_t)n], .options = options, .number = (int)(i % (size_t)n) + 1};
+    }
     context_lock(g);
     context_hold_sigpipe(&held);
     if (!gets || !cache_of(g))
         errors_set(&e, -E_NOMEM, "connections");
-    for (size_t i = 0; !e.code && i < all; i++) {
-        struct grapnel_connect_options o = complete(hosts[i / (size_t)n], options);
-        gets[i].number = (int)(i % (size_t)n) + 1;
-        begin(&gets[i], g->cache, hosts[i / (size_t)n], &o);
-    }
-    for (size_t i = 0; gets && i < all; i++) {
-        finish(&gets[i], g);
-        if (gets[i].connection)
-            cache_done_instance(gets[i].connection);
-        if (gets[i].error.code && !e.code) {
-            e = gets[i].error;
-            failed = hosts[i / (size_t)n];
-        }
-    }
+    else if ((failed = get_all(g, gets, count, n)) != NULL)
+        e = failed->error;
+    if (e.code)
+        context_error(error, gets && failed ? failed->host : "", &e);
     context_release_sigpipe(&held);
     context_unlock(g);
     free(gets);
-    return e.code ? context_error(error, failed, &e) : 0;
+    return e.code;
 }
 
 /* ---- one of them ---- */
@@ -388,7 +405,7 @@ static struct grapnel_connection *find(struct grapnel *g, const char *host,
                                        const struct grapnel_connect_options *options, int instance,
                                        struct error *e)
 {
-    struct grapnel_connect_options o = complete(host, options);
+    struct grapnel_connect_options o = connections_options(host, options);
     struct cache *c = cache_or(g, e);
     struct cached *s = c && check_number(instance, e) == 0 ? cache_look(c, host, &o, e) : NULL;
     struct grapnel_connection *found = s ? cache_instance(s, instance) : NULL;
@@ -472,13 +489,43 @@ static struct asked *ask_all(struct cache *c, size_t *n)
     return list;
 }
 
+static int64_t left_until(uint64_t deadline)
+{
+    uint64_t now = context_now();
+
+    if (deadline == UINT64_MAX)
+        return -1;
+    return now < deadline ? (int64_t)(deadline - now) / 1000 : 0;
+}
+
+/* The names of those that do not answer; gives all of them back.  NULL: memory is out. */
+static char **silent_ones(struct asked *list, size_t n, uint64_t deadline)
+{
+    char **names = calloc(n + 1, sizeof *names);
+    size_t bad = 0;
+    int lost = names == NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        struct asked *at = &list[i];
+        int answers = at->f && grapnel_future_wait(at->f, left_until(deadline), NULL) == 0;
+        if (!answers && !lost)
+            lost = (names[bad++] = strdup(at->c->name)) == NULL;
+        grapnel_future_free(at->f);
+        grapnel_connection_release(at->c);
+    }
+    if (!lost)
+        return names;
+    grapnel_strings_free(names);
+    return NULL;
+}
+
 char **grapnel_check_connections(struct grapnel *g, int64_t timeout, struct grapnel_error *error)
 {
     struct asked *list = NULL;
-    size_t n = 0, bad = 0;
+    size_t n = 0;
     struct error e = {0};
-    uint64_t deadline = context_deadline(timeout), now;
-    char **names;
+    uint64_t deadline = context_deadline(timeout);
+    char **names = NULL;
 
     if (context_forked(g, error))
         return NULL;
@@ -486,23 +533,12 @@ char **grapnel_check_connections(struct grapnel *g, int64_t timeout, struct grap
     if (cache_or(g, &e))
         list = ask_all(g->cache, &n);
     context_unlock(g);
-    names = list ? calloc(n + 1, sizeof *names) : NULL;
-    if (!names)
-        errors_set(&e, -E_NOMEM, "list");
-    for (size_t i = 0; i < n; i++) {
-        int64_t left = -1;
-        if (deadline != UINT64_MAX)
-            left = (now = context_now()) < deadline ? (int64_t)(deadline - now) / 1000 : 0;
-        if (names && (!list[i].f || grapnel_future_wait(list[i].f, left, NULL) < 0) &&
-            (names[bad++] = strdup(list[i].c->name)) == NULL)
-            errors_set(&e, -E_NOMEM, "list");
-        grapnel_future_free(list[i].f);
-        grapnel_connection_release(list[i].c);
-    }
+    if (list)
+        names = silent_ones(list, n, deadline);
     free(list);
-    if (!e.code)
-        return names;
-    grapnel_strings_free(names);
-    context_error(error, "", &e);
-    return NULL;
+    if (!names) {
+        errors_set(&e, -E_NOMEM, "list");
+        context_error(error, "", &e);
+    }
+    return names;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "launcher/cache.h"
+#include "launcher/connections.h"
 
 #define CLOSE_MS 5000 /* for workers to leave */
 
@@ -16,8 +17,7 @@ struct choice {
 static int choose(struct choice *choice, struct grapnel *g, const char *host,
                   const struct grapnel_connect_options *options, int number, struct error *e)
 {
-    static const struct grapnel_connect_options defaults;
-    const struct grapnel_connect_options *o = options ? options : &defaults;
+    struct grapnel_connect_options o;
     struct cache *c = cache_of(g);
 
     *choice = (struct choice){.number = number};
@@ -27,9 +27,11 @@ static int choose(struct choice *choice, struct grapnel *g, const char *host,
         return errors_set(e, -E_ARGUMENT, "%d is no instance: 1 to %d", number, CACHE_INSTANCE_MAX);
     if (context_in_callback(g))
         return errors_set(e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
-    if (host)
-        return cache_where(c, host, o, &choice->place, &choice->user, e);
-    if (o->user && *o->user && (choice->user = strdup(o->user)) == NULL)
+    if (host) {
+        o = connections_options(host, options);
+        return cache_where(c, host, &o, &choice->place, &choice->user, e);
+    }
+    if (options && options->user && (choice->user = strdup(options->user)) == NULL)
         return errors_set(e, -E_NOMEM, "user");
     return 0;
 }

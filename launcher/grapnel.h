@@ -622,9 +622,10 @@ GRAPNEL_API void grapnel_strings_free(char **list);
 
 /* Close what is in use, too: what is under way fails at once, with CLOSED.  They wait until the
  * hosts confirm that all is gone, and return how many they have closed, maybe 0; negative with
- * *error when one did not leave in good order, but it is closed all the same.  host NULL: every
- * host; else that host and port after ssh_config.  No user in host or options: every user. instance
- * 0: every one.  Not from callbacks. */
+ * *error when one did not leave in good order, but it is closed all the same.  They concern that
+ * user on that host and port, after ssh_config, whatever the other options; the user as for
+ * getting. host NULL: every host, and every user unless options name one.  instance 0: every one.
+ * Not from callbacks. */
 GRAPNEL_API int grapnel_close_connection(struct grapnel *g, const char *host,
                                          const struct grapnel_connect_options *options,
                                          int instance, struct grapnel_error *error);
