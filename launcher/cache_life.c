@@ -167,9 +167,12 @@ static void ready(struct cached *s)
     s->generation++;
     s->used_us = context_now();
     s->error = none;
+    s->users++;
     if (s->generation > 1 && s->c->limits.reconnect)
         cache_instance_renew_all(s);
-    tell(s, 0, &none);
+    if (s->status == CACHE_READY)
+        tell(s, 0, &none);
+    s->users--;
     cache_life_settle(s);
 }
 
@@ -186,9 +189,11 @@ static void finish(struct cached *s)
     stop_timer(s);
     cache_life_forget_check(s);
     connection_watch(server, NULL, NULL);
+    s->users++; /* what ends by this may be all that used it */
     grapnel_server_free(server);
     tell(s, 0, &s->error);
     tell(s, 1, e.code && e.code != -E_CLOSED && s->had_agent ? &e : &none);
+    s->users--;
     cache_life_settle(s);
 }
 
@@ -212,6 +217,7 @@ static void no_agent(struct cached *s)
         return;
     s->status = CACHE_DOWN;
     s->error = *connection_error(s->server);
+    cache_place_forget(s); /* it may be elsewhere by now */
     stop_timer(s);
     cache_life_forget_check(s);
     if (before == CACHE_CONNECTING && s->generation > 0)

@@ -127,6 +127,13 @@ static void take(struct get *get)
     get->connection = get->error.code ? NULL : c;
 }
 
+static int is_dead(const struct get *get)
+{
+    const struct grapnel_connection *c = cache_instance(get->server, get->number);
+
+    return c && !c->class->alive(c->end);
+}
+
 static void begin(struct get *get, struct cache *c, const char *host,
                   const struct grapnel_connect_options *o)
 {
@@ -139,8 +146,10 @@ static void begin(struct get *get, struct cache *c, const char *host,
     if (waits < 0)
         errors_set(&get->error, waits, "%s", cache_name(get->server));
     get->waits = waits > 0;
-    /* What is opened before the agent answers travels with it. */
-    if (waits == 0 || (waits > 0 && cache_state(get->server) == GRAPNEL_CONNECTING))
+    /* What is opened before the agent answers travels with it.  What has died is not remade, and
+     * that told, before there is something to remake it on. */
+    if (waits == 0 ||
+        (waits > 0 && cache_state(get->server) == GRAPNEL_CONNECTING && !is_dead(get)))
         take(get);
 }
 

@@ -34,6 +34,8 @@ beggar 5021 /bin/sh $password
 stranger 5022 /bin/sh $password
 twice 5024 /bin/sh $password
 plain 5023 /bin/sh *
+george 5030 /bin/bash *
+alexander 5031 /bin/sh *
 scene 0 /home/.bin/scene *
 LIST
 }
