@@ -376,6 +376,14 @@ static void on_limit(struct ev_loop *loop, ev_timer *w, int revents)
     ck_abort_msg("it hangs; phases %s; trace:\n%s", x->r->phases, x->r->trace);
 }
 
+/* Seconds, more of them where Check gives its tests more time. */
+static double patience(void)
+{
+    const char *multiplier = getenv("CK_TIMEOUT_MULTIPLIER");
+
+    return 60 * (multiplier ? strtod(multiplier, NULL) : 1);
+}
+
 static void on_free_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct run *x = w->data;
@@ -398,7 +406,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int revents)
 
 static void timers_start(struct run *x)
 {
-    ev_timer_init(&x->limit, on_limit, 60, 0);
+    ev_timer_init(&x->limit, on_limit, patience(), 0);
     ev_timer_init(&x->free_timer, on_free_timer, x->r->free_after_s, 0);
     ev_timer_init(&x->second, on_second, 0, 0);
     ev_init(&x->resume, on_resume);
