@@ -64,8 +64,11 @@ with_module() {
 }
 
 # Starts grapnel in the background, without the framework's descriptors and with the signals that
-# shells ignore there; its id is in $job, what it says in $T/out and $T/err.
+# shells ignore there; its id is in $job, what it says in $T/out and $T/err, where nothing is left of
+# one before it.
 start() {
+    : >"$T/out"
+    : >"$T/err"
     env --default-signal "$GRAPNEL_BIN" "$1" -F "$SSHD_CONFIG" "${@:2}" \
         >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
     job=$!

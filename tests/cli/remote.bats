@@ -53,8 +53,10 @@ l() {
     "$GRAPNEL" "$1" --transport local "${@:2}"
 }
 
-# Starts it in the background as a person's shell would: no signal ignored.
+# Starts it in the background as a person's shell would: no signal ignored.  What one before it said
+# is not taken for its words.
 start() {
+    : >"$T/err"
     env --default-signal "$GRAPNEL" "$1" --transport local "${@:2}" >"$T/out" 2>"$T/err" \
         </dev/null 3>&- &
     job=$!
