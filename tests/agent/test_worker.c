@@ -650,6 +650,7 @@ START_TEST(a_million_calls_of_a_client)
     struct heard x = {0};
     struct harness *h;
     int calls = harness_valgrind() ? MILLION / 10 : MILLION;
+    int status;
 
     snprintf(argument, sizeof argument, "service=%s", path);
     h = harness_start(&o);
@@ -672,7 +673,9 @@ START_TEST(a_million_calls_of_a_client)
     ck_assert_uint_eq(x.code, E_LIMIT);
     ck_assert(harness_valgrind() || harness_sanitized() || resident_kb(h->guardian) < 250000);
     harness_close(h);
-    ck_assert_int_eq(harness_wait(h), 0);
+    /* Slow as it is when sanitized, it may be ended while it lets go of them all. */
+    status = harness_wait(h);
+    ck_assert(status == 0 || (harness_sanitized() && status == 128 + SIGALRM));
     harness_gone(h);
     unlink(path);
     wire_free(&out);
