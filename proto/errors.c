@@ -7,26 +7,43 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What goes over the wire to a host is spared what only a person at the launcher reads: names, ways
+ * out, and the causes of failures before there is anything on the host. */
+#ifdef GRAPNEL_AGENT
 struct errors_row {
     int number;
-    enum errors_phase phase;
     int exit;
-    const char *name;
     const char *text;
+};
+#define FAR_TEXT(phase, text) ((phase) > PHASE_LOCAL && (phase) < PHASE_DEPLOY ? "no line" : (text))
+#define ROW(name, number, phase, exit, text, hint)                                                 \
+    {                                                                                              \
+        (number), (exit), FAR_TEXT(PHASE_##phase, text)                                            \
+    }
+#else
+struct errors_row {
+    int number;
+    int exit;
+    const char *text;
+    enum errors_phase phase;
+    const char *name;
     const char *hint;
 };
+#define ROW(name, number, phase, exit, text, hint)                                                 \
+    {                                                                                              \
+        (number), (exit), (text), PHASE_##phase, #name, (hint)                                     \
+    }
+#endif
 
 static const struct errors_row errors_table[] = {
-#define ERROR(name, number, phase, exit, text, hint)                                               \
-    {(number), PHASE_##phase, (exit), #name, (text), (hint)},
+#define ERROR(name, number, phase, exit, text, hint) ROW(name, number, phase, exit, text, hint),
 #include "proto/errors.def"
 #undef ERROR
 };
 
-static const struct errors_row errors_ok = {0, PHASE_LOCAL, 0, "OK", "no error", ""};
-static const struct errors_row errors_unknown = {
-    -1,        PHASE_PROTOCOL,  255,
-    "UNKNOWN", "unknown error", "use the same version of grapnel at both ends"};
+static const struct errors_row errors_ok = ROW(OK, 0, LOCAL, 0, "no error", "");
+static const struct errors_row errors_unknown = ROW(UNKNOWN, -1, PROTOCOL, 255, "unknown error",
+                                                    "use the same version of grapnel at both ends");
 
 static const struct errors_row *row(int code)
 {
@@ -96,24 +113,32 @@ int errors_set_system(struct error *e, int code, int number, const char *format,
     return code;
 }
 
-const char *errors_name(int code)
-{
-    return row(code)->name;
-}
-
 const char *errors_text(int code)
 {
     return row(code)->text;
 }
 
-const char *errors_hint(int code)
-{
-    return row(code)->hint;
-}
-
 int errors_exit(int code)
 {
     return row(code)->exit;
+}
+
+int errors_known(int code)
+{
+    const struct errors_row *r = row(code);
+    return r != &errors_unknown && r != &errors_ok;
+}
+
+#ifndef GRAPNEL_AGENT
+
+const char *errors_name(int code)
+{
+    return row(code)->name;
+}
+
+const char *errors_hint(int code)
+{
+    return row(code)->hint;
 }
 
 enum errors_phase errors_phase(int code)
@@ -156,8 +181,4 @@ const char *errors_phase_name(enum errors_phase phase)
     return "unknown";
 }
 
-int errors_known(int code)
-{
-    const struct errors_row *r = row(code);
-    return r != &errors_unknown && r != &errors_ok;
-}
+#endif

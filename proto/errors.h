@@ -54,16 +54,20 @@ int errors_set_system(struct error *e, int code, int number, const char *format,
 
 /* The table's columns for a code of either sign.  An unknown code (a newer peer's) has the name
  * "UNKNOWN", the phase PHASE_PROTOCOL and the exit status 255.  Never NULL; static storage. */
-const char *errors_name(int code);
 const char *errors_text(int code);
-const char *errors_hint(int code);
 int errors_exit(int code);
+
+/* True when `code` (either sign) is in the table. */
+int errors_known(int code);
+
+/* Not on the host's side, which tells a code, and leaves its words to the launcher. */
+#ifndef GRAPNEL_AGENT
+const char *errors_name(int code);
+const char *errors_hint(int code);
 enum errors_phase errors_phase(int code);
 
 /* "resolve", "host key", "no-exec" and so on.  Static storage. */
 const char *errors_phase_name(enum errors_phase phase);
-
-/* True when `code` (either sign) is in the table. */
-int errors_known(int code);
+#endif
 
 #endif
