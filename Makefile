@@ -124,12 +124,15 @@ $(OBJ)/host/peer/% $(OBJ)/host/agent/worker/% $(OBJ)/host/launcher/lua/% \
     $(OBJ)/host/launcher/cli/% $(OBJ)/host/tests/%: HOST_CFLAGS += $(LUA_INC)
 
 ifeq ($(VARIANT),)
-AGENT_CFLAGS  = -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident \
-                -fstack-protector-strong $(WARN) $(COMMON) -DGRAPNEL_AGENT -isystem $(AGENT_DEPS)/include
-AGENT_LDFLAGS = -static -s -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noexecstack -L$(AGENT_DEPS)/lib
+AGENT_SMALL  := $(if $(AGENT_DEPS),$(file <$(AGENT_DEPS)/FLAGS))
+AGENT_CFLAGS  = $(AGENT_SMALL) -fstack-protector-strong $(WARN) $(COMMON) -DGRAPNEL_AGENT -isystem $(AGENT_DEPS)/include
+# Sorted, what is alike lies together: half a percent of what is packed.
+AGENT_LDFLAGS = -static -s -Wl,--gc-sections -Wl,--sort-section=alignment -Wl,--build-id=none \
+                -Wl,-z,noexecstack -L$(AGENT_DEPS)/lib
 AGENT_LIBS    = -lev -lcbor -lz -lsodium -lm
 WORKER_INC    = -isystem $(LUA_DEPS)/include
 WORKER_LIBS   = -L$(LUA_DEPS)/lib -llua $(AGENT_LIBS)
+PACK          = zopfli -c
 else
 AGENT_CC      = $(CC)
 AGENT_CFLAGS  = $(CFLAGS) $(CPPFLAGS) $(WARN) $(COMMON) -DGRAPNEL_AGENT
@@ -138,6 +141,7 @@ AGENT_LIBS    = $(LIBS)
 WORKER_INC    = $(LUA_INC)
 # A worker goes out in one frame, which the lines of its code would not fit into.
 WORKER_LIBS   = $(LUA_LIBS) $(LIBS) -Wl,--strip-debug
+PACK          = gzip -9nc
 endif
 
 # ---- sources -----------------------------------------------------------------------------------
@@ -229,7 +233,11 @@ $(OBJ)/agent/%.o: %.c $(GEN)/config.h
 $(call host,launcher/agents.c): | $(MANIFESTS)
 $(call host,$(PEER_SRC) $(WORKER_SRC) $(MODULE_SRC) $(CLI_SRC)) $(WORKER_OBJ): | $(LUA_GEN)
 
-# A change of flags rebuilds all.
+# A change of flags or of static libraries rebuilds all.
+ifeq ($(VARIANT),)
+$(AGENT_OBJ) $(WORKER_OBJ): $(DEPS)/agent-$(AGENT_LIBC).mk
+$(WORKER_OBJ): $(DEPS)/lua-$(AGENT_LIBC).mk
+endif
 $(LIB_OBJ) $(PEER_OBJ) $(MODULE_OBJ) $(CLI_OBJ) $(AGENT_OBJ) $(WORKER_OBJ): Makefile config.mk
 
 # ---- what is shipped ---------------------------------------------------------------------------
@@ -252,7 +260,8 @@ $(WORKER): $(WORKER_OBJ) $(WORKER_MORE)
 
 $(AGENT).gz $(WORKER).gz: %.gz: %
 	$(call say,GZIP,$@)
-	$(Q)gzip -9nc $< >$@
+	$(Q)$(PACK) $< >$@
+	$(Q)gzip -dc $@ | cmp - $<
 
 # libssh2, where it was built here, becomes part of the archive: users need not find it. One of its
 # files is left out where ours takes its place, since a linker would take whichever it meets first.

@@ -2,11 +2,15 @@
 # Builds static libraries from the distribution's signed source packages and prints the folder
 # that holds include/ and lib/.
 #
-#   build-static-deps.sh agent musl     libev, libcbor, zlib, libsodium for the agent, by musl-gcc
-#   build-static-deps.sh agent glibc    the same, by the host's compiler
+#   build-static-deps.sh agent musl     libev, libcbor, zlib, libsodium and musl for the agent, by
+#                                       musl-gcc
+#   build-static-deps.sh agent glibc    the same without musl, by the host's compiler
 #   build-static-deps.sh lua musl       Lua 5.4 for the worker, which links the agent's set as well
 #   build-static-deps.sh lua glibc      the same, by the host's compiler
 #   build-static-deps.sh libssh2        libssh2 >= 1.11.1 for the launcher (position independent)
+#
+# For the hosts' side, the file FLAGS in that folder tells the flags that make small code: the agent
+# and the worker are compiled with them as well.
 #
 # The system's package sources are read to learn the mirror and never changed: apt runs with
 # lists, caches and sources of its own. What was fetched and built is kept in the cache, so that a
@@ -23,6 +27,16 @@ export LC_ALL
 NEXT_SUITE=trixie # the first suite with libssh2 1.11.1
 AGENT_SOURCES="libev libcbor zlib libsodium"
 AGENT_DEV_PACKAGES="libev-dev libcbor-dev zlib1g-dev libsodium-dev"
+
+# Small once it is compressed, which is not quite the same as small. What scheduling, hoisting and
+# the like move apart looks different each time, and a call with the function's address says the
+# same bytes wherever it stands, as one with the distance does not: an eighth of the whole. What
+# the compiler does not know is left out; HOT are the flags for what runs all the time.
+HOT="-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables"
+HOT="$HOT -fno-ident -fno-pie -fno-schedule-insns2 -fno-shrink-wrap"
+SMALL="-Oz -fno-caller-saves -fno-optimize-sibling-calls -mforce-indirect-call"
+SMALL="$SMALL -fno-move-loop-invariants -fno-cse-follow-jumps -fno-if-conversion -fno-ipa-sra"
+SMALL="$SMALL -fno-partial-inlining -fno-tree-tail-merge"
 
 script=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
 cache=${GRAPNEL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/grapnel}
@@ -252,11 +266,15 @@ build_zlib() {
 
 build_libev() {
     cd "$src"
-    # What needs the kernel's own headers (linux/*.h) stays off: musl-gcc has none.
+    # What needs the kernel's own headers (linux/*.h) stays off: musl-gcc has none. Of the kinds of
+    # watchers, the agent and the worker have those for descriptors, signals and times.
     compile -fno-strict-aliasing -w -DEV_STANDALONE=1 -DEV_USE_SELECT=0 -DEV_USE_POLL=1 \
         -DEV_USE_EPOLL=1 -DEV_USE_LINUXAIO=0 -DEV_USE_IOURING=0 -DEV_USE_INOTIFY=0 \
         -DEV_USE_EVENTFD=1 -DEV_USE_SIGNALFD=0 -DEV_USE_TIMERFD=0 -DEV_USE_MONOTONIC=1 \
         -DEV_USE_REALTIME=1 -DEV_USE_CLOCK_SYSCALL=0 -DEV_USE_NANOSLEEP=1 -DEV_USE_FLOOR=0 \
+        -DEV_PERIODIC_ENABLE=0 -DEV_STAT_ENABLE=0 -DEV_CHECK_ENABLE=0 -DEV_IDLE_ENABLE=0 \
+        -DEV_FORK_ENABLE=0 -DEV_CLEANUP_ENABLE=0 -DEV_CHILD_ENABLE=0 -DEV_ASYNC_ENABLE=0 \
+        -DEV_EMBED_ENABLE=0 -DEV_VERIFY=0 -DEV_AVOID_STDIO=1 -DNDEBUG \
         -c ev.c -o ev.o
     quiet ar Dcr "$out/lib/libev.a" ev.o
     cp ev.h "$out/include/"
@@ -323,7 +341,7 @@ build_libsodium() {
     esac
     case $macros in *__SIZEOF_INT128__*) defs="$defs -DHAVE_TI_MODE=1" ;; esac
     # shellcheck disable=SC2046,SC2086
-    archive libsodium.a -fno-strict-aliasing -fwrapv $defs -Iinclude -Iinclude/sodium -- \
+    archive libsodium.a -fno-strict-aliasing -fwrapv -DNDEBUG $defs -Iinclude -Iinclude/sodium -- \
         $(find . -name '*.c' | sed 's,^\./,,' | sort)
     cp -R include/sodium.h include/sodium "$out/include/"
     rm -rf "$out/include/sodium/private" "$out/include/sodium/version.h.in"
@@ -335,8 +353,25 @@ build_lua5_4() {
     cd "$src/src"
     rm lua.c luac.c
     : >lua5.4-deb-multiarch.h
-    archive liblua.a -std=gnu99 -DLUA_USE_POSIX -DLUA_COMPAT_5_3 '-DLUA_CPATH_DEFAULT=""' -- *.c
+    set -- -std=gnu99 -DLUA_USE_POSIX -DLUA_COMPAT_5_3 '-DLUA_CPATH_DEFAULT=""'
+    rest=$CFLAGS
+    CFLAGS=$hot
+    archive liblua.a "$@" -- lvm.c
+    rm lvm.c
+    CFLAGS=$rest
+    archive liblua.a "$@" -- *.c
     cp lua.h luaconf.h lualib.h lauxlib.h lua5.4-deb-multiarch.h "$out/include/"
+}
+
+# musl as Debian has it is compiled for speed, and as position independent code: an eighth of a
+# worker. Its former malloc is smaller; strings grow faster in it, many small tables slower.
+build_musl() {
+    cd "$src"
+    quiet env CC="${REALGCC:-gcc}" CFLAGS="$CFLAGS -fstack-protector-strong" \
+        ./configure --disable-shared --enable-optimize=no --with-malloc=oldmalloc
+    echo "obj/src/malloc/oldmalloc/malloc.o: CFLAGS = $hot" >>config.mak
+    quiet make -j2 lib/libc.a
+    cp lib/libc.a "$out/lib/"
 }
 
 build_libssh2() {
@@ -366,6 +401,7 @@ build() {
     out=$work/out
     mkdir -p "$out/lib" "$out/include"
     CFLAGS="$CFLAGS -ffile-prefix-map=$work=."
+    hot="${hot:-} -ffile-prefix-map=$work=."
     SOURCE_DATE_EPOCH=1
     export CC CFLAGS SOURCE_DATE_EPOCH
     for package in "$@"; do
@@ -373,6 +409,7 @@ build() {
         unpack "$package"
         ("build_$(echo "$package" | tr . _)") || exit 1
     done
+    [ -z "${small:-}" ] || echo "$small" >"$out/FLAGS"
     (cd "$sources" && sed 's/^[0-9a-f]*  //' SHA256SUMS | grep -E '\.(dsc|orig\.tar\.[a-z0-9]+)$') >"$out/VERSIONS"
     new=$(mktemp -d "$(dirname "$target")/.new.XXXXXX")
     chmod 755 "$new"
@@ -389,13 +426,19 @@ chmod 755 "$work"
 running=$(os_release VERSION_CODENAME)
 : "${running:=unknown}"
 
+# Those of the flags that the compiler knows.
+known() {
+    for flag in "$@"; do
+        ! : | $CC -Werror "$flag" -c -x c - -o /dev/null 2>/dev/null || printf '%s ' "$flag"
+    done
+}
+
 # The compiler and flags for what runs on the hosts.
 agent_compiler() {
-    CFLAGS="-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-ident"
     case $1 in
     musl)
         CC=musl-gcc
-        need "$CC"
+        need "$CC" "${REALGCC:-gcc}"
         toolchain_id() { b2sum <"$($CC -print-file-name=libc.a)"; }
         ;;
     glibc)
@@ -404,6 +447,11 @@ agent_compiler() {
         ;;
     *) die "$usage" ;;
     esac
+    # shellcheck disable=SC2086
+    hot=$(known $HOT)
+    # shellcheck disable=SC2086
+    CFLAGS="$hot $(known $SMALL)"
+    small=$CFLAGS
 }
 
 # for_agent SET LIBC "SOURCE..." "DEV_PACKAGE...": the development packages tell the versions.
@@ -419,7 +467,12 @@ for_agent() {
 
 usage="usage: $0 agent musl|glibc | lua musl|glibc | libssh2"
 case ${1:-} in
-agent) for_agent agent "${2:-}" "$AGENT_SOURCES" "$AGENT_DEV_PACKAGES" ;;
+agent)
+    case ${2:-} in
+    musl) for_agent agent musl "$AGENT_SOURCES musl" "$AGENT_DEV_PACKAGES musl-dev" ;;
+    *) for_agent agent "${2:-}" "$AGENT_SOURCES" "$AGENT_DEV_PACKAGES" ;;
+    esac
+    ;;
 lua) for_agent lua "${2:-}" lua5.4 liblua5.4-dev ;;
 libssh2)
     CC=${CC:-gcc}

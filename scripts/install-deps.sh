@@ -20,6 +20,7 @@ build libc6-dev         header stdio.h
 build make              command make
 build musl-tools        command musl-gcc
 build dpkg-dev          command dpkg-source
+build zopfli            command zopfli
 build libev-dev         header ev.h
 build libcbor-dev       header cbor.h
 build libsodium-dev     header sodium.h
