@@ -320,6 +320,17 @@ build_libcbor() {
     cp cbor/*.h "$out/include/cbor/"
 }
 
+# edit FILE SED_EXPRESSION...: changes a source; where one expression finds nothing, that is an error.
+edit() {
+    edited=$1
+    shift
+    for expression in "$@"; do
+        cp "$edited" "$work/before"
+        sed -i "$expression" "$edited"
+        ! cmp -s "$work/before" "$edited" || die "$edited is not as it was: $expression"
+    done
+}
+
 # libsodium's portable code, none of the SIMD variants: they would triple what sodium_init() pulls
 # into the agent. Compiled directly, because the distribution's tarball comes without a configure.
 build_libsodium() {
@@ -340,6 +351,17 @@ build_libsodium() {
     *) defs="$defs -DNATIVE_BIG_ENDIAN=1" ;;
     esac
     case $macros in *__SIZEOF_INT128__*) defs="$defs -DHAVE_TI_MODE=1" ;; esac
+    # Rounds that are written out one by one, as loops: 1,700 bytes of a packed worker.
+    edit crypto_hash/sha256/cp/hash_sha256_cp.c \
+        '/^ *RNDr(S, W, \([89]\|1.\), i);$/d' \
+        's/^\( *RNDr(S, W, [0-7], \)i);$/\1j);/' \
+        's/^ *RNDr(S, W, 0, j);$/for (int j = i; j < i + 16; j += 8) { &/' \
+        's/^ *RNDr(S, W, 7, j);$/& }/' \
+        '/^ *MSCH(W, [1-9][0-9]*, i);$/d' \
+        's/^ *MSCH(W, 0, i);$/for (int j = 0; j < 16; j++) { MSCH(W, j, i); }/'
+    edit crypto_generichash/blake2b/ref/blake2b-compress-ref.c \
+        '/^ *ROUND([1-9][0-9]*);$/d' \
+        's/^ *ROUND(0);$/for (int r = 0; r < 12; r++) { ROUND(r); }/'
     # shellcheck disable=SC2046,SC2086
     archive libsodium.a -fno-strict-aliasing -fwrapv -DNDEBUG $defs -Iinclude -Iinclude/sodium -- \
         $(find . -name '*.c' | sed 's,^\./,,' | sort)
