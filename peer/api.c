@@ -374,7 +374,7 @@ static void tell_service(struct peer *p, bool connected)
 {
     lua_State *L;
     struct task *k = NULL;
-    if (p->o.policy == PEER_SERVICE && p->root_ref != LUA_NOREF) {
+    if (peer_serves(p)) {
         k = tasks_prepare(p->tasks, &L);
     }
     if (k != NULL) {

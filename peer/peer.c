@@ -376,6 +376,11 @@ void peer_set_root(lua_State *L, struct peer *p)
     api_served(p);
 }
 
+bool peer_serves(const struct peer *p)
+{
+    return p->o.policy == PEER_SERVICE && p->root_ref != LUA_NOREF;
+}
+
 void peer_push_version(lua_State *L)
 {
     lua_pushstring(L, GRAPNEL_VERSION);

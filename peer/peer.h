@@ -76,6 +76,9 @@ void peer_free(struct peer *p);
  * PEER_SERVICE it is the service: its on_connect and on_disconnect are called. */
 void peer_set_root(lua_State *L, struct peer *p);
 
+/* True when that was done with PEER_SERVICE. */
+bool peer_serves(const struct peer *p);
+
 /* Pushes the version of grapnel, a string. */
 void peer_push_version(lua_State *L);
 

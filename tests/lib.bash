@@ -74,6 +74,23 @@ start() {
     job=$!
 }
 
+# The service leaving.lua tells of the end of a client that is killed, in this file of the host's.
+# client_lost FILE FILE_HERE OPTIONS...: of grapnel.connect.
+client_lost() {
+    with_module exec env "LUA_PATH=$LIB_ROOT/tests/lua/?.lua;;" "SSHD_CONFIG=$SSHD_CONFIG" lua5.4 -e "
+        local conn = require 'check'.connect {$3}
+        print(conn.root.note '$1')
+        io.stdout:flush()
+        require 'grapnel'.drive()" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+    within 10 says noted "$T/out" || { cat "$T/err"; return 1; }
+    [ ! -e "$2" ]
+    kill -KILL "$job"
+    finish "$job"
+    within 5 says told "$2"
+    rm -f "$2"
+}
+
 # Waits for a process of ours: its status is in $status.
 finish() {
     status=0

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ struct loop {
     int in, out;
     ev_io input, output;
     ev_timer deadline;
+    ev_signal term; /* watched for by a service */
     int over; /* the pipe is gone, or nothing is wanted from it any more */
     int code; /* why; 0: the launcher let it go */
     uint8_t buffer[INPUT_SIZE];
@@ -52,6 +54,14 @@ static void end(struct loop *l, int code, const char *detail)
     peer_lost(l->peer, code != 0 ? code : -E_CLOSED, detail);
 }
 
+/* Who ends the process tree says so before the pipe does: a service can still tell its code. */
+static void on_term(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)loop;
+    (void)events;
+    end(w->data, 0, "it was told to end");
+}
+
 /* Ends with the link, whose last words may be sent if the pipe takes them at once. */
 static void look(struct loop *l)
 {
@@ -68,7 +78,12 @@ static void look(struct loop *l)
             (void)!write(l->out, bytes, n);
         }
         end(l, code == -E_CLOSED ? 0 : code, detail);
-    } else if (peer_congested(l->peer)) {
+        return;
+    }
+    if (peer_serves(l->peer)) {
+        ev_signal_start(l->ev, &l->term);
+    }
+    if (peer_congested(l->peer)) {
         ev_io_stop(l->ev, &l->input);
     } else {
         ev_io_start(l->ev, &l->input);
@@ -234,7 +249,8 @@ struct loop *loop_new(int input, int output)
     ev_io_init(&l->input, on_readable, input, EV_READ);
     ev_io_init(&l->output, on_writable, output, EV_WRITE);
     ev_init(&l->deadline, on_deadline);
-    l->input.data = l->output.data = l;
+    ev_signal_init(&l->term, on_term, SIGTERM);
+    l->input.data = l->output.data = l->term.data = l;
     return l;
 }
 

@@ -93,6 +93,12 @@ interrupted() {
     script service
 }
 
+@test "a service is told that its client has been killed" {
+    need_world
+    client_lost /tmp/lost "$SSHD_TEMP/tmp/lost" "service = 'tests/lua/leaving.lua'"
+    TEST_TRANSPORT=local client_lost "$T/lost" "$T/lost" "service = 'tests/lua/leaving.lua'"
+}
+
 @test "bad input, and code that means harm, at either end" {
     script hostile
 }

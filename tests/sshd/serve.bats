@@ -14,6 +14,8 @@ setup_file() {
         "ForceCommand $at/real/grapnel-agent serve $at/real/track_your_package.lua memory=67108864" \
         "Match User dash" \
         "ForceCommand $at/real/grapnel-agent serve $at/real/vault.lua memory=67108864" \
+        "Match User ash" \
+        "ForceCommand $at/real/grapnel-agent serve $at/real/leaving.lua" \
         "Match User nologin,stranger" \
         "ForceCommand $at/grapnel-agent serve $at/there-is-none"
     [ -n "$SSHD_WORLD" ] || return 0
@@ -25,7 +27,7 @@ setup_file() {
     mkdir "$SSHD_TEMP$at/real"
     install -m 755 "$GRAPNEL_AGENT" "$SSHD_TEMP$at/real/grapnel-agent"
     install -m 755 "$GRAPNEL_WORKER" "$SSHD_TEMP$at/real/grapnel-worker"
-    install -m 644 tests/lua/track_your_package.lua tests/lua/vault.lua "$SSHD_TEMP$at/real/"
+    install -m 644 tests/lua/track_your_package.lua tests/lua/vault.lua tests/lua/leaving.lua "$SSHD_TEMP$at/real/"
 }
 
 teardown_file() {
@@ -93,4 +95,8 @@ facts_are_few() {
     TEST_TARGET=dash@t TEST_SERVED=1 run -0 --separate-stderr \
         with_module timeout 60 lua5.4 tests/lua/hostile_client.lua
     [ "$output" = ok ]
+}
+
+@test "a service is told that its client has been killed" {
+    TEST_TARGET=ash@t client_lost /tmp/lost "$SSHD_TEMP/tmp/lost" ""
 }
