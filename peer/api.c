@@ -370,27 +370,49 @@ int api_service(lua_State *L)
     return 0;
 }
 
-static void tell_service(struct peer *p, bool connected)
+/* False: there is no memory. */
+static bool tell_service(struct peer *p, bool connected, tasks_done *done)
 {
     lua_State *L;
-    struct task *k = NULL;
-    if (peer_serves(p)) {
-        k = tasks_prepare(p->tasks, &L);
-    }
+    struct task *k = tasks_prepare(p->tasks, &L);
     if (k != NULL) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, p->service_ref);
         lua_pushboolean(L, connected);
         tasks_set_user(k, NULL);
-        tasks_start(k, 1, NULL, NULL);
+        tasks_start(k, 1, done, p);
     }
+    return k != NULL;
 }
 
 void api_ended(struct peer *p)
 {
-    tell_service(p, false);
+    if (peer_serves(p)) {
+        (void)tell_service(p, false, NULL);
+    }
+}
+
+/* Who was not let in is not served. */
+static void let_in(void *arg, struct task *k, lua_State *L, int status, int n)
+{
+    struct peer *p = arg;
+    (void)k, (void)n;
+    if (peer_unusable(p)) {
+        return;
+    }
+    p->held = false;
+    if (status != LUA_OK) {
+        bool text = lua_type(L, -1) == LUA_TSTRING;
+        peer_lost(p, -E_REMOTE, text ? lua_tostring(L, -1) : "on_connect");
+    }
+    serve_resume(p);
 }
 
 void api_served(struct peer *p)
 {
-    tell_service(p, true);
+    if (peer_serves(p)) {
+        p->held = tell_service(p, true, let_in);
+        if (!p->held) {
+            peer_lost(p, -E_MEMORY, "on_connect");
+        }
+    }
 }

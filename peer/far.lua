@@ -3,7 +3,8 @@
 local core, grapnel, common = ...
 
 -- What runs here may put others in their places.
-local error, ipairs, load, setmetatable, tostring, type = error, ipairs, load, setmetatable, tostring, type
+local error, ipairs, load, pcall = error, ipairs, load, pcall
+local setmetatable, tostring, type = setmetatable, tostring, type
 local _G, debug, package, table = _G, debug, package, table
 
 local namespace = common.namespace or setmetatable({}, {__index = _G})
@@ -286,23 +287,23 @@ function far.become_service(source, name, ...)
     core:become_service(service)
 end
 
-local function tell(services, what, conn)
-    if type(services) ~= "table" then
-        return
-    end
-    for _, service in ipairs(type(services[1]) == "table" and services or {services}) do
-        if service[what] then
-            service[what](service, conn)
-        end
-    end
-end
+local connected = {}
 
 function far.connected(services, conn)
-    tell(services, "on_connect", conn)
+    for _, service in ipairs(type(services[1]) == "table" and services or {services}) do
+        if service.on_connect then
+            service:on_connect(conn)
+        end
+        table.insert(connected, service)
+    end
 end
 
-function far.disconnected(services, conn)
-    tell(services, "on_disconnect", conn)
+function far.disconnected(_, conn)
+    for _, service in ipairs(connected) do
+        if service.on_disconnect then
+            pcall(service.on_disconnect, service, conn)
+        end
+    end
 end
 
 return far

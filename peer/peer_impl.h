@@ -60,6 +60,7 @@ struct peer {
     size_t holders;     /* who point here, peer_free's caller included */
     uint64_t sent_at;   /* when output was last asked for (µs): sending it takes no time */
     bool closing, freed;
+    bool held; /* calls wait: what is served is being told of its client */
 
     /* Places in the registry. */
     int thread_ref;   /* L */

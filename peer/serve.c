@@ -204,10 +204,11 @@ static void failed(struct serving *s, lua_State *L, int status)
  * may wait, it sees to it that another one stands by to take the rest; as long as nothing waits,
  * the first one does all of them, and one coroutine stays warm in the caches. */
 
-/* The other end does not read its answers: it gets no more of them until it does. */
-static bool crowded(const struct peer *p)
+/* The service is not ready; or the other end does not read its answers: it gets no more of them
+ * until it does. */
+static bool must_wait(const struct peer *p)
 {
-    return p->error.code == 0 && link_backlog(p->link) > LINK_CONTROL_MAX;
+    return p->error.code == 0 && (p->held || link_backlog(p->link) > LINK_CONTROL_MAX);
 }
 
 static tasks_done done;
@@ -226,7 +227,7 @@ static void refuse_queue(struct peer *p)
 static void stand_by(struct peer *p)
 {
     lua_State *L;
-    if (p->standby != NULL || p->queue == NULL || crowded(p)) {
+    if (p->standby != NULL || p->queue == NULL || must_wait(p)) {
         return;
     }
     struct task *k = tasks_prepare(p->tasks, &L);
@@ -269,7 +270,7 @@ static void done(void *arg, struct task *k, lua_State *L, int status, int n)
 static struct serving *dequeue(struct peer *p)
 {
     struct serving *s;
-    while ((s = p->queue) != NULL && !crowded(p)) {
+    while ((s = p->queue) != NULL && !must_wait(p)) {
         p->queue = s->after;
         if (s->cancelled) {
             serve_fail(s, -E_CANCELLED, "");

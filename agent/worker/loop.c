@@ -24,8 +24,8 @@ struct loop {
     ev_io input, output;
     ev_timer deadline;
     ev_signal term; /* watched for by a service */
-    int over; /* the pipe is gone, or nothing is wanted from it any more */
-    int code; /* why; 0: the launcher let it go */
+    int over;       /* the pipe is gone, or nothing is wanted from it any more */
+    int code;       /* why; 0: the launcher let it go */
     uint8_t buffer[INPUT_SIZE];
 };
 
@@ -77,7 +77,8 @@ static void look(struct loop *l)
         if (peer_output(l->peer, &bytes, &n) == 0 && n > 0) {
             (void)!write(l->out, bytes, n);
         }
-        end(l, code == -E_CLOSED ? 0 : code, detail);
+        /* A service that refuses its client is in order. */
+        end(l, code == -E_CLOSED || code == -E_REMOTE ? 0 : code, detail);
         return;
     }
     if (peer_serves(l->peer)) {

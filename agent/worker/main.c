@@ -34,7 +34,7 @@ struct worker {
     uint64_t cpu;
     int depth;
     const char *service;
-    int service_failed;
+    int served; /* 1: the service is there; -1: it failed */
     struct limits *limits;
     struct loop *loop;
     struct tasks *tasks;
@@ -216,8 +216,8 @@ static void on_served(void *arg, struct task *k, lua_State *L, int status, int n
 
     (void)k;
     (void)n;
+    w->served = status == LUA_OK ? 1 : -1;
     if (status != LUA_OK) {
-        w->service_failed = 1;
         complain(0, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "the service failed");
     }
 }
@@ -236,8 +236,8 @@ static int start_service(struct worker *w)
     tasks_start(k, 1, on_served, w);
     for (;;) {
         int more = tasks_run(w->tasks);
-        if (tasks_count(w->tasks) == 0) {
-            return w->service_failed ? WORKER_EXIT_USAGE : 0;
+        if (w->served != 0) {
+            return w->served < 0 ? WORKER_EXIT_USAGE : 0;
         }
         (void)loop_wait(w->loop, more ? 0 : tasks_next_deadline(w->tasks));
     }

@@ -85,5 +85,21 @@ if not os.getenv "TEST_SERVED" then
         return several.root[2]
     end)
     several.close()
+
+    -- Nothing is served before on_connect has ended, and nothing at all when it fails.
+    local function door(how)
+        return check.connect {service = here .. "/doorkeeper.lua", env = {DOOR = how}}
+    end
+    local slow <close> = door "slow"
+    eq(slow.root.ready(), true, "served when it was ready")
+    for how, told in pairs {shut = "nobody is let in", object = "EOF: the remote code failed",
+        nonsense = "attempt to call"} do
+        local shut <close> = door(how)
+        local message = fails(told, function()
+            return shut.root.ready()
+        end)
+        eq(message:find "traceback", nil, "what it shows of itself")
+        eq(shut.closed, true, how)
+    end
 end
 print "ok"
