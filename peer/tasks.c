@@ -34,6 +34,9 @@ static int set_up(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &threads_key);
     t->box = lua_newuserdatauv(L, sizeof(struct tasks *), 0);
     *t->box = t;
+    lua_getglobal(L, "xpcall");
+    t->xpcall = lua_tocfunction(L, -1);
+    lua_pop(L, 1);
     tasks_coroutine_install(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
     return 0;

@@ -62,6 +62,8 @@ struct tasks {
     int woken;   /* something was, since the last look at what is ready */
     int refused; /* the C stack was too full to go on with a task */
 
+    lua_CFunction xpcall; /* the library's */
+
     /* The hook by which running code is reached. */
     volatile sig_atomic_t preempt; /* it should step back */
     lua_State *volatile armed;     /* who has our hook */

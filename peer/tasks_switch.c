@@ -5,6 +5,7 @@
 
 #define STUCK_TIMES 5     /* slices in code that cannot be left, before others run inside of it */
 #define GRACE_TIMES 3     /* so often a cancelled task's code may go on after the error … */
+#define LEVELS_MOST 1000  /* of calls that are looked at */
 #define GRACE_COUNT 10000 /* … for so many instructions, to tidy up */
 
 static const char mark = 0;      /* its address is the mark */
@@ -145,12 +146,39 @@ static void step_back(struct tasks *t, lua_State *L)
     }
 }
 
+static int as_it_is(lua_State *L)
+{
+    (void)L;
+    return 1;
+}
+
+/* What handles messages within a hook can itself not be reached by one.  So cancelled code has no
+ * message handlers of its own: xpcall's lie in its second slot.  False: there may be more. */
+static int take_handlers(const struct tasks *t, lua_State *L)
+{
+    lua_Debug ar;
+
+    for (int level = 0; level < LEVELS_MOST; level++) {
+        if (!lua_getstack(L, level, &ar)) {
+            return 1;
+        }
+        if (lua_getinfo(L, "f", &ar) && lua_tocfunction(L, -1) == t->xpcall) {
+            lua_pushcfunction(L, as_it_is);
+            (void)lua_setlocal(L, &ar, 2);
+        }
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
 /* Code that has handled the error too often is left for good: its thread is closed where it is.
  * Where that cannot be, each of its functions gets the error at its first instruction. */
 static void cancel(struct tasks *t, lua_State *L)
 {
+    int reached = take_handlers(t, L);
+
     t->current->raised++;
-    if (t->current->raised > GRACE_TIMES && tasks_can_yield(t, L)) {
+    if ((t->current->raised > GRACE_TIMES || !reached) && tasks_can_yield(t, L)) {
         t->current->state = TASK_KILLED;
         t->suspending = 1;
         (void)lua_yield(L, 0);
