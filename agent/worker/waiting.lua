@@ -11,17 +11,23 @@ function os.execute(command)
     if command == nil then
         return true
     end
-    local process, why, number = require "proc".popen(command,
+    local result, why, number = require "proc".run(command,
         {stdin = "inherit", stdout = "inherit", stderr = "inherit"})
-    if not process then
+    if not result then
         return nil, why, number
     end
-    return how(process:wait())
+    return how(result)
 end
 
 local pipe = {}
 pipe.__index = pipe
 pipe.__name = "FILE*"
+
+-- Who waits for it and is cancelled does not come back here: then nobody wants the process any more.
+local function done(self, ...)
+    self.awaited = false
+    return ...
+end
 
 -- Numbers have lines of their own.
 function pipe:read(format, ...)
@@ -29,11 +35,12 @@ function pipe:read(format, ...)
         return self:read(format), self:read(...)
     end
     format = type(format) == "string" and format:gsub("^%*", "") or format
+    self.awaited = true
     if format == "n" then
-        local line = self.stream:read("l")
+        local line = done(self, self.stream:read("l"))
         return line and tonumber(line)
     end
-    return self.stream:read(format)
+    return done(self, self.stream:read(format))
 end
 
 function pipe:lines(format)
@@ -57,10 +64,20 @@ end
 
 function pipe:close()
     self.stream:close()
-    return how(self.process:wait())
+    if self.awaited then
+        return how(self.process:close())
+    end
+    self.awaited = true
+    return how(done(self, self.process:wait()))
 end
 
 pipe.__close = pipe.close
+
+function pipe:__gc()
+    if self.awaited then
+        self.process:kill("KILL")
+    end
+end
 
 function io.popen(command, mode)
     local reads = (mode or "r") == "r"

@@ -54,6 +54,37 @@ do
     eq({conn.eval "io.popen('exit 4'):close()"}, {nil, "exit", 4})
 end
 
+-- What is cancelled there ends there, with the commands that it waited for.
+do
+    conn.execute [[
+        function spawn(line) return os.execute("echo $$ >" .. pids .. "; exec " .. line) end
+        function collected(line) return io.popen("echo $$ >" .. pids .. "; exec " .. line):read "a" end
+        function closed(line) pipe = io.popen("echo $$ >" .. pids .. "; exec " .. line) pipe:read "a" end
+        function close() collectgarbage() return pipe and pipe:close() end
+        function left()
+            collectgarbage()
+            return require "proc".run("kill -0 $(cat " .. pids .. ")").status == 0
+        end
+    ]]
+    conn.execute "pids = os.tmpname()"
+    local ways = {spawn = "left", collected = "left", closed = "close"}
+    for start, finish in pairs(ways) do
+        local running = grapnel.async(conn.namespace[start])("sleep 60")
+        while not conn.eval "(io.open(pids):read 'n')" do
+            sleep(0.01)
+        end
+        running:cancel()
+        conn.namespace[finish]()
+        local limit = grapnel.now() + 5
+        while conn.namespace.left() do
+            eq(grapnel.now() < limit, true, start .. ": its command ends")
+            sleep(0.01)
+        end
+        conn.execute "io.open(pids, 'w'):close()"
+    end
+    conn.execute "os.remove(pids)"
+end
+
 -- Callbacks, errors, expiry.
 do
     local got
