@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <ev.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/worker/fdio_internal.h"
@@ -49,6 +51,15 @@ static void push_bytes(lua_State *L, struct fdio *f, size_t n, size_t cut)
     }
 }
 
+/* A FIFO that nobody has opened for writing yet reads as if it had ended. */
+static int not_begun(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && poll(&p, 1, 0) == 0;
+}
+
 /* Reads what there is: bytes, 0 at the end of file, or a negative errno value. */
 static ssize_t fill(lua_State *L, struct fdio *f, const struct want *w)
 {
@@ -64,6 +75,9 @@ static ssize_t fill(lua_State *L, struct fdio *f, const struct want *w)
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         return -errno;
+    }
+    if (n == 0 && not_begun(f->fd)) {
+        return -EAGAIN;
     }
     f->end += (size_t)n;
     return n;

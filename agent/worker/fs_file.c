@@ -3,10 +3,15 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/worker/fdio.h"
 #include "agent/worker/fs.h"
 #include "agent/worker/mods.h"
+#include "agent/worker/waitfd.h"
+
+#define RETRY_SECONDS 0.02 /* between two looks for the reader of a FIFO */
 
 /* The flags of open(2) for a mode of fopen(3), with stdio's part of it in text; -1: it is none. */
 static int open_flags(const char *mode, char text[4])
@@ -52,10 +57,54 @@ static int adopt(lua_State *L, int index, int fd, const char *mode, const char *
     return 1;
 }
 
+/* Pushes the stream of fdio's that is on top as a file (waiting.lua), where there are such. */
+static int push_as_file(lua_State *L)
+{
+    if (lua_getfield(L, LUA_REGISTRYINDEX, MODS_FILE_OF_STREAM) == LUA_TFUNCTION) {
+        lua_insert(L, -2);
+        lua_call(L, 1, 1);
+    } else {
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+/* Opens what may have to be waited for. Stack: path, stdio's part of the mode. ctx: the flags. What
+ * can be sought in never makes wait: it is a file like others. */
+static int open_on(lua_State *L, int status, lua_KContext ctx)
+{
+    static const luaL_Reg none[] = {{NULL, NULL}};
+    const char *path = lua_tostring(L, 1);
+    struct stat st;
+    struct fdio *f;
+    int fd;
+
+    if (status < 0) {
+        return luaL_error(L, "the instance ends");
+    }
+    f = fdio_new(L, sizeof *f, -1, "stream", none, none);
+    mods_stream(L);
+    fd = open(path, (int)ctx | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+    if (fd < 0 && errno == ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)) {
+        lua_settop(L, 2);
+        return waitfd_sleep(L, RETRY_SECONDS, open_on, ctx);
+    }
+    if (fd >= 0 && lseek(fd, 0, SEEK_CUR) < 0) {
+        f->fd = fd;
+        lua_pop(L, 1);
+        return push_as_file(L);
+    }
+    if (fd >= 0) {
+        (void)fcntl(fd, F_SETFL, (int)ctx & O_APPEND);
+    }
+    return adopt(L, 4, fd, lua_tostring(L, 2), path);
+}
+
 /*** fs.open(path [, mode [, permissions]]) -> file | nil, message, errno
  * As `io.open`. The mode may also hold an "x": the file must not be there yet. `permissions`: of a
  * new file, an integer or a text in octal ("600"). The file is not passed on to child processes.
- * Reading from it waits within the system: for pipes and devices there are `proc` and `dev`.
+ * Of FIFOs and of devices that have no position, the file is one of proc.popen's streams in Lua's
+ * manner: other calls run while it waits, and it cannot be sought in.
  */
 static int fs_open(lua_State *L)
 {
@@ -64,9 +113,15 @@ static int fs_open(lua_State *L)
     mode_t permissions = fs_path_mode(L, 3, 3, 0666);
     char text[4];
     int flags = open_flags(mode, text);
+    struct stat st;
 
     luaL_argcheck(L, flags >= 0, 2,
                   "not a mode: \"r\", \"w\", \"a\" and one of \"+\", \"b\", \"x\"");
+    if (stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) {
+        lua_settop(L, 1);
+        lua_pushstring(L, text);
+        return open_on(L, 0, flags);
+    }
     mods_stream(L);
     return adopt(L, lua_gettop(L), open(path, flags | O_CLOEXEC | O_NOCTTY, permissions), text,
                  path);

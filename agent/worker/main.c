@@ -179,11 +179,12 @@ static int set_up_state(lua_State *L)
     }
     waitfd_set_loop(L, loop_events(w->loop));
     mods_preload(L);
+    w->peer = peer_new(L, w->tasks, &options);
     if (luaL_loadbufferx(L, lua_waiting, lua_waiting_size, "=grapnel", "t") != LUA_OK) {
         return lua_error(L);
     }
-    lua_call(L, 0, 0);
-    w->peer = peer_new(L, w->tasks, &options);
+    lua_call(L, 0, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, MODS_FILE_OF_STREAM);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, l_module);
     lua_setfield(L, -2, "grapnel");

@@ -43,6 +43,9 @@ int mods_option_flag(lua_State *L, int arg, const char *name, int fallback);
 lua_Integer mods_option_int(lua_State *L, int arg, const char *name, lua_Integer fallback);
 lua_Number mods_option_number(lua_State *L, int arg, const char *name, lua_Number fallback);
 
+/* In the registry: the function that makes a file in Lua's manner of a stream of fdio's. */
+#define MODS_FILE_OF_STREAM "grapnel.file"
+
 /* Makes a metatable of that name for userdata: `methods` are its fields, and __index is itself. */
 void mods_class(lua_State *L, const char *name, const luaL_Reg *methods);
 

@@ -148,6 +148,10 @@ static enum proc_stdio read_stdio(lua_State *L, const char *name, enum proc_stdi
             return (enum proc_stdio)i;
         }
     }
+    if (lua_istable(L, -1)) { /* a file of waiting.lua's */
+        lua_getfield(L, -1, "stream");
+        lua_replace(L, -2);
+    }
     file = luaL_testudata(L, -1, LUA_FILEHANDLE);
     f = fdio_test(L, -1);
     if (file != NULL && file->closef != NULL) {

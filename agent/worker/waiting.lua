@@ -62,19 +62,29 @@ function pipe:setvbuf()
     return true
 end
 
+function pipe:seek()
+    return nil, "Illegal seek", 29
+end
+
 function pipe:close()
     self.stream:close()
-    if self.awaited then
+    if not self.process then
+        return true
+    elseif self.awaited then
         return how(self.process:close())
     end
     self.awaited = true
     return how(done(self, self.process:wait()))
 end
 
+for _, name in ipairs {"read", "lines", "write", "flush", "setvbuf", "seek", "close"} do
+    pipe["exposed_" .. name] = pipe[name] -- a service can hand one out
+end
+
 pipe.__close = pipe.close
 
 function pipe:__gc()
-    if self.awaited then
+    if self.awaited and self.process then
         self.process:kill("KILL")
     end
 end
@@ -92,4 +102,61 @@ function io.popen(command, mode)
     end
     return setmetatable({process = process, stream = reads and process.stdout or process.stdin},
         pipe)
+end
+
+local type_of = io.type
+
+function io.type(x)
+    if getmetatable(x) == pipe then
+        return x.stream:getfd() < 0 and "closed file" or "file"
+    end
+    return type_of(x)
+end
+
+function io.open(path, mode)
+    return require "fs".open(path, mode)
+end
+
+-- ---- files of code, which are no bytecode where that is refused ----
+
+local load = load
+
+function loadfile(path, mode, ...)
+    local file, why = io.open(path or "/dev/null")
+    if not file then
+        return nil, "cannot open " .. why
+    end
+    local text, what = file:read("a")
+    file:close()
+    if not text then
+        return nil, "cannot read " .. path .. ": " .. what
+    end
+    text = text:gsub("^\xef\xbb\xbf", ""):gsub("^#[^\n]*", ""):gsub("^\n\27", "\27")
+    return load(text, path and "@" .. path or "=stdin", mode, ...)
+end
+
+local loadfile = loadfile
+
+function dofile(path)
+    local f, why = loadfile(path)
+    if not f then
+        error(why, 0)
+    end
+    return f()
+end
+
+package.searchers[2] = function(name)
+    local path, why = package.searchpath(name, package.path)
+    if not path then
+        return why
+    end
+    local f, what = loadfile(path)
+    if not f then
+        error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, what), 0)
+    end
+    return f, path
+end
+
+return function(stream)
+    return setmetatable({stream = stream}, pipe)
 end

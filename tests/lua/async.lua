@@ -54,6 +54,40 @@ do
     eq({conn.eval "io.popen('exit 4'):close()"}, {nil, "exit", 4})
 end
 
+-- Nor for the other end of a FIFO, or a terminal.
+do
+    conn.execute [[
+        fifo = os.tmpname()
+        os.remove(fifo)
+        require "fs".mkfifo(fifo)
+        function get(path, mode) local f <close> = assert(io.open(path, mode)) return f:read "a" end
+        function put(text) local f <close> = assert(io.open(fifo, "w")) f:write(text) end
+    ]]
+    local ns = conn.namespace
+    local function first(start, ...) -- it waits, and others are served
+        local waiting = grapnel.async(start)(...)
+        for _ = 1, 3 do
+            eq(conn.eval "1 + 1", 2)
+        end
+        eq(waiting.ready, false)
+        return waiting
+    end
+    local got = first(ns.get, conn.eval "fifo")
+    ns.put "text"
+    eq(got.value, "text")
+    local put = first(ns.put, "more")
+    eq(ns.get(conn.eval "fifo"), "more")
+    eq(put:wait(5), true)
+    local chunk = first(conn.builtins.dofile, conn.eval "fifo")
+    ns.put "return 6 * 7"
+    eq(chunk.value, 42)
+    first(ns.get, "/dev/ptmx", "r+"):cancel()
+    eq({conn.eval "io.type(io.open(fifo, 'r+')), io.open(fifo, 'r+'):seek()"}, {"file", nil, "Illegal seek", 29})
+    eq({conn.eval "io.type(io.open '/dev/null'), io.open('/dev/null'):seek()"}, {"file", 0})
+    eq(conn.eval "(function(f) f:close() return io.type(f) end)(io.popen ':')", "closed file")
+    conn.execute "os.remove(fifo)"
+end
+
 -- What is cancelled there ends there, with the commands that it waited for.
 do
     conn.execute [[

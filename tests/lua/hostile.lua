@@ -328,6 +328,15 @@ do
     fails("binary chunk", off.execute, code)
     fails("unexpected symbol", off.eval, code)
     fails("binary chunk", off.upload_module, "m", code .. "\n")
+    off.execute([[
+        file = os.tmpname()
+        require "fs".write_file(file, ...)
+        package.path = file
+    ]], code)
+    fails("binary chunk", off.eval, "dofile(file)")
+    fails("binary chunk", off.eval, "assert(loadfile(file, 'b'))")
+    fails("binary chunk", off.eval, "require 'no_such'")
+    off.execute "os.remove(file)"
     eq(off.call("load", code), nil)
     fails("binary chunk", function()
         off.remote_exec(code):receive()
