@@ -241,7 +241,9 @@ int calls_traceback(lua_State *L)
     luaL_checkany(L, 1);
     lua_settop(L, 1);
     if (lua_type(L, 1) == LUA_TSTRING) {
-        const char *at = strstr(lua_tostring(L, 1), heading);
+        size_t n;
+        const char *text = lua_tolstring(L, 1, &n);
+        const char *at = memmem(text, n, heading, sizeof(heading) - 1);
         lua_pushstring(L, at != NULL ? at + sizeof(heading) - 1 : NULL);
         return 1;
     }
@@ -275,9 +277,9 @@ void calls_push_failure(lua_State *L)
         lua_pop(L, 1);
         return;
     }
-    lua_pushfstring(L, "%s" CALLS_TRACEBACK "%s", lua_tostring(L, -2), lua_tostring(L, -1));
-    lua_replace(L, -3);
-    lua_pop(L, 1);
+    lua_pushliteral(L, CALLS_TRACEBACK);
+    lua_insert(L, -2);
+    lua_concat(L, 3);
 }
 
 /* Pushes n results. */

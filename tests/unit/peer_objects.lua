@@ -122,6 +122,17 @@ function test.errors()
     assert(not ok and type(e) == "string", e)
     ok, e = pcall(conn.execute, "syntax error")
     assert(not ok and e:find("syntax error"), e)
+    -- Any bytes, in both directions and over channels.
+    local bytes = "a\0b\xff"
+    local function whole(f, ...)
+        local ok, e = pcall(f, ...)
+        assert(not ok and e:sub(1, 5) == bytes .. "\n", e)
+        assert(grapnel.traceback(e):find("stack traceback", 1, true))
+    end
+    whole(conn.execute, "error(..., 0)", bytes)
+    whole(conn.eval("function(f) f() end"), function() error(bytes, 0) end)
+    local ch = conn.remote_exec("error(..., 0)", bytes)
+    whole(ch.receive, ch)
 end
 
 function test.both_ways()
