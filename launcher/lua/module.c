@@ -152,18 +152,29 @@ static void push_connection(lua_State *L, struct line *line)
 }
 
 /* Stack: service's file or nil, what answers the far `require` or nil, whether functions are sent,
- * connection, and, if it failed, an error value. */
+ * when it has to be done or nil (s), connection, and, if it failed, an error value. */
 static int dressed(lua_State *L, int status, lua_KContext context)
 {
     if (status != LUA_OK && status != LUA_YIELD) {
         line_end((struct line *)context);
         return lua_error(L);
     }
-    lua_settop(L, 4);
+    lua_settop(L, 5);
     return 1;
 }
 
-/* Stack: service's file or nil, what answers the far `require` or nil, whether functions are sent. */
+static int too_late(lua_State *L, struct line *line)
+{
+    struct error inner = {0};
+    struct grapnel_error e;
+
+    errors_set(&inner, -E_CONNECT_TIMEOUT, "the instance has not answered");
+    context_error(&e, connection_target(line_server(line)), &inner);
+    line_end(line);
+    return fail(L, &e);
+}
+
+/* Stack: as above, without a connection. */
 static int connected(lua_State *L, int status, lua_KContext context)
 {
     struct line *line = (struct line *)context;
@@ -171,6 +182,8 @@ static int connected(lua_State *L, int status, lua_KContext context)
     struct grapnel_error e;
 
     (void)status;
+    if (result == -E_TIMEOUT)
+        return too_late(L, line);
     if (result < 0 || line_outcome(line, &e) < 0) {
         line_end(line);
         return result < 0 ? until_raise(L, result) : fail(L, &e);
@@ -181,11 +194,16 @@ static int connected(lua_State *L, int status, lua_KContext context)
     if (luaL_loadbufferx(L, lua_dress, lua_dress_size, "=grapnel", "t") != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 1);
-    lua_pushvalue(L, 4);
+    lua_pushvalue(L, 5);
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, 3);
-    return dressed(L, lua_pcallk(L, 4, 0, 0, context, dressed), context);
+    peer_push_module(L);
+    if (lua_isnil(L, 4))
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, lua_tonumber(L, 4) - (double)context_now() / 1e6);
+    return dressed(L, lua_pcallk(L, 6, 0, 0, context, dressed), context);
 }
 
 static int is_settled(void *arg)
@@ -202,6 +220,7 @@ static int connect_to(lua_State *L)
     struct grapnel_error e;
     struct options_lua o;
     struct line *line;
+    uint64_t deadline = UINT64_MAX;
 
     lua_settop(L, 2);
     options_lua_read(L, &o);
@@ -216,9 +235,15 @@ static int connect_to(lua_State *L)
     else
         lua_pushnil(L);
     lua_pushboolean(L, o.teleport);
-    lua_rotate(L, 1, 3);
-    lua_settop(L, 3);
-    return until_suspend(L, is_settled, line, UINT64_MAX, connected, (lua_KContext)line);
+    if (o.connect.connect_timeout > 0) {
+        deadline = context_now() + (uint64_t)o.connect.connect_timeout * 1000;
+        lua_pushnumber(L, (double)deadline / 1e6);
+    } else {
+        lua_pushnil(L);
+    }
+    lua_rotate(L, 1, 4);
+    lua_settop(L, 4);
+    return until_suspend(L, is_settled, line, deadline, connected, (lua_KContext)line);
 }
 
 /* ---- letting things happen ---- */

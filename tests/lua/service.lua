@@ -1,5 +1,6 @@
 -- A client of track_your_package.lua, who also tries what is not for clients.
 -- TEST_SERVED: the far end serves it by itself (a forced command); otherwise it is sent along.
+local grapnel = require "grapnel"
 local check = require "check"
 local eq, fails = check.eq, check.fails
 
@@ -85,6 +86,16 @@ if not os.getenv "TEST_SERVED" then
         return several.root[2]
     end)
     several.close()
+
+    -- One that never gets ready: connecting takes no longer than it may.
+    local endless = os.tmpname()
+    local file = io.open(endless, "w")
+    file:write "while true do end"
+    file:close()
+    local begun = grapnel.now()
+    fails("in time", check.connect, {service = endless, connect_timeout = 2})
+    eq(grapnel.now() - begun < 10, true)
+    os.remove(endless)
 
     -- Nothing is served before on_connect has ended, and nothing at all when it fails.
     local function door(how)

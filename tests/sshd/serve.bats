@@ -16,15 +16,18 @@ setup_file() {
         "ForceCommand $at/real/grapnel-agent serve $at/real/vault.lua memory=67108864" \
         "Match User ash" \
         "ForceCommand $at/real/grapnel-agent serve $at/real/leaving.lua" \
+        "Match User sudoer" \
+        "ForceCommand $at/real/grapnel-agent serve $at/real/endless.lua" \
         "Match User nologin,stranger" \
         "ForceCommand $at/grapnel-agent serve $at/there-is-none"
     [ -n "$SSHD_WORLD" ] || return 0
     install -m 755 "$GRAPNEL_AGENT" "$SSHD_TEMP$at/grapnel-agent"
     install -m 644 /dev/null "$SSHD_TEMP$at/service.lua"
+    mkdir "$SSHD_TEMP$at/real"
+    echo 'while true do end' >"$SSHD_TEMP$at/real/endless.lua"
     # It stands in for the worker, where only the agent is looked at.
     printf '#!/bin/sh\nexec cat\n' >"$SSHD_TEMP$at/grapnel-worker"
     chmod 755 "$SSHD_TEMP$at/grapnel-worker"
-    mkdir "$SSHD_TEMP$at/real"
     install -m 755 "$GRAPNEL_AGENT" "$SSHD_TEMP$at/real/grapnel-agent"
     install -m 755 "$GRAPNEL_WORKER" "$SSHD_TEMP$at/real/grapnel-worker"
     install -m 644 tests/lua/track_your_package.lua tests/lua/vault.lua tests/lua/leaving.lua "$SSHD_TEMP$at/real/"
@@ -99,4 +102,12 @@ facts_are_few() {
 
 @test "a service is told that its client has been killed" {
     TEST_TARGET=ash@t client_lost /tmp/lost "$SSHD_TEMP/tmp/lost" ""
+}
+
+@test "a service that never gets ready is given up in time" {
+    export LUA_PATH="$PWD/tests/lua/?.lua;;" SSHD_CONFIG
+    TEST_TARGET=sudoer@t run -0 --separate-stderr with_module timeout 20 lua5.4 -e "
+        require 'check'.fails('the instance has not answered', require 'check'.connect, {connect_timeout = 2})
+        print 'ok'"
+    [ "$output" = ok ]
 }
