@@ -171,7 +171,12 @@ static bool push_callee(lua_State *L, struct serving *s, struct codec_in *in)
         return true;
     }
     if (s->p->o.policy != PEER_OPEN) {
-        denied(s, "a function by its name");
+        if (n == 4 && memcmp(path, "ping", n) == 0) { /* who lives may say so */
+            lua_settop(L, 0);
+            serve_answer(L, s, 0);
+        } else {
+            denied(s, "a function by its name");
+        }
         return false;
     }
     push_path(L, s, path, n);

@@ -69,6 +69,7 @@ do
     eq(ok, false)
     eq(e.denied, true)
 end
+eq(conn.ping() < 10, true)
 eq(root.status(1), "on its way", "and the service goes on")
 
 eq(conn.service "TrackYourPackage" == root, true)

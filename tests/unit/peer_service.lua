@@ -50,6 +50,11 @@ function test.exposed()
     assert(far("return connected") == "1")
 end
 
+function test.ping()
+    assert(conn.ping() < 10)
+    denied(conn.call, "pings")
+end
+
 function test.denied()
     local root = conn.root
     for _, name in ipairs {"secret", "hidden", "on_connect", "__index", "exposed_", "nothing"} do
