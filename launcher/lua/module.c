@@ -151,7 +151,7 @@ static void push_connection(lua_State *L, struct line *line)
     interact_set_method(L);
 }
 
-/* Stack: service's file or nil, what answers the far `require` or nil, whether functions are sent,
+/* Stack: the service or nil, what answers the far `require` or nil, whether functions are sent,
  * when it has to be done or nil (s), connection, and, if it failed, an error value. */
 static int dressed(lua_State *L, int status, lua_KContext context)
 {
@@ -211,6 +211,14 @@ static int is_settled(void *arg)
     return line_settled(arg);
 }
 
+static void push_option(lua_State *L, int index)
+{
+    if (index)
+        lua_pushvalue(L, index);
+    else
+        lua_pushnil(L);
+}
+
 /* connect(target [, options]): other tasks run while it waits. */
 static int connect_to(lua_State *L)
 {
@@ -224,16 +232,16 @@ static int connect_to(lua_State *L)
 
     lua_settop(L, 2);
     options_lua_read(L, &o);
+    if (o.service && lua_type(L, o.service) != LUA_TSTRING && !lua_istable(L, o.service))
+        return luaL_error(L,
+                          "grapnel.connect: option \"service\" must be a file's name or a table");
     s = host_server(h, target, &o.connect, &e);
     /* The worker goes out with the agent, before anybody has answered. */
     line = s ? start(L, h, s, &o.instance, o.teleport, &e) : NULL;
     if (!line)
         return fail(L, &e);
-    lua_pushstring(L, o.service);
-    if (o.require)
-        lua_pushvalue(L, o.require);
-    else
-        lua_pushnil(L);
+    push_option(L, o.service);
+    push_option(L, o.require);
     lua_pushboolean(L, o.teleport);
     if (o.connect.connect_timeout > 0) {
         deadline = context_now() + (uint64_t)o.connect.connect_timeout * 1000;

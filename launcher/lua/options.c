@@ -8,6 +8,7 @@
 enum kind {
     TEXT,
     COUNT,   /* int or unsigned, from 0 */
+    DEPTH,   /* the same, as far as a worker takes it */
     SIZE,    /* int64_t, from 0 */
     SECONDS, /* int64_t of milliseconds */
     FLAG,
@@ -29,9 +30,9 @@ static const struct option {
             OPTION("connect_timeout", SECONDS, connect.connect_timeout) OPTION(
                 "lease", SECONDS, connect.lease) OPTION("cache_agent", FLAG, connect.cache_agent)
                 OPTION("instance", COUNT, instance.number) OPTION("memory", SIZE, instance.memory)
-                    OPTION("cpu", SIZE, instance.cpu_seconds) OPTION("depth", COUNT, instance.depth)
+                    OPTION("cpu", SIZE, instance.cpu_seconds) OPTION("depth", DEPTH, instance.depth)
                         OPTION("cwd", TEXT, instance.cwd) OPTION("env", SETTING, instance.env)
-                            OPTION("service", TEXT, service) OPTION("teleport", FLAG, teleport)
+                            OPTION("service", VALUE, service) OPTION("teleport", FLAG, teleport)
                                 OPTION("require", VALUE, require)
 #undef OPTION
 };
@@ -65,8 +66,11 @@ static lua_Integer count(lua_State *L, const struct option *o, lua_Integer most)
     int is_int;
     lua_Integer n = lua_tointegerx(L, -1, &is_int);
 
-    if (!is_int || lua_type(L, -1) != LUA_TNUMBER || n < 0 || n > most)
-        wrong(L, o, "a whole number from 0 on");
+    if (!is_int || lua_type(L, -1) != LUA_TNUMBER || n < 0 || n > most) {
+        if (most == INT64_MAX)
+            wrong(L, o, "a whole number from 0 on");
+        wrong(L, o, lua_pushfstring(L, "a whole number from 0 to %I", most));
+    }
     return n;
 }
 
@@ -120,6 +124,8 @@ static const char **settings(lua_State *L, const struct option *o)
     for (lua_pushnil(L); lua_next(L, map); lua_settop(L, made + 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
             wrong(L, o, "a table of names and values");
+        if (strchr(lua_tostring(L, -2), '=') || !*lua_tostring(L, -2))
+            wrong(L, o, "a table of names without \"=\", and values");
         luaL_tolstring(L, -1, NULL);
         lua_pushfstring(L, "%s=%s", lua_tostring(L, -3), lua_tostring(L, -1));
         lua_rawseti(L, made, (lua_Integer)lua_rawlen(L, made) + 1);
@@ -139,6 +145,9 @@ static void put(lua_State *L, const struct option *o, struct options_lua *to)
         break;
     case COUNT:
         *(int *)(void *)at = (int)count(L, o, 65535);
+        break;
+    case DEPTH:
+        *(int *)(void *)at = (int)count(L, o, 1000);
         break;
     case SIZE:
         *(int64_t *)(void *)at = count(L, o, INT64_MAX);

@@ -12,8 +12,8 @@ struct options_lua {
     struct grapnel_connect_options connect;
     struct grapnel_instance_options instance;
     bool teleport;
-    const char *service; /* a file of here; NULL: none */
-    int require;         /* stack index of `require`'s value; 0: not given */
+    int service; /* stack indices of the values of `service` … */
+    int require; /* … and `require`; 0: not given */
 };
 
 /* Reads the table at index 2, if there is one.  What *o points to stays on the stack, which must

@@ -67,6 +67,9 @@ do
 end
 
 -- What is wrong with the instance is told by connect.
+fails("from 0 to 65535", check.connect, {port = 70000})
+fails("from 0 to 1000", check.connect, {depth = 5000})
+fails('names without "="', check.connect, {env = {["A=B"] = 1}})
 fails("could not be entered", check.connect, {instance = 20, cwd = "/nonexistent"})
 
 -- A program that only answers.

@@ -88,6 +88,38 @@ if not os.getenv "TEST_SERVED" then
     end)
     several.close()
 
+    -- A table: its functions share there what they share here.
+    local n, client = 0, nil
+    local sent = check.connect {service = {
+        name = "Sent",
+        on_connect = function(_, conn)
+            client = conn
+        end,
+        exposed_add = function()
+            n = n + 1
+            return n
+        end,
+        exposed_count = function()
+            return n
+        end,
+        exposed_price = function(what)
+            return client.root.price(what)
+        end,
+        exposed_list = {1, 2},
+        secret = 7,
+    }}
+    sent.serve {exposed_price = function(what) return what .. ": 3" end, secret = 1}
+    eq({sent.root.add(), sent.root.add(), sent.root.count(), sent.root.list[2], n}, {1, 2, 2, 2, 0})
+    eq(sent.root.price "apples", "apples: 3")
+    eq(sent.service "Sent" == sent.root, true)
+    fails("denied", function()
+        return sent.root.secret
+    end)
+    sent.close()
+    fails("switched off", check.connect, {service = {exposed_f = function() end}, teleport = false})
+    fails("come from a file", check.connect, {service = {{name = "a"}}})
+    fails("must be a file's name or a table", check.connect, {service = 5})
+
     -- One that never gets ready: connecting takes no longer than it may.
     local endless = os.tmpname()
     local file = io.open(endless, "w")
