@@ -260,6 +260,13 @@ int api_raise(lua_State *L, const char *kind, const char *text)
     return lua_error(L);
 }
 
+void api_check_callable(lua_State *L, int idx)
+{
+    if (!lua_isfunction(L, idx) && luaL_getmetafield(L, idx, "__call") == LUA_TNIL) {
+        luaL_argerror(L, idx, "function expected");
+    }
+}
+
 uint64_t api_now(lua_State *L)
 {
     const struct tasks *t = tasks_of(L);

@@ -23,6 +23,8 @@ void api_push_error(lua_State *L, const char *kind);
 
 /* Gives the table on top, which has a `message`, what makes it print as such an error. */
 void api_make_error(lua_State *L);
+/* Raises an error when the argument at idx can not be called. */
+void api_check_callable(lua_State *L, int idx);
 /* Monotonic microseconds; 0 while the state is being closed. */
 uint64_t api_now(lua_State *L);
 /* The seconds at idx from now, as monotonic microseconds. */

@@ -199,7 +199,7 @@ static int collect(lua_State *L)
     if (c != NULL) {
         struct peer *p = c->p;
         *at = NULL;
-        channel_shut(c, NULL);
+        channel_shut(c);
         channel_let(c);
         peer_let(p);
     }

@@ -5,6 +5,7 @@
 #include "peer/channel_impl.h"
 
 #define SAID_MAX 60000 /* bytes of a failure that goes into CLOSE */
+#define UNSENT   "the error value could not be sent"
 
 struct channel_exec {
     struct channel_exec *next, *prev;
@@ -38,25 +39,31 @@ void channel_exec_free(struct peer *p)
     }
 }
 
-/* Runs protected: light userdata (exec), traceback, error value. */
+void channel_fail(lua_State *L, struct channel *c, int error)
+{
+    struct codec_out o;
+    struct value *v = NULL;
+    codec_begin(&o, c->p, L, SAID_MAX);
+    o.copy = o.lenient = lua_istable(L, error);
+    int rc = codec_put_map(&o, 2);
+    rc = rc != 0 ? rc : codec_put_text(&o, "error");
+    rc = rc != 0 ? rc : codec_put(&o, error);
+    rc = rc != 0 ? rc : codec_put_text(&o, "traceback");
+    rc = rc != 0 ? rc : codec_put(&o, error + 1);
+    rc = rc != 0 ? rc : values_decode_refs(wire_data(o.to), wire_length(o.to), &v);
+    if (rc != 0) {
+        codec_give_up(&o, rc);
+        stream_close(c->s, -E_REMOTE, NULL, UNSENT);
+    } else {
+        stream_close(c->s, 0, v, NULL);
+    }
+}
+
+/* Runs protected: light userdata (exec), error value, traceback. */
 static int tell_failure(lua_State *L)
 {
     struct channel_exec *x = lua_touserdata(L, 1);
-    struct codec_out c;
-    struct value *v = NULL;
-    codec_begin(&c, x->c->p, L, SAID_MAX);
-    c.copy = c.lenient = lua_istable(L, 3);
-    int rc = codec_put_map(&c, 2);
-    rc = rc != 0 ? rc : codec_put_text(&c, "error");
-    rc = rc != 0 ? rc : codec_put(&c, 3);
-    rc = rc != 0 ? rc : codec_put_text(&c, "traceback");
-    rc = rc != 0 ? rc : codec_put(&c, 2);
-    rc = rc != 0 ? rc : values_decode_refs(wire_data(c.to), wire_length(c.to), &v);
-    if (rc != 0) {
-        codec_give_up(&c, rc);
-        return luaL_error(L, "%s", "the error value could not be sent");
-    }
-    stream_close(x->c->s, 0, v, NULL);
+    channel_fail(L, x->c, 2);
     return 0;
 }
 
@@ -75,11 +82,11 @@ static void failed(struct channel_exec *x, struct task *k, lua_State *L, int sta
     int top = lua_gettop(own);
     lua_pushcfunction(own, tell_failure);
     lua_pushlightuserdata(own, x);
-    lua_pushvalue(L, -2);
-    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -1);
+    lua_pushvalue(L, -3);
     lua_xmove(L, own, 2);
     if (lua_pcall(own, 3, 0, 0) != LUA_OK) {
-        stream_close(x->c->s, -E_REMOTE, NULL, "the error value could not be sent");
+        stream_close(x->c->s, -E_REMOTE, NULL, UNSENT);
     }
     lua_settop(own, top);
 }

@@ -24,6 +24,8 @@ struct channel {
     unsigned enders; /* who wait for the end only: nothing holds the other end up */
     bool callback;   /* has one, which gets all items */
     bool eof;        /* nothing more will come */
+    bool told;       /* by the other end, which sends nothing more */
+    bool dropped;    /* closed while it had a callback, which gets no more items */
     int code;        /* why it ended, 0: in order */
     char *text;
     struct message result; /* what the other end's CLOSE said, when it is a failure */
@@ -68,16 +70,20 @@ struct channel *channel_self(lua_State *L);
 
 /* ---- channel_io.c ---- */
 
-/* The methods, of which module.lua keeps two for itself; __call: the next item, nothing at the end
- * in order; close; __gc of waits. */
-extern const luaL_Reg channel_methods[9];
+/* The methods, of which module.lua keeps three for itself; __call: the next item, nothing at the
+ * end in order; close; __gc of waits. */
+extern const luaL_Reg channel_methods[10];
 int channel_step(lua_State *L);
 int channel_close(lua_State *L);
 int channel_collect_wait(lua_State *L);
-/* Ends both directions.  error: what the other end is told, or NULL. */
-void channel_shut(struct channel *c, const char *error);
+/* Ends both directions, when all that was sent has gone. */
+void channel_shut(struct channel *c);
 
 /* ---- channel_exec.c ---- */
+
+/* Closes the stream with a failure: the error value at that index of L, a text or nil above it.
+ * What cannot be sent is said so.  May raise memory errors. */
+void channel_fail(lua_State *L, struct channel *c, int error);
 
 /* Runs what OPEN's arguments say.  0 or negative, with e filled. */
 int channel_exec(struct channel *c, const struct value *args, struct error *e);

@@ -190,7 +190,7 @@ static int take(lua_State *L)
     struct channel *c = channel_self(L);
     lua_settop(L, 1);
     lua_pushboolean(L, true);
-    if (push_item(L, c)) {
+    if (!c->dropped && push_item(L, c)) {
         return 2;
     }
     lua_settop(L, 1);
@@ -212,6 +212,7 @@ static int taken(lua_State *L, int status, lua_KContext context)
 static int claim(lua_State *L)
 {
     struct channel *c = channel_self(L);
+    api_check_callable(L, 2);
     if (c->callback) {
         return luaL_error(L, "%s", "this channel has a callback already");
     }
@@ -264,7 +265,7 @@ static int send(lua_State *L)
     struct channel *c = channel_self(L);
     struct codec_out o;
     luaL_checkany(L, 2);
-    lua_settop(L, 2);
+    luaL_argcheck(L, lua_gettop(L) == 2, 3, "one value at a time");
     if (c->s == NULL || peer_unusable(c->p)) {
         return raise_end(L, c);
     }
@@ -306,22 +307,14 @@ static int close_write(lua_State *L)
     return 0;
 }
 
-void channel_shut(struct channel *c, const char *error)
+void channel_shut(struct channel *c)
 {
     if (c->s == NULL || peer_unusable(c->p)) {
         return;
     }
-    struct value *result = NULL;
-    if (error != NULL) {
-        result = values_map();
-        if (result == NULL || values_set(result, "error", values_text(error)) != 0) {
-            values_free(result);
-            result = NULL;
-        }
-    }
     c->shut = c->eof = true;
     channel_flush(c);
-    stream_close(c->s, 0, result, NULL);
+    stream_close(c->s, 0, NULL, NULL);
     for (struct channel_wait *w = c->waits; w != NULL; w = w->next) {
         tasks_wake(&w->wait);
     }
@@ -331,17 +324,35 @@ void channel_shut(struct channel *c, const char *error)
 int channel_close(lua_State *L)
 {
     struct channel *c = channel_self(L);
-    channel_shut(c, lua_isnoneornil(L, 2) ? NULL : luaL_tolstring(L, 2, NULL));
+    c->dropped = c->callback;
+    lua_settop(L, 2);
+    if (!lua_isnil(L, 2) && c->s != NULL && !peer_unusable(c->p)) {
+        lua_pushnil(L); /* no traceback */
+        channel_flush(c);
+        channel_fail(L, c, 2);
+    }
+    channel_shut(c);
     return 0;
 }
 
 /* ---- the end ---- */
 
+static int not_in_time(lua_State *L)
+{
+    return api_raise(L, "timeout", "the channel did not end in time");
+}
+
 static int ended(lua_State *L, int status, lua_KContext context);
+
+/* Of our own close() only the other end's answer is the end. */
+static bool over(const struct channel *c)
+{
+    return c->s == NULL || c->told;
+}
 
 static int end_until(lua_State *L, struct channel *c, uint64_t deadline)
 {
-    if (c->s != NULL) {
+    if (!over(c)) {
         c->enders++;
         channel_credit(c);
         return wait_again(L, c, deadline, ended);
@@ -356,8 +367,8 @@ static int ended(lua_State *L, int status, lua_KContext context)
     channel_self(L)->enders--;
     uint64_t deadline = awake(L, context, &late);
     struct channel *c = channel_self(L);
-    if (late && c->s != NULL) {
-        return api_raise(L, "timeout", "the channel did not end in time");
+    if (late && !over(c)) {
+        return not_in_time(L);
     }
     return end_until(L, c, deadline);
 }
@@ -376,6 +387,7 @@ const luaL_Reg channel_methods[] = {{"send", send},
                                     {"iter", iter},
                                     {"take", take},
                                     {"claim", claim},
+                                    {"not_in_time", not_in_time},
                                     {"close", channel_close},
                                     {"close_write", close_write},
                                     {"wait_close", wait_close},

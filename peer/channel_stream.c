@@ -274,7 +274,7 @@ static void on_eof(void *arg, struct stream *s)
 {
     struct channel *c = arg;
     (void)s;
-    c->eof = true;
+    c->eof = c->told = true;
     happened(c);
 }
 

@@ -183,6 +183,13 @@ static void expire(void *arg)
     cancel(f);
 }
 
+static void not_within(lua_State *L, const struct future *f)
+{
+    if (f->task != NULL && tasks_current(f->world->tasks) == f->task) {
+        luaL_error(L, "%s", "what runs cannot wait for its own end");
+    }
+}
+
 /* Waits until it is ready or that time has come.  Then k continues; w->wait.result is 0 or not. */
 static int wait_until(lua_State *L, struct future *f, uint64_t deadline, lua_KFunction k)
 {
@@ -232,7 +239,11 @@ static int value_came(lua_State *L, int status, lua_KContext context)
 static int value(lua_State *L)
 {
     struct future *f = self(L);
-    return f->ready ? outcome(L, f) : wait_until(L, f, deadline_of(f), value_came);
+    if (f->ready) {
+        return outcome(L, f);
+    }
+    not_within(L, f);
+    return wait_until(L, f, deadline_of(f), value_came);
 }
 
 static int only_first(lua_State *L, int status, lua_KContext context)
@@ -271,6 +282,7 @@ static int wait_for(lua_State *L)
         lua_pushboolean(L, 1);
         return 1;
     }
+    not_within(L, f);
     return wait_until(L, f, deadline < expiry ? deadline : expiry, ended);
 }
 
@@ -400,7 +412,7 @@ void future_anchor(lua_State *L, int idx)
 static int add_callback(lua_State *L)
 {
     struct future *f = self(L);
-    luaL_checkany(L, 2);
+    api_check_callable(L, 2);
     lua_settop(L, 2);
     if (f->ready && !f->anchored) {
         lua_pushvalue(L, 1);
@@ -437,6 +449,7 @@ static int get(lua_State *L)
     } else if (strcmp(name, "value") == 0) {
         lua_settop(L, 1);
         if (!f->ready) {
+            not_within(L, f);
             return wait_until(L, f, deadline_of(f), only_first);
         }
         int n = outcome(L, f);

@@ -155,17 +155,10 @@ static int async_call(lua_State *L)
     return start(L);
 }
 
-static void check_callable(lua_State *L)
-{
-    if (!lua_isfunction(L, 1) && luaL_getmetafield(L, 1, "__call") == LUA_TNIL) {
-        luaL_argerror(L, 1, "function expected");
-    }
-}
-
 /* async(f) → a function whose calls give futures. */
 static int async(lua_State *L)
 {
-    check_callable(L);
+    api_check_callable(L, 1);
     lua_settop(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
@@ -177,7 +170,7 @@ static int call_no_reply(lua_State *L)
 {
     struct world *w = lua_touserdata(L, lua_upvalueindex(1));
     struct proxy *x = proxy_at(L, w, 1);
-    check_callable(L);
+    api_check_callable(L, 1);
     if (x == NULL) {
         start_local(L, w);
     } else if (crowded(x->p)) {

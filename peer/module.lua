@@ -2,8 +2,8 @@
 local grapnel = ...
 
 local methods = grapnel.channel_methods
-local claim, take, end_of = methods.claim, methods.take, methods.wait_close
-methods.claim, methods.take = nil, nil
+local claim, take, end_of, not_in_time = methods.claim, methods.take, methods.wait_close, methods.not_in_time
+methods.claim, methods.take, methods.not_in_time = nil, nil, nil
 
 -- channel:set_callback(f [, endmarker]): f gets each item, those that have come already first; then
 -- once the endmarker, unless it is nil.  What goes wrong there is for wait_close to raise.
@@ -18,7 +18,7 @@ local function read_all(channel, f)
 end
 
 function methods.set_callback(channel, f, endmarker)
-    claim(channel)
+    claim(channel, f)
     local reader = {}
     local function note(ok, why)
         if not ok and not reader.failed then
@@ -29,7 +29,7 @@ function methods.set_callback(channel, f, endmarker)
     reader.loop = grapnel.async(function()
         note(pcall(read_all, channel, f))
         if reader.failed and not channel.closed then
-            channel:close(tostring(reader.why))
+            channel:close(reader.why)
         end
         if endmarker ~= nil then
             note(pcall(f, endmarker))
@@ -41,7 +41,10 @@ end
 function methods.wait_close(channel, seconds)
     local limit = seconds and grapnel.now() + seconds
     local reader = readers[channel]
-    if reader and reader.loop:wait(seconds) then
+    if reader then
+        if not reader.loop:wait(seconds) then
+            not_in_time()
+        end
         seconds = limit and math.max(limit - grapnel.now(), 0)
         if reader.failed then
             reader.failed = false

@@ -79,6 +79,13 @@ function test.callbacks()
     assert(#got == 7 and got[6] == 6 and got[7] == "end", #got)
 end
 
+local function timeout(f, ...)
+    local start = grapnel.now()
+    local ok, e = pcall(f, ...)
+    assert(not ok and e.timeout, tostring(e))
+    return grapnel.now() - start
+end
+
 local function collector()
     local got = {n = 0}
     return got, function(x)
@@ -120,6 +127,115 @@ function test.callbacks_that_fail()
     ch:close()
     ok, e = pcall(ch.wait_close, ch)
     assert(not ok and e == "at the end", tostring(e))
+end
+
+-- The limit is one for the callback and the end together.
+function test.callbacks_and_limits()
+    local done = 0
+    local ch = conn.remote_exec("channel:send(1)")
+    ch:set_callback(function() grapnel.sleep(0.1) done = done + 1 end)
+    timeout(ch.wait_close, ch, 0.02)
+    assert(done == 0)
+    ch:wait_close(5)
+    assert(done == 1)
+    ch = conn.remote_exec("channel:send(1) channel:receive()")
+    ch:set_callback(function() grapnel.sleep(0.1) end)
+    local took = timeout(ch.wait_close, ch, 0.2)
+    assert(took < 0.35, took)
+    timeout(ch.wait_close, ch, 0)
+    ch:send(1)
+    ch:wait_close(5)
+end
+
+function test.callbacks_that_wait_for_themselves()
+    for _, limit in ipairs {5, false} do
+        local ch = conn.remote_exec("channel:send(1)")
+        ch:set_callback(function() ch:wait_close(limit or nil) end)
+        local ok, e = pcall(ch.wait_close, ch, 5)
+        assert(not ok and tostring(e):find("own end"), tostring(e))
+    end
+    local f
+    f = grapnel.async(function() return f.ready, f.value end)()
+    local ok, e = pcall(f)
+    assert(not ok and tostring(e):find("own end"), tostring(e))
+end
+
+function test.callbacks_that_close()
+    local ch = conn.remote_exec("for i = 1, 10 do channel:send(i) end")
+    local got, take = collector()
+    grapnel.sleep(0.02)
+    ch:set_callback(function(x)
+        take(x)
+        if x == 3 then
+            ch:close()
+        end
+    end, "end")
+    ch:wait_close(5)
+    assert(got.n == 4 and got[3] == 3 and got[4] == "end", got.n)
+end
+
+function test.callbacks_are_functions()
+    local ch = conn.remote_exec("channel:send(1)")
+    local ok, e = pcall(ch.set_callback, ch, 5)
+    assert(not ok and e:find("function expected"), tostring(e))
+    local got, take = collector()
+    ch:set_callback(setmetatable({}, {__call = function(_, x) take(x) end}))
+    ch:wait_close(5)
+    assert(got.n == 1)
+    local f = grapnel.async(conn.builtins.tostring)(1)
+    ok, e = pcall(f.add_callback, f, 5)
+    assert(not ok and e:find("function expected"), tostring(e))
+    assert(f.value == "1")
+end
+
+-- Who says that nothing more comes has ended, too.
+function test.wait_close_and_half_closes()
+    local ch = conn.remote_exec [[
+        channel:wait_close()
+        channel:send(select("#", channel:wait_close(5)))
+        channel:receive()
+    ]]
+    ch:send "unread"
+    timeout(ch.wait_close, ch, 0.02)
+    ch:close_write()
+    assert(ch:receive(5) == 0)
+    ch:wait_close(5)
+    ch = conn.remote_exec("channel:send(1) channel:close_write() channel:receive()")
+    ch:wait_close(5)
+    assert(ch:receive() == 1 and not ch.closed)
+    local got, take = collector()
+    ch = conn.remote_exec("channel:send(1) channel:close_write() channel:receive()")
+    ch:set_callback(take, "end")
+    ch:wait_close(5)
+    assert(got.n == 2 and got[2] == "end")
+end
+
+-- What a channel is closed with arrives as what is thrown.
+function test.closed_with_errors()
+    local why = conn.execute [[
+        return function(channel)
+            said = "nothing"
+            said = select(2, pcall(channel.receive, channel))
+        end]]
+    local function said(error)
+        local ch = conn.remote_exec(why)
+        ch:close(error)
+        ch:wait_close(5)
+        grapnel.sleep(0.01)
+        return conn.call("eval", "said")
+    end
+    assert(said "a text" == "a text" and said(7) == 7)
+    assert(said({code = 7, inner = {1}}).inner[1] == 1)
+    assert(said(setmetatable({}, {__tostring = function() error "within" end})) ~= "nothing")
+    assert(said(("x"):rep(1 << 20)):find("could not be sent"))
+end
+
+function test.one_value()
+    local ch = conn.remote_exec "channel:send(channel:receive())"
+    local ok, e = pcall(ch.send, ch, 1, 2)
+    assert(not ok and e:find("one value"), tostring(e))
+    ch:send(3)
+    assert(ch:receive() == 3)
 end
 
 function test.nils()
