@@ -225,39 +225,6 @@ method("redirect_stdio", function(out, err)
     return setmetatable({close = close}, {__close = close})
 end)
 
-local function read_line(prompt)
-    io.stdout:write(prompt)
-    io.stdout:flush()
-    return io.read("l")
-end
-
--- A dialogue with the far Lua until the end of input. read(prompt) → line or nil.
-method("interact", function(read)
-    read = read or grapnel.read_line or read_line
-    local scope <close> = conn.redirect_stdio()
-    local text
-    while true do
-        local line = read(text and ">> " or "> ")
-        if not line then
-            break
-        end
-        text = text and text .. "\n" .. line or line
-        local ok, complete, shown = pcall(core.call, core, "interact", text)
-        if not ok then
-            io.stderr:write(tostring(complete), "\n")
-            text = nil
-            if core:closed() then
-                break
-            end
-        elseif complete then
-            text = nil
-            if shown then
-                print(shown)
-            end
-        end
-    end
-end)
-
 -- ---- the connection itself ----
 
 method("close", function()

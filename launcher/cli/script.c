@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 #include "launcher/cli/far.h"
-#include "launcher/cli/luajson.h"
 #include "launcher/cli/luarun.h"
 #include "launcher/cli/say.h"
+#include "launcher/lua/interact.h"
+#include "launcher/lua/luajson.h"
 #include "launcher/lua/module.h"
 #include "lua_script.h"
 #include "lua_script_far.h"
@@ -47,19 +48,33 @@ static int l_write(lua_State *L)
     return 0;
 }
 
+/* json(value) → text, for a terminal.  Upvalue 1: luajson.h's. */
+static int l_json(lua_State *L)
+{
+    char *safe;
+
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    safe = say_json_safe(lua_tostring(L, 1));
+    if (safe)
+        lua_pushstring(L, safe);
+    free(safe);
+    return 1;
+}
+
 static void push_console(lua_State *L, struct script *s)
 {
     lua_newtable(L);
     lua_pushlightuserdata(L, s);
     lua_pushcclosure(L, l_write, 1);
     lua_setfield(L, -2, "write");
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "grapnel");
-    lua_call(L, 1, 1);
-    lua_getfield(L, -1, "type");
-    lua_pushcclosure(L, luajson_text, 1);
-    lua_setfield(L, -3, "json");
-    lua_pop(L, 1);
+    luajson_push(L);
+    lua_pushcclosure(L, l_json, 1);
+    lua_setfield(L, -2, "json");
+    interact_push_words(L);
+    lua_setfield(L, -2, "words");
 }
 
 /* {input =, timeout =, start = {source =, name =, args =}} */

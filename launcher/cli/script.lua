@@ -41,25 +41,10 @@ local function run()
     end
 end
 
--- What was thrown, as text.
-local function words(thrown)
-    if type(thrown) == "string" then
-        return thrown
-    end
-    local mine, text = pcall(tostring, thrown)
-    if mine and type(thrown) == "table" and (getmetatable(thrown) or {}).__tostring then
-        return text
-    end
-    local ok, json = pcall(function()
-        return console.json(grapnel.obtain(thrown))
-    end)
-    return ok and json or text
-end
-
 local ok, thrown = pcall(run)
 if late then
     return "late"
 elseif ok then
     return "done"
 end
-return conn.closed and "lost" or "failed", words(thrown)
+return conn.closed and "lost" or "failed", console.words(thrown)

@@ -12,6 +12,7 @@
 
 #include "launcher/lua/host.h"
 #include "launcher/lua/lineedit.h"
+#include "launcher/lua/luajson.h"
 #include "lua_interact.h"
 #include "peer/peer.h"
 #include "proto/errors.h"
@@ -32,7 +33,7 @@ struct console {
     struct target outer; /* that of the dialogue in which this one was begun */
 };
 
-static const char chunk_key; /* in the registry: what interact.lua returns, {dialogue, of} */
+static const char chunk_key; /* in the registry: what interact.lua returns, {dialogue, of, words} */
 
 /* A signal handler has nothing but what is static. */
 static struct target dialogue;
@@ -223,14 +224,15 @@ static void push_part(lua_State *L, int part)
     luaL_checkstack(L, 6, "a dialogue");
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &chunk_key) != LUA_TTABLE) {
         lua_pop(L, 1);
-        lua_createtable(L, 2, 0);
+        lua_createtable(L, 3, 0);
         if (luaL_loadbufferx(L, lua_interact, lua_interact_size, "=grapnel", "t") != LUA_OK)
             lua_error(L);
         peer_push_module(L);
         lua_pushcfunction(L, open_console);
-        lua_call(L, 2, 2);
-        lua_rawseti(L, -3, 2);
-        lua_rawseti(L, -2, 1);
+        luajson_push(L);
+        lua_call(L, 3, 3);
+        for (int i = 3; i > 0; i--)
+            lua_rawseti(L, -1 - i, i);
         lua_pushvalue(L, -1);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &chunk_key);
     }
@@ -241,6 +243,11 @@ static void push_part(lua_State *L, int part)
 void interact_push_dialogue(lua_State *L)
 {
     push_part(L, 1);
+}
+
+void interact_push_words(lua_State *L)
+{
+    push_part(L, 3);
 }
 
 void interact_set_method(lua_State *L)

@@ -8,6 +8,9 @@
  * be open. */
 void interact_push_dialogue(lua_State *L);
 
+/* Pushes its function words(thrown) → text: an error value as it is shown. */
+void interact_push_words(lua_State *L);
+
 /* Sets the method `interact` of the connection on top of the stack. */
 void interact_set_method(lua_State *L);
 

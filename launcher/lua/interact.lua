@@ -1,5 +1,5 @@
 -- Dialogues: what is typed is evaluated, here or on a host, and what comes of it is printed.
-local grapnel, open_console = ...
+local grapnel, open_console, json = ...
 
 -- Lines of what is no terminal, while the rest goes on.
 local function plain()
@@ -38,6 +38,19 @@ local function attended(console)
     return read, run, watcher
 end
 
+-- What was thrown, as text; JSON where it has none of its own.
+local function words(thrown)
+    if type(thrown) == "string" then
+        return thrown
+    end
+    local told, text = pcall(tostring, thrown)
+    if told and not text:find "^%S+: 0x%x+$" then
+        return text
+    end
+    local plain_data, shown = pcall(json, thrown)
+    return plain_data and shown or grapnel.type(thrown)
+end
+
 -- prompt: text before the >; evaluate(text) → false if more must come, else true and what is to be
 -- shown, or nil; closed() → true when there is nobody to evaluate any more; read(prompt) → line,
 -- nil at the end, false for a text that is dropped; without it standard input is read.
@@ -68,10 +81,10 @@ local function dialogue(prompt, evaluate, closed, read)
             if not ok then
                 fine = false
                 if closed() then
-                    cut = tostring(complete)
+                    cut = words(complete)
                     break
                 end
-                io.stderr:write(tostring(complete), "\n")
+                io.stderr:write(words(complete), "\n")
             elseif complete and shown then
                 print(shown)
             end
@@ -111,4 +124,4 @@ local function of(conn)
     end
 end
 
-return dialogue, of
+return dialogue, of, words

@@ -381,6 +381,37 @@ LUA
     [[ $stderr == 'grapnel: h: connect: the transport command failed'* ]]
 }
 
+@test "repl: whatever is thrown is shown as eval shows it" {
+    run -1 --separate-stderr l repl here <<'LUA'
+error(setmetatable({}, {__tostring = function() error "within" end}))
+error(setmetatable({}, {__tostring = function() return "its text" end}))
+error {code = {1, true}}
+error(print)
+error(nil)
+error(5)
+setmetatable({}, {__tostring = function() error "shown" end})
+"still here"
+LUA
+    [ "$output" = "still here" ]
+    [ "${stderr_lines[0]}" = '{"ref":"table"}' ]
+    [ "${stderr_lines[1]}" = "its text" ]
+    [ "${stderr_lines[2]}" = '{"code":[1,true]}' ]
+    [ "${stderr_lines[3]}" = '{"ref":"function"}' ]
+    [ "${stderr_lines[4]}" = nil ]
+    [ "${stderr_lines[5]}" = 5 ]
+    [ "${stderr_lines[6]}" = "stdin:1: shown" ]
+    run -0 terminal lua <<'STEPS'
+expect > 
+type error(setmetatable({}, {__tostring = function() error "within" end}))\n
+expect []
+expect > 
+type error {code = 1}\n
+expect {"code":1}
+expect > 
+type \x04
+STEPS
+}
+
 @test "repl: a dialogue has several lines, Ctrl-C, Ctrl-D and a history" {
     run -0 terminal repl --transport local here <<'STEPS'
 expect here:1> 

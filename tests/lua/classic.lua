@@ -56,6 +56,24 @@ do
     eq(table.concat(heard), "Hello, world\nwritten\n")
 end
 
+-- A dialogue, with lines from a function.
+do
+    local lines = {"y = 5", "y + 1", "function f()", "return 7", "end", "f()",
+        "error(setmetatable({}, {__tostring = function() error 'within' end}))", "y"}
+    local n, shown, real = 0, {}, print
+    function print(text)
+        shown[#shown + 1] = text
+    end
+    local fine, cut = conn:interact(function()
+        n = n + 1
+        return lines[n]
+    end)
+    print = real
+    eq(shown, {"6", "7", "5"})
+    eq(fine, false, "one of them failed")
+    eq(cut, nil)
+end
+
 -- A sort shipped as source and run there.
 conn.execute [[
     function bubble(list)

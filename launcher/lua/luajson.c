@@ -1,11 +1,11 @@
-#include "launcher/cli/luajson.h"
+#include "launcher/lua/luajson.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/cli/say.h"
 #include "launcher/grapnel.h"
+#include "peer/peer.h"
 
 #define DEPTH_MAX 64
 
@@ -73,7 +73,7 @@ static struct grapnel_value *map(lua_State *L, int depth)
     return to;
 }
 
-/* {"ref": kind} for what has no copy. */
+/* {"ref": kind} for what has no copy.  Upvalue 1: grapnel.type. */
 static struct grapnel_value *reference(lua_State *L)
 {
     struct grapnel_value *to = grapnel_value_new_map();
@@ -128,10 +128,10 @@ static struct grapnel_value *convert(lua_State *L, int depth)
     return to;
 }
 
-int luajson_text(lua_State *L)
+static int text_of(lua_State *L)
 {
     struct box *box = lua_newuserdatauv(L, sizeof *box, 0);
-    char *json, *safe;
+    char *json;
 
     box->value = NULL;
     lua_createtable(L, 0, 1);
@@ -144,9 +144,15 @@ int luajson_text(lua_State *L)
     if (!json)
         return luaL_error(L, "a value that contains itself, or is nested over %d levels",
                           DEPTH_MAX);
-    safe = say_json_safe(json);
-    lua_pushstring(L, safe ? safe : json);
-    free(safe);
+    lua_pushstring(L, json);
     grapnel_string_free(json);
     return 1;
+}
+
+void luajson_push(lua_State *L)
+{
+    peer_push_module(L);
+    lua_getfield(L, -1, "type");
+    lua_remove(L, -2);
+    lua_pushcclosure(L, text_of, 1);
 }
