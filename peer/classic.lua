@@ -166,14 +166,16 @@ end
 method("upload_module", function(name, source)
     want(name, "string", 1, "upload_module")
     want(source, "string", 2, "upload_module")
+    local path
     if not source:find("\n", 1, true) then
         local text, why = read_file(source)
         if not text and not load(source, "=source", "t") then
             error(why, 2)
         end
-        source = text or source
+        path, source = text and source, text or source
     end
-    core:call("upload_module", name, source)
+    core:call("upload_module", name, source, path)
+    rawset(conn.modules, name, nil)
     return conn.modules[name]
 end)
 

@@ -170,8 +170,8 @@ end
 
 -- ---- modules that come ----
 
-function far.upload_module(name, source)
-    local f, why = chunk(source, "=" .. name, _G)
+function far.upload_module(name, source, path)
+    local f, why = chunk(source, path and "@" .. path or "=" .. name, _G)
     if not f then
         error(why, 0)
     end

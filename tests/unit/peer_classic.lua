@@ -116,6 +116,16 @@ function test.upload()
     assert(m.f() == "f" and conn.call("made_here.f") == "f")
     local ok, e = pcall(conn.upload_module, "bad", "syntax error\n")
     assert(not ok and tostring(e):find("syntax error"))
+    assert(conn.upload_module("twice", "return {v = 1}\n").v == 1)
+    assert(conn.upload_module("twice", "return {v = 2}\n").v == 2)
+    assert(conn.modules.twice.v == 2 and conn.eval "require 'twice'.v" == 2)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write "local m = {}\nfunction m.fail() error 'there' end\nreturn m\n"
+    file:close()
+    ok, e = pcall(conn.upload_module("filed", path).fail)
+    os.remove(path)
+    assert(not ok and e:find(path .. ":2: there", 1, true), e)
 end
 
 function test.require()
