@@ -5,12 +5,11 @@ local core, grapnel, common = ...
 -- What runs here may put others in their places.
 local error, ipairs, load, pcall = error, ipairs, load, pcall
 local setmetatable, tostring, type = setmetatable, tostring, type
-local _G, debug, package, table = _G, debug, package, table
+local _G, debug, io, package, table = _G, debug, io, package, table
 
 local namespace = common.namespace or setmetatable({}, {__index = _G})
 common.namespace = namespace
 common.finders = common.finders or {}
-common.redirections = common.redirections or {}
 
 -- The newest of a list whose link lives; the others go.
 local function newest(list)
@@ -210,62 +209,51 @@ end
 -- ---- standard output ----
 
 local function install()
-    local original = {print = print, io_write = io.write}
     local methods = getmetatable(io.stdout).__index
-    original.write = methods.write
-    local function target(file)
+    local write = methods.write
+    function methods.write(file, ...)
         local top = newest(common.redirections)
-        return top and (file == io.stdout and top.out or file == io.stderr and top.err) or nil
-    end
-    local function text(...)
+        local to = top and (file == io.stdout and top.out or file == io.stderr and top.err)
+        if not to then
+            return write(file, ...)
+        end
         local parts = table.pack(...)
         for i = 1, parts.n do
             if type(parts[i]) ~= "string" and type(parts[i]) ~= "number" then
                 error(("bad argument #%d to 'write' (string expected, got %s)"):format(i,
-                    type(parts[i])), 3)
+                    type(parts[i])), 2)
             end
         end
-        return table.concat(parts)
-    end
-    function methods.write(file, ...)
-        local to = target(file)
-        if not to then
-            return original.write(file, ...)
-        end
-        to(text(...))
+        to(table.concat(parts))
         return file
     end
     function io.write(...)
         return io.output():write(...)
     end
     function _G.print(...)
-        local to = target(io.stdout)
-        if not to then
-            return original.print(...)
-        end
         local parts = table.pack(...)
         for i = 1, parts.n do
             parts[i] = tostring(parts[i])
         end
-        to(table.concat(parts, "\t") .. "\n")
+        io.stdout:write(table.concat(parts, "\t"), "\n")
+        io.stdout:flush()
     end
-    return function()
-        _G.print, io.write, methods.write = original.print, original.io_write, original.write
-    end
+end
+
+-- These are there before any other code is: what keeps them in variables of its own is redirected,
+-- too.
+if not common.redirections then
+    common.redirections = {}
+    install()
 end
 
 -- From here on print and writes to stdout and stderr go to these functions; until the function that
 -- is returned is called.
 function far.redirect_stdio(out, err)
     local own = {core = core, out = out, err = err}
-    common.uninstall = common.uninstall or install()
     table.insert(common.redirections, own)
     return function()
         remove(common.redirections, own)
-        if common.uninstall and not newest(common.redirections) then
-            common.uninstall()
-            common.uninstall = nil
-        end
     end
 end
 

@@ -166,14 +166,47 @@ function test.stdio()
     assert(far("return tostring(print):find('builtin') or tostring(print)") ~= "")
 end
 
+-- Programs keep functions in variables of their own, and do so before anybody redirects.
+function test.stdio_kept()
+    conn.upload_module("kept", [[
+        local print, write, method = print, io.write, io.stdout.write
+        return function(x)
+            print("print", x)
+            write("write", x, "\n")
+            method(io.stdout, "method", x, "\n")
+        end
+    ]])
+    local kept, out, inner = conn.modules.kept, {}, {}
+    do
+        local scope <close> = conn.redirect_stdio(function(s) out[#out + 1] = s end)
+        kept(1)
+        do
+            local within <close> = conn.redirect_stdio(function(s) inner[#inner + 1] = s end)
+            kept(2)
+        end
+        kept(3)
+    end
+    assert(table.concat(out) == "print\t1\nwrite1\nmethod1\nprint\t3\nwrite3\nmethod3\n", table.concat(out))
+    assert(table.concat(inner) == "print\t2\nwrite2\nmethod2\n", table.concat(inner))
+    conn.execute [[
+        local path = os.tmpname()
+        local file = io.open(path, "w")
+        assert(file:write("a", 1):write("b") == file)
+        file:close()
+        for line in io.lines(path) do assert(line == "a1b") end
+        os.remove(path)
+        assert(not pcall(file.write, 5) and not pcall(file.write, file, "closed"))
+    ]]
+end
+
+-- A dialogue: complete or not, and what is shown.
 function test.interact()
-    local lines = {"x = 5", "x + 1", "function f()", "return 7", "end", "f()", "1 +", "2", "x y"}
-    local real, shown = print, {}
-    local at = 0
-    print = function(...) shown[#shown + 1] = table.concat({...}, "\t") end
-    conn.interact(function() at = at + 1 return lines[at] end)
-    print = real
-    assert(table.concat(shown, ",") :find("^6,7,3,.*syntax error"), table.concat(shown, ","))
+    local function said(text)
+        return table.concat({tostring((conn.call("interact", text))), select(2, conn.call("interact", text))}, " ")
+    end
+    assert(said "x = 5" == "true" and said "x + 1, nil" == "true 6\tnil")
+    assert(said "function f()":find "^false" and said "function f()\nreturn 7\nend" == "true")
+    assert(said "f()" == "true 7" and said "1 +\n2" == "true 3" and said "x y":find "^true .*syntax error")
 end
 
 -- What the documentation of others shows.
