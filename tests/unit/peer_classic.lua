@@ -133,12 +133,20 @@ function test.require()
     conn.require_from(function(name)
         asked = name
         if name == "from_here" then
-            return "return {name = ...}", "here.lua"
+            return "return {name = ..., fail = function()\nerror 'there' end}", "/from/here.lua"
+        elseif name == "nameless" then
+            return "return debug.getinfo(1, 'S').short_src"
         end
     end)
     assert(conn.call("execute", "return require('from_here').name") == "from_here" and asked == "from_here")
     assert(conn.modules.from_here.name == "from_here")
-    local ok, e = pcall(conn.execute, "require('not_here')")
+    assert(conn.eval "select(2, require 'from_here')" == nil)
+    conn.execute "package.loaded.from_here = nil"
+    assert(conn.eval "select(2, require 'from_here')" == "/from/here.lua")
+    assert(conn.eval "require 'nameless'" == "nameless")
+    local ok, e = pcall(conn.execute, "require 'from_here'.fail()")
+    assert(not ok and e:find("^/from/here.lua:2: there\n.*/from/here.lua:2: in "), e)
+    ok, e = pcall(conn.execute, "require('not_here')")
     assert(not ok and tostring(e):find("with the launcher"), e)
     conn.require_from(false)
     ok, e = pcall(conn.execute, "require('from_here2')")
