@@ -18,6 +18,31 @@ struct question {
     unsigned flags; /* GRAPNEL_CALL_* */
 };
 
+/* How many arguments each operation takes besides the object. */
+static const struct {
+    const char *name;
+    size_t least, most;
+} operations[] = {{"call", 0, SIZE_MAX}, {"index", 1, 1},    {"newindex", 2, 2},
+                  {"len", 0, 0},         {"tostring", 0, 0}, {"obtain", 0, 0},
+                  {"close", 0, 0},       {"op", 1, 2},       {"next", 3, 3}};
+
+/* What the other end would take for a breach is the caller's mistake. */
+static int check_question(const struct question *q, size_t count, struct error *e)
+{
+    size_t i = 0, most = sizeof operations / sizeof *operations;
+
+    while (i < most && strcmp(operations[i].name, q->op) != 0)
+        i++;
+    if (i == most)
+        return errors_set(e, -E_ARGUMENT, "\"%.40s\" is no operation on a ref", q->op);
+    if (!q->path && !q->ref)
+        return errors_set(e, -E_ARGUMENT, "the path is NULL");
+    if (count < operations[i].least || count > operations[i].most)
+        return errors_set(e, -E_ARGUMENT, "\"%s\" of a ref takes %zu argument%s, not %zu", q->op,
+                          operations[i].most, operations[i].most == 1 ? "" : "s", count);
+    return 0;
+}
+
 /* Writes the body up to the arguments, of which `count` follow. */
 static int begin(const struct question *q, size_t count, struct error *e)
 {
@@ -58,38 +83,40 @@ static struct grapnel_future *ask(const struct question *q, const char *format,
                                   struct typed_list *list, struct error *e)
 {
     int n = typed_count(format, e);
-    int rc = n < 0 ? n : begin(q, (size_t)n, e);
+    int rc = n < 0 ? n : check_question(q, (size_t)n, e);
 
+    rc = rc < 0 ? rc : begin(q, (size_t)n, e);
     if (rc == 0 && n > 0)
         rc = typed_put(q->remote, format, list, e);
     return finish(q, rc, e);
 }
 
-/* "op" [name, operand] is written with the object between the two. */
+/* "op" [name, operand] is written with the object between the two; where there is only one operand,
+ * it is the object again, as Lua does it. */
 static int put_operation(const struct question *q, const struct value *args, struct error *e)
 {
     struct wire_buf *to = &q->remote->scratch;
-    size_t n = values_count(args);
-    int rc = remote_begin(q->remote, q->op, n + 1, e);
+    int rc = remote_begin(q->remote, q->op, 3, e);
 
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        if (i == 1)
-            rc = typed_put_ref(to, ref_id(q->ref), NULL);
-        if (rc == 0)
-            rc = typed_put_value(q->remote, values_at(args, i), e);
-    }
-    return rc == 0 && n == 1 ? typed_put_ref(to, ref_id(q->ref), NULL) : rc;
+    if (rc == 0)
+        rc = typed_put_value(q->remote, values_at(args, 0), e);
+    if (rc == 0)
+        rc = typed_put_ref(to, ref_id(q->ref), NULL);
+    if (rc != 0)
+        return rc;
+    return values_count(args) == 1 ? typed_put_ref(to, ref_id(q->ref), NULL)
+                                   : typed_put_value(q->remote, values_at(args, 1), e);
 }
 
 static struct grapnel_future *ask_value(const struct question *q, const struct value *args,
                                         struct error *e)
 {
     size_t n = values_count(args);
-    int rc;
+    int rc = check_question(q, n, e);
 
-    if (q->ref && strcmp(q->op, "op") == 0 && n > 0) {
+    if (rc == 0 && strcmp(q->op, "op") == 0) {
         rc = put_operation(q, args, e);
-    } else {
+    } else if (rc == 0) {
         rc = begin(q, n, e);
         for (size_t i = 0; i < n && rc == 0; i++)
             rc = typed_put_value(q->remote, values_at(args, i), e);
@@ -104,6 +131,15 @@ static struct grapnel_future *ask_value(const struct question *q, const struct v
 static struct question of_path(const struct grapnel_instance *i, const char *path)
 {
     return (struct question){.remote = instances_remote(i), .op = "call", .path = path};
+}
+
+/* Refs of values that are none are NULL. */
+static int no_ref(struct grapnel_error *error)
+{
+    struct error e = {0};
+
+    errors_set(&e, -E_ARGUMENT, "the ref is NULL");
+    return context_error(error, "", &e);
 }
 
 static struct question of_ref(const struct grapnel_ref *ref, const char *op)
@@ -145,15 +181,19 @@ struct grapnel_future *grapnel_call_start(struct grapnel_instance *i, const char
 struct grapnel_future *grapnel_call_ref_start(struct grapnel_ref *ref, struct grapnel_error *error,
                                               const char *format, ...)
 {
-    struct question q = of_ref(ref, "call");
-    struct grapnel *g = q.remote->g;
     struct grapnel_future *f;
     va_list ap;
     struct typed_list list = {0};
+    struct question q;
 
+    if (!ref) {
+        no_ref(error);
+        return NULL;
+    }
+    q = of_ref(ref, "call");
     va_start(ap, format);
     list.at = &ap;
-    context_lock(g);
+    context_lock(q.remote->g);
     f = start(&q, error, format, &list);
     remote_unlock(q.remote);
     va_end(ap);
@@ -267,10 +307,14 @@ int grapnel_call(struct grapnel_instance *i, const char *path, struct grapnel_va
 static int operate(struct grapnel_ref *ref, const char *op, struct grapnel_value **reply,
                    struct grapnel_error *error, const char *format, struct typed_list *list)
 {
-    struct question q = of_ref(ref, op);
-    struct grapnel *g = q.remote->g;
+    struct question q;
+    struct grapnel *g;
     int code;
 
+    if (!ref)
+        return conclude(NULL, 0, reply, error, no_ref(error));
+    q = of_ref(ref, op);
+    g = q.remote->g;
     context_lock(g);
     code = ask_and_wait(&q, q.remote->timeout_ms, reply, error, format, list);
     context_unlock(g);

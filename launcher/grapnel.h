@@ -459,7 +459,7 @@ struct grapnel_call_options {
     struct grapnel_ref *ref;          /* or this, of that instance */
     const char *op;                   /* with ref: another operation than a call: "index" [key],
                                          "newindex" [key, value], "len" [], "tostring" [],
-                                         "op" [name, operand], "obtain" [] … */
+                                         "op" [name, operand] or [name], "obtain" [], "close" [] */
     const struct grapnel_value *args; /* an array; NULL: none */
     unsigned flags;
     int64_t timeout; /* of the future: see grapnel_future_expire; 0: none */
@@ -507,7 +507,8 @@ GRAPNEL_API void grapnel_future_free(struct grapnel_future *f);
 /* ---- refs: objects at the other end ----
  *
  * A ref is counted.  The object lives there as long as a ref or a value holds it here.  Two refs to
- * the same object are the same pointer.  With its instance a ref ends: STALE. */
+ * the same object are the same pointer.  With its instance a ref ends: STALE.  NULL is none: what
+ * is asked of it fails with ARGUMENT, and is NULL. */
 
 /* The ref in a value, for grapnel_ref_free; NULL when it is none, or a function of ours. */
 GRAPNEL_API struct grapnel_ref *grapnel_value_ref(const struct grapnel_value *v);

@@ -198,6 +198,8 @@ struct grapnel_ref *grapnel_value_ref(const struct grapnel_value *v)
 
 struct grapnel_ref *grapnel_ref_share(struct grapnel_ref *ref)
 {
+    if (!ref)
+        return NULL;
     context_lock(ref->remote->g);
     ref->users++;
     context_unlock_quiet(ref->remote->g);
@@ -206,7 +208,7 @@ struct grapnel_ref *grapnel_ref_share(struct grapnel_ref *ref)
 
 struct grapnel_value *grapnel_value_new_ref(struct grapnel_ref *ref)
 {
-    struct value *v = values_ref(ref->id, ref->kind, ref->name);
+    struct value *v = ref ? values_ref(ref->id, ref->kind, ref->name) : NULL;
 
     if (v)
         values_ref_bind(v, grapnel_ref_share(ref), drop);
@@ -215,10 +217,10 @@ struct grapnel_value *grapnel_value_new_ref(struct grapnel_ref *ref)
 
 const char *grapnel_ref_kind(const struct grapnel_ref *ref)
 {
-    return ref->kind;
+    return ref ? ref->kind : NULL;
 }
 
 const char *grapnel_ref_name(const struct grapnel_ref *ref)
 {
-    return ref->name;
+    return ref ? ref->name : NULL;
 }

@@ -181,6 +181,8 @@ int typed_count(const char *format, struct error *e)
 {
     int n = 0;
 
+    if (!format)
+        return errors_set(e, -E_ARGUMENT, "the format is NULL; without arguments it is \"\"");
     for (const char *at = format; *at; n++) {
         const char *next = skip(at, 0);
         if (!next)

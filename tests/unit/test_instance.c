@@ -286,6 +286,16 @@ START_TEST(objects_stay_there)
     grapnel_future_free(f);
     grapnel_ref_free(same);
     grapnel_value_free(args);
+    ck_assert_int_eq(number(it, "setmetatable(t, {__unm = function(a) return -a.n end}) return 0"),
+                     0);
+    args = grapnel_value_new_array();
+    grapnel_value_append(args, grapnel_value_new_string("unm", 3));
+    o = (struct grapnel_call_options){.ref = table, .op = "op", .args = args};
+    f = grapnel_callv(it, &o, &error);
+    ck_assert_int_eq(grapnel_future_wait(f, -1, &error), 0);
+    ck_assert_int_eq(grapnel_value_int(grapnel_future_value(f), 0), -1);
+    grapnel_future_free(f);
+    grapnel_value_free(args);
     ck_assert_int_eq(grapnel_ref_set(table, &error, "si", "n", 58), 0);
     ck_assert_int_eq(number(it, "return t.n"), 58);
     ck_assert_int_eq(grapnel_ref_index(table, &v, &error, "i", 2), 0);

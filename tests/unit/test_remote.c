@@ -763,6 +763,67 @@ START_TEST(refs_are_used)
 }
 END_TEST
 
+/* Mistakes of the caller are told as such, and harm nothing. */
+START_TEST(nothing_is_refused)
+{
+    struct grapnel_value *v = NULL;
+
+    ck_assert_int_eq(grapnel_call(it, NULL, &v, &error, "i", 1), -3);
+    check_failure(-3, "the path is NULL");
+    ck_assert_ptr_null(grapnel_call_start(it, NULL, &error, ""));
+    check_failure(-3, "the path is NULL");
+    ck_assert_int_eq(grapnel_call(it, "echo", &v, &error, NULL), -3);
+    check_failure(-3, "the format is NULL");
+    ck_assert_ptr_null(grapnel_call_start(it, "echo", &error, NULL));
+    ck_assert_int_eq(grapnel_call_ref(NULL, &v, &error, ""), -3);
+    check_failure(-3, "the ref is NULL");
+    ck_assert_ptr_null(v);
+    ck_assert_ptr_null(grapnel_call_ref_start(NULL, &error, ""));
+    check_failure(-3, "the ref is NULL");
+    ck_assert_int_eq(grapnel_ref_index(NULL, &v, NULL, "s", "key"), -3);
+    ck_assert_int_eq(grapnel_ref_set(NULL, &error, "ss", "key", "value"), -3);
+    ck_assert_int_eq(grapnel_ref_length(NULL, &error), -3);
+    ck_assert_int_eq(grapnel_ref_obtain(NULL, &v, &error), -3);
+    ck_assert_ptr_null(grapnel_ref_share(NULL));
+    ck_assert_ptr_null(grapnel_ref_kind(NULL));
+    ck_assert_ptr_null(grapnel_ref_name(NULL));
+    ck_assert_ptr_null(grapnel_value_new_ref(NULL));
+    ck_call(it, "echo", NULL, &error, "");
+}
+END_TEST
+
+START_TEST(operations_have_their_arguments)
+{
+    static const struct {
+        const char *op;
+        size_t n;
+        const char *why;
+    } cases[] = {{"index", 0, "takes 1 argument, not 0"},  {"index", 2, "takes 1 argument, not 2"},
+                 {"newindex", 1, "takes 2 arguments"},     {"len", 1, "takes 0 arguments"},
+                 {"op", 0, "takes 2 arguments"},           {"op", 3, "takes 2 arguments"},
+                 {"nonsense", 0, "no operation on a ref"}, {"root", 0, "no operation on a ref"}};
+    struct grapnel_ref *a = get_object(1);
+
+    ck_assert_int_eq(grapnel_ref_index(a, NULL, &error, ""), -3);
+    check_failure(-3, "takes 1 argument, not 0");
+    ck_assert_int_eq(grapnel_ref_index(a, NULL, &error, "ss", "a", "b"), -3);
+    ck_assert_int_eq(grapnel_ref_set(a, &error, "s", "a"), -3);
+    check_failure(-3, "takes 2 arguments, not 1");
+    ck_assert_int_eq(grapnel_ref_set(a, &error, "sss", "a", "b", "c"), -3);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct grapnel_value *args = grapnel_value_new_array();
+        struct grapnel_call_options call = {.ref = a, .op = cases[i].op, .args = args};
+        for (size_t k = 0; k < cases[i].n; k++)
+            grapnel_value_append(args, grapnel_value_new_string("add", 3));
+        ck_assert_ptr_null(grapnel_callv(it, &call, &error));
+        check_failure(-3, cases[i].why);
+        grapnel_value_free(args);
+    }
+    ck_call(it, "echo", NULL, &error, "");
+    grapnel_ref_free(a);
+}
+END_TEST
+
 START_TEST(refs_of_others_are_refused)
 {
     struct grapnel_instance *other = grapnel_instance_open(server, NULL, &error);
@@ -1177,6 +1238,8 @@ static Suite *suite(void)
     tcase_add_test(t, callbacks_start_but_do_not_wait);
     tcase_add_test(t, refs_are_the_same_and_are_given_back);
     tcase_add_test(t, refs_are_used);
+    tcase_add_test(t, nothing_is_refused);
+    tcase_add_test(t, operations_have_their_arguments);
     tcase_add_test(t, refs_of_others_are_refused);
     tcase_add_test(t, functions_are_called_back);
     tcase_add_test(t, only_what_was_passed_can_be_called);
