@@ -4,8 +4,10 @@
  * Whatever waits lets other calls on the instance run meanwhile. A failure gives nil, message,
  * errno. The functions and methods that LuaSocket has,
  * too, do here what they do there (tcp, udp, connect, bind, gettime, sleep; connect, bind, listen,
- * accept, settimeout, receive, send, sendto, receivefrom, close and others of a socket), so that a
- * program written for that works with this module in its place.
+ * accept, settimeout, receive, send, sendto, receivefrom, close and others of a socket): a program
+ * that uses no more of LuaSocket works with this module in its place. What is missing: select, for
+ * which there are calls side by side; protect, try, newtry and skip; getstats, setstats and dirty;
+ * and the modules that LuaSocket builds on these (socket.http and others).
  *
  * A socket is also a stream: read, write, lines, close and what else the page "stream" tells.
  *
