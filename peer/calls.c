@@ -223,7 +223,8 @@ struct calls_call *calls_send_call(lua_State *L, struct peer *p, unsigned flags)
 
 /* ---- answers ---- */
 
-/* Pushes the tracebacks of error values that cannot carry them: a weak map. */
+/* Pushes the tracebacks of error values that cannot carry them: a weak map; and of a number, a
+ * boolean or nil the last one that came, by the names `value` and `traceback`. */
 static void push_tracebacks(lua_State *L)
 {
     if (luaL_getsubtable(L, LUA_REGISTRYINDEX, "grapnel.tracebacks")) {
@@ -248,9 +249,30 @@ int calls_traceback(lua_State *L)
         return 1;
     }
     push_tracebacks(L);
+    if (lua_type(L, 1) < LUA_TTABLE) {
+        lua_getfield(L, 2, "value");
+        lua_getfield(L, 2, lua_rawequal(L, 1, 3) ? "traceback" : "none");
+        return 1;
+    }
     lua_pushvalue(L, 1);
     lua_rawget(L, -2);
     return 1;
+}
+
+/* Error value and traceback are on top, and stay. */
+static void keep_traceback(lua_State *L)
+{
+    push_tracebacks(L);
+    lua_pushvalue(L, -3);
+    if (lua_type(L, -1) < LUA_TTABLE) {
+        lua_setfield(L, -2, "value");
+        lua_pushvalue(L, -2);
+        lua_setfield(L, -2, "traceback");
+    } else {
+        lua_pushvalue(L, -3);
+        lua_rawset(L, -3);
+    }
+    lua_pop(L, 1);
 }
 
 void calls_push_failure(lua_State *L)
@@ -267,12 +289,8 @@ void calls_push_failure(lua_State *L)
         lua_pop(L, 1);
     }
     if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
-        if (lua_type(L, -2) >= LUA_TTABLE && lua_type(L, -1) == LUA_TSTRING) {
-            push_tracebacks(L);
-            lua_pushvalue(L, -3);
-            lua_pushvalue(L, -3);
-            lua_rawset(L, -3);
-            lua_pop(L, 1);
+        if (lua_type(L, -2) != LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING) {
+            keep_traceback(L);
         }
         lua_pop(L, 1);
         return;

@@ -35,7 +35,11 @@ function test.tracebacks()
     ok, e = pcall(grapnel.async(thrower)(print))
     assert(not ok and rawequal(e, print) and grapnel.traceback(e):find "execute:1")
     ok, e = pcall(thrower, 7)
-    assert(not ok and e == 7 and grapnel.traceback(e) == nil)
+    assert(not ok and e == 7 and grapnel.traceback(7):find "execute:1" and grapnel.traceback(8) == nil)
+    ok, e = pcall(conn.execute, "\nerror(false)")
+    assert(not ok and e == false and grapnel.traceback(e):find "execute:2" and grapnel.traceback(7) == nil)
+    ok, e = pcall(conn.execute, "\n\nerror()")
+    assert(not ok and e == nil and grapnel.traceback(e):find "execute:3")
     assert(grapnel.traceback({}) == nil and grapnel.traceback("text") == nil)
 end
 
