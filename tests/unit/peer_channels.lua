@@ -230,6 +230,33 @@ function test.closed_with_errors()
     assert(said(("x"):rep(1 << 20)):find("could not be sent"))
 end
 
+-- What runs beside a channel learns of its end from the channel.
+function test.closed_while_it_runs()
+    for _, uses in ipairs {"send(channel, 1)", "receive(channel)"} do
+        local ch = conn.remote_exec(conn.eval(([[function(channel)
+            why = nil
+            while not why do
+                local ok, e = pcall(function() return channel.%s end)
+                why = not ok and tostring(e)
+                require "grapnel".sleep(0)
+            end
+        end]]):format(uses)))
+        grapnel.sleep(0.01)
+        ch:close()
+        grapnel.sleep(0.05)
+        assert(conn.eval "why" == "EOF: the channel has ended", uses)
+    end
+end
+
+-- Globals of source are its own, those of functions the namespace's.
+function test.globals()
+    conn.execute "n = 1"
+    local ch = conn.remote_exec "n = n + 1 channel:send(n)"
+    assert(ch:receive() == 2 and conn.eval "n" == 1)
+    ch = conn.remote_exec(function(channel) n = n + 1 channel:send(n) end)
+    assert(ch:receive() == 2 and conn.eval "n" == 2)
+end
+
 function test.one_value()
     local ch = conn.remote_exec "channel:send(channel:receive())"
     local ok, e = pcall(ch.send, ch, 1, 2)
