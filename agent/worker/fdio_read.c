@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <errno.h>
 #include <ev.h>
 #include <poll.h>
@@ -7,15 +8,16 @@
 
 #include "agent/worker/fdio_internal.h"
 
-#define ROOM  ((size_t)8 << 10)   /* the smallest buffer */
-#define SPARE ((size_t)256 << 10) /* a larger one does not outlive its use */
-#define SOME  ((size_t)64 << 10)  /* the most that read("s") gives */
+#define ROOM   ((size_t)8 << 10)   /* the smallest buffer */
+#define SPARE  ((size_t)256 << 10) /* a larger one does not outlive its use */
+#define SOME   ((size_t)64 << 10)  /* the most that read("s") gives */
+#define DIGITS 200                 /* the longest number that read("n") takes, as Lua's files */
 
 /* Bits of a reading method's context. */
 enum { READ_RAISE = 1, READ_RECEIVE = 2 };
 
 struct want {
-    char kind; /* 'n': a number of bytes, 'l', 'L', 'a', 's' */
+    char kind; /* '#': n bytes, 'l', 'L', 'a', 's', 'n': a number */
     size_t n;
 };
 
@@ -37,10 +39,8 @@ static void reserve(lua_State *L, struct fdio *f, size_t n)
     }
 }
 
-/* Pushes the first n bytes less `cut` at their end, and drops all n. */
-static void push_bytes(lua_State *L, struct fdio *f, size_t n, size_t cut)
+static void drop(lua_State *L, struct fdio *f, size_t n)
 {
-    lua_pushlstring(L, f->bytes == NULL ? "" : f->bytes + f->begin, n - cut);
     f->begin += n;
     f->searched = 0;
     if (f->begin == f->end) {
@@ -49,6 +49,13 @@ static void push_bytes(lua_State *L, struct fdio *f, size_t n, size_t cut)
             fdio_resize(L, f, 0);
         }
     }
+}
+
+/* Pushes the first n bytes less `cut` at their end, and drops all n. */
+static void push_bytes(lua_State *L, struct fdio *f, size_t n, size_t cut)
+{
+    lua_pushlstring(L, f->bytes == NULL ? "" : f->bytes + f->begin, n - cut);
+    drop(L, f, n);
 }
 
 /* A FIFO that nobody has opened for writing yet reads as if it had ended. */
@@ -68,7 +75,7 @@ static ssize_t fill(lua_State *L, struct fdio *f, const struct want *w)
 
     /* A large number is no reason to take that memory before the bytes are there. */
     reserve(L, f,
-            w->kind == 'n' && w->n - held > ROOM / 2 && w->n <= 2 * held + FDIO_TURN ? w->n - held
+            w->kind == '#' && w->n - held > ROOM / 2 && w->n <= 2 * held + FDIO_TURN ? w->n - held
                                                                                      : ROOM / 2);
     do {
         n = read(f->fd, f->bytes + f->end, f->room - f->end);
@@ -96,13 +103,13 @@ static struct want check_want(lua_State *L, int arg)
     if (lua_type(L, arg) == LUA_TNUMBER) {
         lua_Integer n = luaL_checkinteger(L, arg);
         luaL_argcheck(L, n >= 0, arg, "not negative expected");
-        w.kind = 'n';
+        w.kind = '#';
         w.n = (size_t)n;
         return w;
     }
     text = luaL_checkstring(L, arg);
     w.kind = text[0] == '*' ? text[1] : text[0];
-    luaL_argcheck(L, w.kind != '\0' && strchr("lLas", w.kind) != NULL, arg, "invalid format");
+    luaL_argcheck(L, w.kind != '\0' && strchr("lLasn", w.kind) != NULL, arg, "invalid format");
     return w;
 }
 
@@ -124,13 +131,65 @@ static int take_line(lua_State *L, struct fdio *f, const struct want *w, int ctx
     return 1;
 }
 
+static size_t digits(const char *p, size_t at, size_t n, int hex)
+{
+    while (at < n && (hex ? isxdigit((unsigned char)p[at]) : isdigit((unsigned char)p[at]))) {
+        at++;
+    }
+    return at;
+}
+
+/* How many of n bytes may belong to a number that they begin with. */
+static size_t numeral(const char *p, size_t n)
+{
+    size_t at = n > 0 && (p[0] == '+' || p[0] == '-'), from, point;
+    int hex = at + 1 < n && p[at] == '0' && (p[at + 1] | 32) == 'x';
+
+    at += hex ? 2 : 0;
+    from = at;
+    at = digits(p, at, n, hex);
+    point = at < n && p[at] == '.';
+    at = digits(p, at + point, n, hex);
+    if (at > from + point && at < n && (p[at] | 32) == (hex ? 'p' : 'e')) {
+        at++;
+        at = digits(p, at + (at < n && (p[at] == '+' || p[at] == '-')), n, 0);
+    }
+    return at;
+}
+
+/* As Lua's files: what cannot be the rest of a number stays, and nil is what begins like one but is
+ * none.  last: no more bytes will come. */
+static int take_number(lua_State *L, struct fdio *f, int last)
+{
+    char text[DIGITS + 1];
+    size_t n;
+
+    while (f->begin < f->end && isspace((unsigned char)f->bytes[f->begin])) {
+        drop(L, f, 1);
+    }
+    n = numeral(f->bytes + f->begin, f->end - f->begin);
+    if (n == f->end - f->begin && n <= DIGITS && !last) {
+        return 0;
+    }
+    text[0] = '\0';
+    if (n > 0 && n <= DIGITS) {
+        memcpy(text, f->bytes + f->begin, n);
+        text[n] = '\0';
+    }
+    drop(L, f, n <= DIGITS ? n : DIGITS);
+    if (lua_stringtonumber(L, text) == 0) {
+        lua_pushnil(L);
+    }
+    return 1;
+}
+
 /* Pushes what is wanted if it is there. */
 static int take(lua_State *L, struct fdio *f, const struct want *w, int ctx)
 {
     size_t held = f->end - f->begin;
 
     switch (w->kind) {
-    case 'n':
+    case '#':
         if (held < w->n) {
             return 0;
         }
@@ -144,6 +203,8 @@ static int take(lua_State *L, struct fdio *f, const struct want *w, int ctx)
         return 1;
     case 'a':
         return 0;
+    case 'n':
+        return take_number(L, f, 0);
     default:
         return take_line(L, f, w, ctx);
     }
@@ -176,6 +237,9 @@ static int read_ended(lua_State *L, struct fdio *f, const struct want *w, int ct
     if (held == 0 && w->kind != 'a') {
         lua_pushnil(L);
         return 1;
+    }
+    if (w->kind == 'n') {
+        return take_number(L, f, 1);
     }
     push_bytes(L, f, held, 0);
     return 1;
@@ -222,8 +286,9 @@ static int read_begin(lua_State *L, int how)
 
 /*** stream:read([format]) -> string | nil [, message, errno]
  * format: a number of bytes; "l" (default): a line; "L": with its end; "a": all up to the end of
- * file; "s": what is there now, at least a byte. nil alone: end of file. Other calls on the
- * instance run meanwhile. After a timeout what was read already is still there.
+ * file; "s": what is there now, at least a byte; "n": a number, as Lua's files read it. nil alone:
+ * end of file. Other calls on the instance run meanwhile. After a timeout what was read already is
+ * still there.
  */
 int fdio_read(lua_State *L)
 {

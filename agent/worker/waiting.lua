@@ -29,17 +29,19 @@ local function done(self, ...)
     return ...
 end
 
--- Numbers have lines of their own.
+-- Formats that follow, unless the first one failed.
+local function read_on(self, formats, ...)
+    if ... == nil then
+        return ...
+    end
+    return ..., self:read(table.unpack(formats, 1, formats.n))
+end
+
 function pipe:read(format, ...)
     if select("#", ...) > 0 then
-        return self:read(format), self:read(...)
+        return read_on(self, table.pack(...), self:read(format))
     end
-    format = type(format) == "string" and format:gsub("^%*", "") or format
     self.awaited = true
-    if format == "n" then
-        local line = done(self, self.stream:read("l"))
-        return line and tonumber(line)
-    end
     return done(self, self.stream:read(format))
 end
 

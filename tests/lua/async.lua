@@ -52,6 +52,8 @@ do
     eq(conn.eval "first_line('echo line; echo more')", "line")
     eq({conn.eval "os.execute('kill -9 $$')"}, {nil, "signal", 9})
     eq({conn.eval "io.popen('exit 4'):close()"}, {nil, "exit", 4})
+    eq({conn.eval [[io.popen("echo '1 2 3x'; echo 4"):read("n", "n", "n", "l", "*n")]]}, {1, 2, 3, "x", 4})
+    eq(table.pack(conn.eval [[io.popen("echo 1 x 3"):read("n", "n", "n")]]), {1, nil, n = 2})
 end
 
 -- Nor for the other end of a FIFO, or a terminal.

@@ -158,6 +158,29 @@ function T.popen_talks()
     assert(ok == nil and message == "closed")
 end
 
+-- Numbers are read as from Lua's own files, however the bytes come.
+function T.numbers()
+    local p <close> = assert(proc.popen({ "cat" }))
+    for _, text in ipairs { "1 2 3 x", "  -7\n+8.5e2,", "0x1F 0x.8p1 0x 5", "1e 5", "1e+5e", ".5.5 . 5",
+        "--5", ".e5 1.e2 0x.p1", "inf nan", "9223372036854775808 0xffffffffffffffffff", ("7"):rep(250) .. " 1", "\n\n4" } do
+        local file = assert(io.tmpfile())
+        file:write(text, "\n;\n")
+        file:seek("set")
+        p.stdin:write(text, "\n;\n")
+        for _ = 1, 4 do
+            local wanted, got = file:read("n"), p.stdout:read("n")
+            assert(wanted == got and math.type(wanted) == math.type(got),
+                string.format("%q: %s, not %s", text, tostring(got), tostring(wanted)))
+        end
+        local rest = file:read("a")
+        assert(rest == "" and text == "inf nan" or p.stdout:read(#rest) == rest, text)
+        file:close()
+    end
+    local late <close> = assert(proc.popen("printf ' 1'; sleep 0.05; printf '2 -'; sleep 0.05; printf '3 '; printf 4"))
+    assert(late.stdout:read("n") == 12 and late.stdout:read("*n") == -3 and late.stdout:read("n") == 4)
+    assert(late.stdout:read("n") == nil and late.stdout:read("n") == nil)
+end
+
 function T.lines()
     local p <close> = assert(proc.popen("printf 'a\\n\\nb\\nlast'; echo e >&2"))
     local all = {}
