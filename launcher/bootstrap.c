@@ -108,7 +108,7 @@ const char *bootstrap_command(const struct bootstrap *b)
 
 size_t bootstrap_payload_size(const struct bootstrap *b)
 {
-    return agent_size(b) ? agent_size(b) + BOOTSTRAP_PADDING : 0;
+    return agent_size(b) + (agent_size(b) ? BOOTSTRAP_PADDING : BOOTSTRAP_LEAD);
 }
 
 const uint8_t *bootstrap_payload(const struct bootstrap *b, size_t at, size_t *n)

@@ -15,7 +15,10 @@
 #include "proto/errors.h"
 
 /* Zero bytes after the agent: a `head` that reads ahead may swallow up to its buffer of them. */
-#define BOOTSTRAP_PADDING   8192
+#define BOOTSTRAP_PADDING 8192
+/* As many stand before the link where no agent is sent: one that is there already, as it serves,
+ * knows by them where the link begins. */
+#define BOOTSTRAP_LEAD      64
 #define BOOTSTRAP_NOISE_MAX (256 * 1024) /* bytes of banners before the first status line */
 #define BOOTSTRAP_TEXT      1600         /* bytes of foreign text that are kept */
 
@@ -46,7 +49,7 @@ struct bootstrap *bootstrap_new(const struct bootstrap_options *options, struct 
 void bootstrap_free(struct bootstrap *b);
 
 /* The command text for the login shell, and what to send to its stdin ahead of the link's bytes:
- * the agent and the padding (or neither), bootstrap_payload_size bytes.  bootstrap_payload gives
+ * the agent, if it is sent, and zeros, bootstrap_payload_size bytes.  bootstrap_payload gives
  * those from byte `at` on, as far as they lie in one piece (*n is 0 at the end only).  All live as
  * long as b. */
 const char *bootstrap_command(const struct bootstrap *b);

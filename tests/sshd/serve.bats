@@ -59,8 +59,9 @@ facts_are_few() {
     done
 }
 
-@test "... through the OpenSSH client, and with sudo asked for" {
+@test "... through the OpenSSH client, with a kept agent and with sudo asked for" {
     facts_are_few plain --transport openssh
+    facts_are_few plain --cache-agent
     run --separate-stderr g run --sudo plain@t -- id
     fails "the service does not expose this"
 }

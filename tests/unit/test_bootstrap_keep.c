@@ -87,7 +87,7 @@ START_TEST(keeps_and_uses_from_every_shell)
     ck_assert_ptr_nonnull(strstr(a.kept, "is used"));
     b = bootstrap_new(&o, &a.error);
     ck_assert_ptr_nonnull(b);
-    ck_assert_uint_eq(bootstrap_payload_size(b), 0);
+    ck_assert_uint_eq(bootstrap_payload_size(b), BOOTSTRAP_LEAD);
     bootstrap_free(b);
 }
 END_TEST

@@ -96,7 +96,7 @@ START_TEST(a_kept_agent_is_not_sent)
     s = open_ssh(1);
     kept = info(s);
     ck_assert_int_eq(kept.boot_attempts, 1);
-    ck_assert_int_eq(kept.agent_bytes, 0);
+    ck_assert_int_lt(kept.agent_bytes, 100);
     ck_assert_int_gt(sent.line_sent - kept.line_sent, sent.agent_bytes - 4096);
     ck_assert_int_lt(kept.line_sent, 12000);
     printf("# bytes sent until the agent answers: %lld, with a kept agent %lld\n",
@@ -119,14 +119,14 @@ START_TEST(the_next_agent_on_a_connection_is_not_sent)
         ck_assert_int_eq(grapnel_undeploy(s, 0, &e), 0);
         ck_assert_int_eq(grapnel_deploy(s, &e), 0);
         ck_assert_msg(grapnel_wait_ready(s, -1, &e) == 0, "%s: %s", e.text, e.detail);
-        ck_assert_int_eq(info(s).agent_bytes, 0);
+        ck_assert_int_lt(info(s).agent_bytes, 100);
         ck_assert_int_eq(info(s).boot_attempts, 1);
     }
     ck_assert_int_eq(purge(s), 1);
     ck_assert_int_eq(grapnel_undeploy(s, 0, &e), 0);
     ck_assert_int_eq(grapnel_deploy(s, &e), 0);
     ck_assert_int_eq(grapnel_wait_ready(s, -1, &e), 0);
-    ck_assert_int_gt(info(s).agent_bytes, 0);
+    ck_assert_int_gt(info(s).agent_bytes, 50000);
     grapnel_server_free(s);
 }
 END_TEST
