@@ -1,13 +1,18 @@
 #include "peer/api.h"
 
-#include "lua_classic.h"
+#include "lua_conn.h"
 #include "lua_far.h"
 #include "lua_module.h"
 #include "peer/channel.h"
 #include "peer/future.h"
 #include "peer/pairs.h"
 
-/* ---- connections: the core that classic.lua dresses ---- */
+/* Hosts get no more of a connection than what a service may want of its clients. */
+#ifndef GRAPNEL_AGENT
+#include "lua_classic.h"
+#endif
+
+/* ---- connections: the core that conn.lua dresses ---- */
 
 #define CORE "grapnel.core"
 
@@ -320,6 +325,16 @@ static void push_common(lua_State *L, struct peer *p)
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->family_ref);
 }
 
+static void push_classic(lua_State *L, struct world *w)
+{
+#ifdef GRAPNEL_AGENT
+    (void)w;
+    lua_pushnil(L);
+#else
+    peer_push_code(L, &w->classic_ref, lua_classic, lua_classic_size);
+#endif
+}
+
 /* Pushes what one of our Lua files makes of the core; kept at *place, and its code at *compiled. */
 static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, const char *code,
                       size_t n)
@@ -333,7 +348,8 @@ static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, c
     api_push_core(L, p);
     peer_push_module(L);
     push_common(L, p->family != NULL ? p->family : p);
-    lua_call(L, 3, 1);
+    push_classic(L, p->world);
+    lua_call(L, 4, 1);
     if (*place == LUA_NOREF) {
         lua_pushvalue(L, -1);
         *place = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -345,7 +361,7 @@ static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, c
 
 void peer_push(lua_State *L, struct peer *p)
 {
-    push_made(L, p, &p->conn_ref, &p->world->classic_ref, lua_classic, lua_classic_size);
+    push_made(L, p, &p->conn_ref, &p->world->conn_code_ref, lua_conn, lua_conn_size);
 }
 
 void peer_push_builtins(lua_State *L, struct peer *p)

@@ -1,4 +1,4 @@
-/* What classic.lua and far.lua are given to work with, and what they make of it. */
+/* What conn.lua, classic.lua and far.lua are given to work with, and what they make of it. */
 #ifndef GRAPNEL_PEER_API_H
 #define GRAPNEL_PEER_API_H
 

@@ -1,34 +1,10 @@
--- The connection object: conn.call, conn.modules, conn.execute and the rest of the classic API.
-local core, grapnel = ...
+-- The classic API of a launcher's connection object (conn.lua): code for the far end, modules,
+-- standard output.
+local conn, core, grapnel, tools = ...
+local method, want, lazy = tools.method, tools.want, tools.lazy
 
-local conn = {}
+-- ---- code ----
 
--- Methods may be called with a dot or with a colon.
-local function method(name, f)
-    conn[name] = function(first, ...)
-        if rawequal(first, conn) then
-            return f(...)
-        end
-        return f(first, ...)
-    end
-end
-
--- Where a method of ours, at level 2, was called with something else than it takes.
-local function want(value, kind, n, name)
-    if type(value) ~= kind then
-        error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, name, kind,
-            value == nil and "no value" or type(value)), 3)
-    end
-end
-
--- ---- calls and code ----
-
-method("call", function(path, ...)
-    if not grapnel.isproxy(path) then
-        want(path, "string", 1, "call")
-    end
-    return core:call_copy(path, ...)
-end)
 method("execute", function(source, ...)
     want(source, "string", 1, "execute")
     return core:call("execute", source, ...)
@@ -36,18 +12,6 @@ end)
 method("eval", function(source, ...)
     want(source, "string", 1, "eval")
     return core:call("eval", source, ...)
-end)
-method("ping", function()
-    local start = grapnel.now()
-    core:call("ping")
-    return grapnel.now() - start
-end)
-method("obtain", grapnel.obtain)
-method("deliver", function(value)
-    return core:deliver("deliver", value)
-end)
-method("channel", function()
-    return core:open("channel")
 end)
 
 -- ---- teleport ----
@@ -227,11 +191,8 @@ method("redirect_stdio", function(out, err)
     return setmetatable({close = close}, {__close = close})
 end)
 
--- ---- the connection itself ----
+-- ---- the far end as a service ----
 
-method("close", function()
-    core:close()
-end)
 -- The far end serves what the file of here returns, and nothing else any more.
 method("become_service", function(path, ...)
     local source, why = read_file(path)
@@ -240,55 +201,23 @@ method("become_service", function(path, ...)
     end
     core:call("become_service", source, "@" .. path, ...)
 end)
-method("serve", function(service)
-    want(service, "table", 1, "serve")
-    core:serve(service)
-end)
--- The far end's service of that name; conn.root is the first.
-method("service", function(name)
-    want(name, "string", 1, "service")
-    return core:service(name)
-end)
-conn.name = core:name()
 
-local lazy = {
-    namespace = function()
-        return core:call("namespace")
-    end,
-    builtins = function()
-        return core:call("globals")
-    end,
-    modules = function()
-        return setmetatable({}, {
-            __index = function(modules, name)
-                local module = core:call("require", name)
-                rawset(modules, name, module)
-                return module
-            end,
-        })
-    end,
-    root = function()
-        return core:root()
-    end,
-}
+-- ---- made when they are first asked for ----
 
-return setmetatable(conn, {
-    __index = function(_, name)
-        if name == "closed" then
-            return core:closed()
-        end
-        local make = lazy[name]
-        if make then
-            local made = make()
-            rawset(conn, name, made)
-            return made
-        end
-    end,
-    __close = function()
-        core:close()
-    end,
-    __name = "grapnel.conn",
-    __tostring = function()
-        return ("grapnel.conn: %s%s"):format(core:name(), core:closed() and " (closed)" or "")
-    end,
-})
+function lazy.namespace()
+    return core:call("namespace")
+end
+
+function lazy.builtins()
+    return core:call("globals")
+end
+
+function lazy.modules()
+    return setmetatable({}, {
+        __index = function(modules, name)
+            local module = core:call("require", name)
+            rawset(modules, name, module)
+            return module
+        end,
+    })
+end

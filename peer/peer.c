@@ -54,7 +54,7 @@ struct world *peer_world(lua_State *L)
     loading_init(L, w);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     w->loaded_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    w->helpers_ref = w->classic_ref = w->far_ref = LUA_NOREF;
+    w->helpers_ref = w->conn_code_ref = w->classic_ref = w->far_ref = LUA_NOREF;
     api_init(L, w);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &world_key);
     return w;

@@ -40,8 +40,8 @@ struct world {
     int helpers_ref; /* functions made of peer/helpers.lua, by serve.c's numbers; LUA_NOREF: not yet
                       */
     int module_ref;  /* the table grapnel */
-    int classic_ref, far_ref; /* compiled peer/classic.lua and far.lua; LUA_NOREF: not yet */
-    bool text_only;           /* nothing here loads bytecode any more */
+    int conn_code_ref, classic_ref, far_ref; /* compiled Lua of ours; LUA_NOREF: not yet */
+    bool text_only;                          /* nothing here loads bytecode any more */
 };
 
 struct calls_call;
