@@ -185,7 +185,7 @@ START_TEST(a_slow_reader)
 {
     struct harness *h = harness_start(NULL);
     struct nest *slow = nest_open(h, 0), *other = nest_open(h, 0);
-    struct run a = {.endless = 48 * MIB, .count_only = 1};
+    struct run a = {.endless = 24 * MIB, .count_only = 1};
     struct run b = {.endless = 8 * MIB, .count_only = 1};
     struct run c = {.endless = 8 * MIB, .count_only = 1};
     int64_t before = harness_usage(h, "rss");
@@ -214,7 +214,7 @@ START_TEST(a_slow_reader)
         nest_release(slow);
     }
     harness_finish(&a);
-    ck_assert_uint_eq(a.received, 48 * MIB);
+    ck_assert_uint_eq(a.received, 24 * MIB);
     ck_assert_int_eq(harness_int(&a, "status", -1), 0);
     harness_free(&a);
     harness_free(&b);
@@ -575,39 +575,47 @@ END_TEST
 /* Questions without end from one who does not read the answers. */
 START_TEST(pings_without_end)
 {
-    struct harness *h = harness_start(NULL);
-    struct nest *n = nest_open(h, 0), *other = nest_open(h, 0);
+    size_t all = (harness_valgrind() ? 4 : 16) * MIB;
     struct frame ping = {.type = FRAME_PING};
     struct wire_buf out = {0};
     struct run r = {0};
+    struct harness *h;
+    struct nest *n, *other;
     int64_t before;
     uint64_t sent;
 
+    while (wire_length(&out) < all) {
+        ck_assert_int_eq(frames_encode(&out, &ping), 0);
+    }
+    h = harness_start(NULL);
+    n = nest_open(h, 0);
+    other = nest_open(h, 0);
     nest_greeted(n);
     nest_greeted(other);
     before = harness_usage(h, "rss");
     n->hold = 1;
-    while (wire_length(&out) < 32 * MIB) {
-        ck_assert_int_eq(frames_encode(&out, &ping), 0);
-    }
     nest_send(n, wire_data(&out), wire_length(&out));
     wire_free(&out);
     do {
         sent = n->sent;
         memset(&r, 0, sizeof r);
-        harness_do(&other->h, &r, harness_argv("echo", "on", NULL), 0);
-        ck_assert_str_eq(harness_text(&r), "on\n");
+        harness_do(&other->h, &r, harness_argv("true", NULL), 0);
+        ck_assert_msg(r.code == 0, "%d %s", r.code, r.text);
         harness_free(&r);
     } while (n->sent != sent);
-    ck_assert_uint_lt(n->sent, 16 * MIB);
+    ck_assert_uint_lt(n->sent, all * 3 / 4);
     if (!harness_valgrind() && getenv("GRAPNEL_VARIANT") == NULL) {
         ck_assert_int_lt(harness_usage(h, "rss") - before, (int64_t)(20 * MIB));
     }
-    /* They are answered when that can be done. */
-    nest_release(n);
-    harness_do(&n->h, &r, harness_argv("echo", "on", NULL), 0);
-    ck_assert_str_eq(harness_text(&r), "on\n");
-    harness_free(&r);
+    if (harness_valgrind()) {
+        stream_close(n->s, 0, NULL, NULL);
+        nest_closed(n);
+    } else { /* they are answered when that can be done */
+        nest_release(n);
+        harness_do(&n->h, &r, harness_argv("echo", "on", NULL), 0);
+        ck_assert_str_eq(harness_text(&r), "on\n");
+        harness_free(&r);
+    }
     nest_end(n);
     nest_end(other);
     harness_end(h);
