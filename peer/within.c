@@ -30,8 +30,11 @@ static void let_go(struct within *w)
         stream_close(w->s, code, NULL, w->error.detail);
         w->s = NULL;
     }
-    peer_free(w->peer);
-    w->peer = NULL;
+    if (w->peer != NULL) {
+        w->peer->family = NULL; /* what still holds the one may outlive the other */
+        peer_free(w->peer);
+        w->peer = NULL;
+    }
     wire_free(&w->early);
 }
 
