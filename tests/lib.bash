@@ -74,8 +74,9 @@ start() {
     job=$!
 }
 
-# The service leaving.lua tells of the end of a client that is killed, in this file of the host's.
-# client_lost FILE FILE_HERE OPTIONS...: of grapnel.connect.
+# client_lost FILE FILE_HERE OPTIONS [COMMAND...]: the service leaving.lua tells of the end of a client in
+# this file of the host's; the client has these options of grapnel.connect, and the command, where it
+# is not killed instead, cuts its line.
 client_lost() {
     with_module exec env "LUA_PATH=$LIB_ROOT/tests/lua/?.lua;;" "SSHD_CONFIG=$SSHD_CONFIG" lua5.4 -e "
         local conn = require 'check'.connect {$3}
@@ -85,7 +86,11 @@ client_lost() {
     job=$!
     within 10 says noted "$T/out" || { cat "$T/err"; return 1; }
     [ ! -e "$2" ]
-    kill -KILL "$job"
+    if [ $# -gt 3 ]; then
+        "${@:4}"
+        within 8 says told "$2"
+    fi
+    kill -KILL "$job" 2>/dev/null || : # where its line is cut it may have ended by itself
     finish "$job"
     within 5 says told "$2"
     rm -f "$2"

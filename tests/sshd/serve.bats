@@ -15,7 +15,7 @@ setup_file() {
         "Match User dash" \
         "ForceCommand $at/real/grapnel-agent serve $at/real/vault.lua memory=67108864" \
         "Match User ash" \
-        "ForceCommand $at/real/grapnel-agent serve $at/real/leaving.lua" \
+        "ForceCommand GRAPNEL_LEASE_MS=2000 $at/real/grapnel-agent serve $at/real/leaving.lua" \
         "Match User sudoer" \
         "ForceCommand $at/real/grapnel-agent serve $at/real/endless.lua" \
         "Match User nologin,stranger" \
@@ -103,6 +103,15 @@ facts_are_few() {
 
 @test "a service is told that its client has been killed" {
     TEST_TARGET=ash@t client_lost /tmp/lost "$SSHD_TEMP/tmp/lost" ""
+}
+
+@test "... and that the line has been cut, or hangs" {
+    local signal
+    for signal in USR2 USR1; do
+        serve proxy "$SSHD_PORT"
+        TEST_TARGET=ash@t client_lost /tmp/lost "$SSHD_TEMP/tmp/lost" \
+            "port = $port, options = 'HostKeyAlias=[127.0.0.1]:$SSHD_PORT'" kill "-$signal" "$tool"
+    done
 }
 
 @test "a service that never gets ready is given up in time" {
