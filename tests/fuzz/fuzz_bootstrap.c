@@ -27,6 +27,8 @@ static void seeds(seeds_sink *sink, void *arg)
         "\x02@grapnel %N sys Linux x86_64\n@grapnel %N fail space 2\n",
         "\x03@grapnel %N sys Linux x86_64\n@grapnel %N fail gzip\n",
         "\x04@grapnel %N sys Linux x86_64\n@grapnel %N fail notemp\nrest",
+        "\x46@grapnel %N sys Linux x86_64\n@grapnel %N kept space\nGRAPNEL\n",
+        "\x85@grapnel %N sys Linux x86_64\n@grapnel %N fail keep hash\n",
         "\x05This account is currently not available.\n",
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -66,7 +68,8 @@ static void check_end(struct bootstrap *b, enum bootstrap_result result,
         return;
     uname = bootstrap_next(b, &next);
     /* Another attempt must differ from this one, or it would go on for ever. */
-    MUST(uname || next.plain != options->plain || next.skip > options->skip);
+    MUST(uname || next.plain != options->plain || next.skip > options->skip ||
+         next.keep != options->keep);
     MUST(!uname || strlen(uname) < 64);
 }
 
@@ -76,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct agents_binary agent = {.name = "linux-x86_64",
                                   .uname = "Linux x86_64",
                                   .hash_hex = "00",
+                                  .sha256_hex = "11",
                                   .packed = packed,
                                   .packed_size = sizeof packed,
                                   .plain_size = sizeof packed};
@@ -86,10 +90,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char said[2000];
     size_t n, at = 0, piece;
     struct bootstrap *b;
+    int level;
 
     if (size == 0)
         return 0;
     piece = data[0] % 63 + 1;
+    options.keep = (enum bootstrap_keep)((data[0] >> 6) % 3);
     b = bootstrap_new(&options, &e);
     MUST(b);
     n = with_nonce(data + 1, size - 1, strstr(bootstrap_command(b), "n=") + 2, output);
@@ -102,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     bootstrap_diagnostics(b, data, size);
     bootstrap_noise(b, said, sizeof said);
+    (void)bootstrap_kept(b, &level);
     MUST(!strpbrk(said, "\033\n\r\a"));
     if (result == BOOTSTRAP_MORE)
         result = bootstrap_ended(b, data[0], &e);

@@ -136,7 +136,7 @@ START_TEST(what_was_changed_is_told_and_replaced)
     struct grapnel_server *s = open_local();
 
     grapnel_server_free(s);
-    ck_assert_int_eq(line("dd if=/dev/zero of=$(echo .cache/grapnel/*) bs=1 count=1 seek=5000 "
+    ck_assert_int_eq(line("printf changed | dd of=$(echo .cache/grapnel/*) bs=1 seek=5000 "
                           "conv=notrunc 2>/dev/null"),
                      0);
     traced[0] = '\0';
