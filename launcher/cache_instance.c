@@ -85,31 +85,37 @@ int cache_renew_instance(struct grapnel_connection *i, struct error *e)
     return 0;
 }
 
-/* Callbacks may close instances: begins anew after each. */
+/* The newest one in use that is older than `below`.  Callbacks may close instances, so that nothing
+ * but their age leads from one to the next. */
+static struct grapnel_connection *next_used(const struct cached *s, uint64_t below)
+{
+    struct grapnel_connection *i = s->instances;
+
+    while (i && (i->users == 0 || i->serial >= below))
+        i = i->next;
+    return i;
+}
+
 void cache_instance_renew_all(struct cached *s)
 {
     struct grapnel_connection *i;
-    struct error e = {0};
+    uint64_t serial = UINT64_MAX;
 
-    do {
-        for (i = s->instances; i && (i->users == 0 || i->class->alive(i->end)); i = i->next)
-            ;
-    } while (i && cache_renew_instance(i, &e) == 0);
+    while ((i = next_used(s, serial))) {
+        struct error e = {0};
+        serial = i->serial;
+        if (!i->class->alive(i->end))
+            cache_renew_instance(i, &e);
+    }
 }
 
 void cache_instance_tell_all(struct cached *s, const struct error *e)
 {
-    uint64_t below = UINT64_MAX;
     struct grapnel_connection *i;
+    uint64_t serial = UINT64_MAX;
 
-    if (!s->c->limits.reconnect)
-        return;
-    for (;;) {
-        for (i = s->instances; i && (i->users == 0 || i->serial >= below); i = i->next)
-            ;
-        if (!i)
-            return;
-        below = i->serial;
+    while (s->c->limits.reconnect && (i = next_used(s, serial))) {
+        serial = i->serial;
         tell(i, e);
     }
 }

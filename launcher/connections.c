@@ -1,13 +1,12 @@
-/* The connection cache of the public header: getting and checking (connections_list.c: the rest).
- */
+/* The connection cache of the public header: getting (connections_check.c: asking;
+ * connections_list.c: listing and closing). */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "launcher/cache.h"
+#include "launcher/connections.h"
 #include "launcher/instances.h"
 #include "launcher/remote.h"
-#include "launcher/ssh/sshconfig.h"
 
 #define START_MS 30000 /* for a worker on a server that answers */
 
@@ -38,7 +37,7 @@ static void free_end(void *end)
     grapnel_instance_free(end);
 }
 
-static const struct cache_end_class instance_class = {
+const struct cache_end_class connections_class = {
     .alive = is_alive, .renew = renew, .close = close_end, .over = is_over, .free = free_end};
 
 /* ---- options ---- */
@@ -72,7 +71,7 @@ struct grapnel_connect_options connections_options(const char *host,
     return o;
 }
 
-static int check_number(int instance, struct error *e)
+int connections_number(int instance, struct error *e)
 {
     if (instance >= 1 && instance <= CACHE_INSTANCE_MAX)
         return 0;
@@ -109,7 +108,7 @@ static void take(struct get *get)
     struct grapnel_connection *c = cache_instance(s, get->number);
     struct grapnel_instance *i;
 
-    if (c && c->class != &instance_class) {
+    if (c && c->class != &connections_class) {
         errors_set(&get->error, -E_ARGUMENT, "%s is not an instance of C", c->name);
     } else if (c) {
         cache_hold_instance(c);
@@ -118,7 +117,7 @@ static void take(struct get *get)
             c = NULL;
         }
     } else if ((i = instances_open(cache_server(s), &o, &get->error)) != NULL) {
-        c = cache_add_instance(s, get->number, &instance_class, i, &get->error);
+        c = cache_add_instance(s, get->number, &connections_class, i, &get->error);
         if (c)
             cache_hold_instance(c);
         else
@@ -187,13 +186,27 @@ static void wait_for_instance(struct get *get, struct grapnel *g)
         errors_set(&get->error, code, "the instance does not answer");
 }
 
+/* It travelled with an attempt that failed, and another one did not. */
+static void drop_dead(struct get *get)
+{
+    struct grapnel_connection *c = get->connection;
+
+    if (!c || is_alive(c->end))
+        return;
+    get->connection = NULL;
+    cache_done_instance(c);
+}
+
 static void finish(struct get *get, struct grapnel *g)
 {
     struct cached *s = get->server;
+    int waited = get->waits;
 
     if (!s)
         return;
     wait_for_server(get, g);
+    if (!get->error.code && waited)
+        drop_dead(get);
     if (!get->error.code && !get->connection)
         take(get);
     if (!get->error.code && get->connection)
@@ -212,13 +225,13 @@ static struct grapnel_connection *hit(struct grapnel *g, const char *host,
     struct cached *s = g->cache ? cache_hit(g->cache, host, o) : NULL;
     struct grapnel_connection *c = s ? cache_instance(s, number) : NULL;
 
-    if (!c || c->class != &instance_class || !is_alive(c->end) || !instances_is_greeted(c->end))
+    if (!c || c->class != &connections_class || !is_alive(c->end) || !instances_is_greeted(c->end))
         return NULL;
     cache_hold_instance(c);
     return c;
 }
 
-static struct cache *cache_or(struct grapnel *g, struct error *e)
+struct cache *connections_cache(struct grapnel *g, struct error *e)
 {
     struct cache *c = cache_of(g);
 
@@ -245,7 +258,8 @@ struct grapnel_connection *grapnel_get_connection(struct grapnel *g, const char 
         return get.connection;
     }
     context_hold_sigpipe(&held);
-    if (check_number(instance, &get.error) == 0 && (c = cache_or(g, &get.error)) != NULL) {
+    if (connections_number(instance, &get.error) == 0 &&
+        (c = connections_cache(g, &get.error)) != NULL) {
         begin(&get, c, host, &o);
         finish(&get, g);
     }
@@ -288,7 +302,7 @@ int grapnel_create_connections(struct grapnel *g, const char *const *hosts,
 
     if (context_forked(g, error))
         return -E_ARGUMENT;
-    if (check_number(n, &e) < 0)
+    if (connections_number(n, &e) < 0)
         return context_error(error, "", &e);
     while (hosts[count])
         count++;
@@ -406,148 +420,4 @@ int grapnel_connection_reconnect(struct grapnel_connection *c, struct grapnel_er
     context_release_sigpipe(&held);
     context_unlock(g);
     return get.error.code ? context_error(error, c->name, &get.error) : 0;
-}
-
-/* ---- asking ---- */
-
-static struct grapnel_connection *find(struct grapnel *g, const char *host,
-                                       const struct grapnel_connect_options *options, int instance,
-                                       struct error *e)
-{
-    struct grapnel_connect_options o = connections_options(host, options);
-    struct cache *c = cache_or(g, e);
-    struct cached *s = c && check_number(instance, e) == 0 ? cache_look(c, host, &o, e) : NULL;
-    struct grapnel_connection *found = s ? cache_instance(s, instance) : NULL;
-
-    if (!found && !e->code)
-        errors_set(e, -E_NOT_HELD, "%s:%d", host, instance);
-    if (found)
-        cache_hold_instance(found);
-    return found;
-}
-
-/* Something harmless, to be answered by the code there. */
-static struct grapnel_future *ask(struct grapnel_connection *c, struct grapnel_error *error)
-{
-    return grapnel_call_start(c->end, "eval", error, "s", "nil");
-}
-
-int grapnel_check_connection(struct grapnel *g, const char *host,
-                             const struct grapnel_connect_options *options, int instance,
-                             int64_t timeout, int64_t *round_trip_us, struct grapnel_error *error)
-{
-    struct grapnel_connection *c;
-    struct grapnel_future *f;
-    struct error e = {0};
-    uint64_t began = context_now();
-    int code;
-
-    if (context_forked(g, error))
-        return -E_ARGUMENT;
-    context_lock(g);
-    c = find(g, host, options, instance, &e);
-    context_unlock(g);
-    if (!c)
-        return context_error(error, host, &e);
-    f = ask(c, error);
-    code = f ? grapnel_future_wait(f, timeout, error) : grapnel_instance_error(c->end, error);
-    if (round_trip_us && code == 0)
-        *round_trip_us = (int64_t)(context_now() - began);
-    grapnel_future_free(f);
-    grapnel_connection_release(c);
-    return code;
-}
-
-struct asked {
-    struct grapnel_connection *c;
-    struct grapnel_future *f; /* NULL: it cannot be asked */
-};
-
-static int newer(const void *a, const void *b)
-{
-    const struct asked *x = a, *y = b;
-
-    return x->c->serial < y->c->serial ? 1 : -1;
-}
-
-/* All of them, held and asked, newest first; *n of them.  NULL: memory is out. */
-static struct asked *ask_all(struct cache *c, size_t *n)
-{
-    struct asked *list;
-    size_t count = 0;
-
-    for (struct cached *s = cache_next(c, NULL); s; s = cache_next(c, s)) {
-        for (struct grapnel_connection *i = cache_instances(s); i; i = i->next)
-            count += i->class == &instance_class;
-    }
-    *n = 0;
-    list = calloc(count + 1, sizeof *list);
-    if (!list)
-        return NULL;
-    for (struct cached *s = cache_next(c, NULL); s; s = cache_next(c, s)) {
-        for (struct grapnel_connection *i = cache_instances(s); i; i = i->next) {
-            if (i->class == &instance_class)
-                list[(*n)++].c = i;
-        }
-    }
-    qsort(list, count, sizeof *list, newer);
-    for (size_t i = 0; i < count; i++) {
-        cache_hold_instance(list[i].c);
-        list[i].f = ask(list[i].c, NULL);
-    }
-    return list;
-}
-
-static int64_t left_until(uint64_t deadline)
-{
-    uint64_t now = context_now();
-
-    if (deadline == UINT64_MAX)
-        return -1;
-    return now < deadline ? (int64_t)(deadline - now) / 1000 : 0;
-}
-
-/* The names of those that do not answer; gives all of them back.  NULL: memory is out. */
-static char **silent_ones(struct asked *list, size_t n, uint64_t deadline)
-{
-    char **names = calloc(n + 1, sizeof *names);
-    size_t bad = 0;
-    int lost = names == NULL;
-
-    for (size_t i = 0; i < n; i++) {
-        struct asked *at = &list[i];
-        int answers = at->f && grapnel_future_wait(at->f, left_until(deadline), NULL) == 0;
-        if (!answers && !lost)
-            lost = (names[bad++] = strdup(at->c->name)) == NULL;
-        grapnel_future_free(at->f);
-        grapnel_connection_release(at->c);
-    }
-    if (!lost)
-        return names;
-    grapnel_strings_free(names);
-    return NULL;
-}
-
-char **grapnel_check_connections(struct grapnel *g, int64_t timeout, struct grapnel_error *error)
-{
-    struct asked *list = NULL;
-    size_t n = 0;
-    struct error e = {0};
-    uint64_t deadline = context_deadline(timeout);
-    char **names = NULL;
-
-    if (context_forked(g, error))
-        return NULL;
-    context_lock(g);
-    if (cache_or(g, &e))
-        list = ask_all(g->cache, &n);
-    context_unlock(g);
-    if (list)
-        names = silent_ones(list, n, deadline);
-    free(list);
-    if (!names) {
-        errors_set(&e, -E_NOMEM, "list");
-        context_error(error, "", &e);
-    }
-    return names;
 }

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/cache.h"
 #include "launcher/connections.h"
 
 #define CLOSE_MS 5000 /* for workers to leave */
@@ -335,12 +334,10 @@ int grapnel_cache_limits(struct grapnel *g, const struct grapnel_cache_limits *l
     if (context_forked(g, error))
         return -E_ARGUMENT;
     context_lock(g);
-    c = cache_of(g);
-    if (!c)
-        errors_set(&e, -E_NOMEM, "cache");
-    else if (limits->idle < 0 || limits->back_off < 0 || limits->back_off_most < 0)
+    c = connections_cache(g, &e);
+    if (c && (limits->idle < 0 || limits->back_off < 0 || limits->back_off_most < 0))
         errors_set(&e, -E_ARGUMENT, "a time is negative");
-    else
+    else if (c)
         cache_set_limits(c, limits);
     context_unlock(g);
     return e.code ? context_error(error, "", &e) : 0;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The connection cache with real accounts on a real server: sessions as people have them, and what
 # becomes of servers meanwhile.
-# shellcheck disable=SC1010,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
+# shellcheck disable=SC1010,SC2119,SC2016,SC2030,SC2031,SC2094,SC2143,SC2154
 
 load ../lib
 
@@ -24,10 +24,11 @@ teardown() {
     lib_teardown
 }
 
-# Starts the program that holds the cache (tests/tools/cached.c).
+# hold [CONNECT_TIMEOUT_MS]: starts the program that holds the cache (tests/tools/cached.c).
+# shellcheck disable=SC2120
 hold() {
     mkfifo "$T/in" "$T/out"
-    "$TOOLS/cached" "$SSHD_CONFIG" <"$T/in" >"$T/out" 2>"$T/cached.err" 3>&- 4>&- &
+    "$TOOLS/cached" "$SSHD_CONFIG" "$@" <"$T/in" >"$T/out" 2>"$T/cached.err" 3>&- 4>&- &
     cache=$!
     exec {to}>"$T/in" {from}<"$T/out"
 }
@@ -203,6 +204,24 @@ sessions() {
     sshd_inside kill -KILL $(sessions)
     within 10 answers '[[]]' -- ssh
     answers "got $SSHD_USER@t:1 1" -- get t "$SSHD_USER" 1
+}
+
+@test "an idle connection that has died in silence is replaced" {
+    need_world
+    hold 1000
+    name=$SSHD_USER@t:1
+    ask get t "$SSHD_USER" 1
+    ask session "$name"
+    session=$answer
+    answers 'closed 1' -- undeploy t "$SSHD_USER"
+    stopped=$(sessions)
+    # shellcheck disable=SC2086
+    sshd_inside kill -STOP $stopped
+    answers "got $name 1" -- get t "$SSHD_USER" 1
+    ask session "$name"
+    [ "$answer" != "$session" ]
+    # shellcheck disable=SC2086
+    sshd_inside kill -KILL $stopped
 }
 
 @test "a host key that has changed meanwhile is refused, and nothing of that is kept" {

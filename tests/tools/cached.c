@@ -1,7 +1,7 @@
 /* A program that holds a connection cache, and does with it what it reads from stdin, line by line;
  * each is answered by one line on stdout.  Words are separated by single spaces.
  *
- *   cached CONFIG
+ *   cached CONFIG [CONNECT_TIMEOUT_MS]
  *
  *   get HOST USER N         "got NAME GENERATION", "failed CODE: text"; USER "-": none is named
  *   run NAME SOURCE         what the Lua source returns there, as JSON
@@ -283,9 +283,11 @@ int main(int argc, char **argv)
     char line[4000];
     int status = 0;
 
-    if (argc != 2)
+    if (argc < 2)
         return 2;
     options.config_file = argv[1];
+    if (argc > 2)
+        options.connect_timeout = strtol(argv[2], NULL, 10);
     g = grapnel_new(NULL, &error);
     if (!g)
         return 1;
