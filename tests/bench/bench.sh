@@ -4,7 +4,7 @@
 # throwaway sshd, for an account whose shell reads no start-up files.
 #
 #   bench.sh [NAME...]      cold far bulk bulkfar echo agent links stuck calls tables channel
-#                           first worker; default: all
+#                           first worker cached; default: all
 #
 # Prints a table and writes build/bench.json. What does not reach the value asked for is marked, and
 # is no failure; the exit status is 1 only when something could not be measured.
@@ -450,16 +450,37 @@ worker() {
         "$(mib "$(<"$work/resident")")" - MiB max 2
 }
 
+# Another connection to what is deployed already, as the calls are measured.
+cached() {
+    local all one two theirs=-
+    all=$(taskset -pc "$SSHD_PID" | sed 's/.*: *//')
+    "$BIN/cached" hit 100 >"$work/cached" || return 1
+    row cache-hit 'connection from the cache, median' "$(<"$work/cached")" - us max 2
+    taskset -pc 1 "$SSHD_PID" >/dev/null || return 1
+    if "$peers" rpyc there 2>/dev/null; then
+        theirs=$(taskset -c 0 "$peers" rpyc connect 40) || return 1
+    fi
+    taskset -c 0 "$BIN/cached" next 40 >"$work/cached" || return 1
+    row cache-next '  next instance on a live server, with its first call' "$(<"$work/cached")" \
+        "$theirs" ms max 0.5
+    taskset -pc "$all" "$SSHD_PID" >/dev/null || return 1
+    far_start || return 1
+    one=$(SSHD_CONFIG=$FAR_CONFIG round_trips "$BIN/cached" get 1) || return 1
+    two=$(SSHD_CONFIG=$FAR_CONFIG round_trips "$BIN/cached" get 2) || return 1
+    row cache-trips '  round trips until it has answered' "$((two - one))" - '' max 1
+}
+
 # ---- all of it ---------------------------------------------------------------------------------
 
 account
 sshd_start 'MaxStartups 500' 'MaxSessions 100' 'LogLevel INFO'
 export SSHD_PORT SSHD_CONFIG SSHD_KEY SSHD_USER SSHD_KNOWN
 [ $# -gt 0 ] || set -- cold far bulk bulkfar echo agent links stuck \
-    calls tables channel first worker
+    calls tables channel first worker cached
 for name in "$@"; do
     case $name in
-    cold | far | bulk | bulkfar | agent | links | stuck | calls | tables | channel | first | worker)
+    cold | far | bulk | bulkfar | agent | links | stuck | calls | tables | channel | first | worker | \
+        cached)
         measure "$name" "$name"
         ;;
     echo) measure echo echoes ;;

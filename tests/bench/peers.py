@@ -4,6 +4,8 @@
     peers.py PEER first              connects, calls once, leaves: to be timed as a whole process
     peers.py PEER sync COUNT         median of a call with a small argument, in microseconds
     peers.py PEER pipeline COUNT     calls a second, COUNT of them under way at once
+    peers.py rpyc connect COUNT      median of a further connection to the deployed server, with its
+                                     first call, in milliseconds
     peers.py rpyc iterate COUNT      seconds to go through a list of COUNT integers over there
     peers.py PEER there              says nothing, and fails if the peer is not installed
 
@@ -48,6 +50,18 @@ class Rpyc:
         start = self.rpyc.async_(self.call)
         results = [start(i) for i in range(count)]
         return [r.value for r in results]
+
+    def connect(self, count):
+        conns = []
+
+        def connect(_):
+            conns.append(self.server.classic_connect())
+            if conns[-1].eval("6 * 7") != 42:
+                raise SystemExit("rpyc: wrong answer")
+        took = median_us(connect, count) / 1e3
+        for conn in conns:
+            conn.close()
+        return took
 
     def iterate(self, count):
         self.conn.execute("many = list(range(%d))" % count)
@@ -136,6 +150,8 @@ def main():
             print("%.1f" % median_us(peer.call, count))
         elif what == "pipeline":
             print("%.0f" % pipelined(peer, count))
+        elif what == "connect":
+            print("%.3f" % peer.connect(count))
         elif what == "iterate":
             print("%.4f" % peer.iterate(count))
         else:
