@@ -34,3 +34,16 @@ setup() {
     [ "${lines[1]}" = '{"a":1}' ]
     [ "${lines[2]}" = '"late"' ]
 }
+
+@test "lines for several hosts, on connections from the cache" {
+    run -0 timeout 30 "$examples/cache" <<<'web1 x = 6
+george@web1 x
+web1 x * 7'
+    [ "${lines[0]}" = 'root@web1:1: null' ]
+    [ "${lines[1]}" = 'george@web1:1: null' ]
+    [ "${lines[2]}" = 'root@web1:1: 42' ]
+    [ "${lines[3]}" = 'held: george@web1:1' ]
+    [ "${lines[4]}" = 'held: root@web1:1' ]
+    run timeout 30 "$examples/cache" <<<'web1 error "no"'
+    [ "$status" -eq 1 ]
+}
