@@ -71,9 +71,11 @@ int cache_await_rest(struct cached *s, struct cache_waiter *w,
 void cache_leave(struct cache_waiter *w);
 
 /* Takes it out of the cache, whoever uses it: its instances and all that runs there end, what is
- * under way fails with CLOSED, the agent leaves, and then the line is closed. */
+ * under way fails with CLOSED, the agent leaves, and then the line is closed.  Who is not among its
+ * users must not look at it afterwards. */
 void cache_close(struct cached *s);
-/* The same, but the server stays in the cache, and its SSH connection, where it can. */
+/* The same, but the server stays in the cache, and its SSH connection, where it can; one that was
+ * still being connected to does not. */
 void cache_undeploy(struct cached *s);
 /* Reconnects one that has died, as if it was wanted.  0 or negative with *e filled. */
 int cache_renew(struct cached *s, struct error *e);

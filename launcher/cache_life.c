@@ -226,8 +226,10 @@ static void no_agent(struct cached *s)
         tell(s, 1, s->error.code == -E_CLOSED ? &none : &s->error);
     if (s->status == CACHE_DOWN && s->wanted)
         begin(s);
-    if (s->status != CACHE_DOWN)
+    if (s->status != CACHE_DOWN) {
+        cache_life_settle(s);
         return;
+    }
     s->users++;
     tell(s, 0, &s->error);
     if (s->status == CACHE_DOWN && before == CACHE_CONNECTING)

@@ -885,6 +885,83 @@ START_TEST(threads_get_and_close_what_others_use)
 }
 END_TEST
 
+/* ---- the core, as the broker uses it ---- */
+
+static int was_told;
+
+static void close_it(void *arg, struct cached *s, const struct error *e)
+{
+    *(int *)arg = e->code;
+    was_told++;
+    cache_close(s);
+    cache_done(s);
+}
+
+/* Wants it, and does that with it when it is told. */
+static struct cached *want(const struct grapnel_connect_options *o, struct cache_waiter *w,
+                           int *code)
+{
+    struct error e = {0};
+    struct cached *s;
+
+    was_told = 0;
+    *code = 1;
+    context_lock(g);
+    s = cache_want(cache_of(g), "here", o, &e);
+    ck_assert_ptr_nonnull(s);
+    ck_assert_int_eq(cache_await(s, w, close_it, code), 1);
+    ck_assert_int_eq(was_told, 0); /* never within */
+    context_unlock(g);
+    return s;
+}
+
+static void until_all_is_gone(void)
+{
+    while (!was_told || g->cache->servers || g->cache->closing)
+        grapnel_drive(g, 1);
+}
+
+START_TEST(who_is_told_may_close_it)
+{
+    struct cache_waiter w;
+    struct cached *s;
+    int code;
+
+    want(&local, &w, &code); /* ready */
+    until_all_is_gone();
+    ck_assert_int_eq(code, 0);
+    sshtools_write(sshtools_path("closed"), "");
+    want(&counted, &w, &code); /* failed */
+    until_all_is_gone();
+    ck_assert_int_eq(code, -51);
+    ck_assert_int_eq(was_told, 1);
+    /* Undeployed, and closed before anybody asked for it. */
+    s = want(&local, &w, &code);
+    context_lock(g);
+    cache_leave(&w);
+    context_unlock(g);
+    while (cache_state(s) != GRAPNEL_DEPLOYED)
+        grapnel_drive(g, 1);
+    context_lock(g);
+    cache_undeploy(s);
+    ck_assert_int_eq(cache_await_rest(s, &w, close_it, &code), 1);
+    context_unlock(g);
+    until_all_is_gone();
+    ck_assert_int_eq(code, 0);
+    /* Closed while it is being connected to. */
+    s = want(&local, &w, &code);
+    context_lock(g);
+    cache_hold(s);
+    cache_close(s);
+    ck_assert_int_eq(code, -5);
+    ck_assert_ptr_null(cache_server(s));
+    cache_done(s);
+    context_unlock(g);
+    ck_assert_int_eq(was_told, 1);
+    ck_assert_ptr_null(g->cache->closing);
+}
+END_TEST
+
 /* ---- the rest ---- */
 
 static struct grapnel_error in_callback;
@@ -1056,6 +1133,7 @@ static Suite *suite(void)
     tcase_add_test(t, one_host_one_user_one_instance);
     tcase_add_test(t, who_waits_for_one_that_is_closed_learns_it);
     tcase_add_test(t, threads_get_and_close_what_others_use);
+    tcase_add_test(t, who_is_told_may_close_it);
     tcase_add_test(t, callbacks_get_what_is_there);
     tcase_add_test(t, a_child_has_no_part_in_it);
     tcase_add_test(t, nothing_is_left_of_a_thousand);
