@@ -7,7 +7,7 @@
 #                     and for the worker
 #   agent/*.c         the agent
 #   agent/worker/*.c  the worker, in which an instance's Lua runs on the host
-#   launcher/*.c      libgrapnel; launcher/ssh/*.c its SSH
+#   launcher/*.c      libgrapnel; launcher/ssh/*.c its SSH, launcher/broker/*.c the broker
 #   launcher/lua/*.c  the Lua module, build/lua/grapnel.so
 #   launcher/cli/*.c  the grapnel command
 #   examples/*.c      programs that use the library
@@ -150,7 +150,7 @@ PROTO_SRC    := $(wildcard proto/*.c)
 PEER_SRC     := $(wildcard peer/*.c)
 AGENT_SRC    := $(wildcard agent/*.c)
 WORKER_SRC   := $(wildcard agent/worker/*.c)
-LAUNCHER_SRC := $(wildcard launcher/*.c launcher/ssh/*.c)
+LAUNCHER_SRC := $(wildcard launcher/*.c launcher/ssh/*.c launcher/broker/*.c)
 MODULE_SRC   := $(wildcard launcher/lua/*.c)
 CLI_SRC      := $(wildcard launcher/cli/*.c)
 # For its own program only: main(), and the worker's stand-in for what is in proto/.

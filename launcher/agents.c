@@ -274,6 +274,28 @@ const struct agents_binary *agents_worker(struct agents *a, const char *name, st
     return &a->workers[i];
 }
 
+static void hash_names(crypto_generichash_state *state, const struct kind *k)
+{
+    for (size_t i = 0; i < k->count; i++) {
+        const char *const texts[] = {k->manifest[i].name, k->manifest[i].plain_hash};
+        for (size_t j = 0; j < 2; j++)
+            crypto_generichash_update(state, (const uint8_t *)texts[j], strlen(texts[j]) + 1);
+    }
+}
+
+void agents_build(char text[AGENTS_BUILD])
+{
+    crypto_generichash_state state;
+    uint8_t hash[(AGENTS_BUILD - 1) / 2];
+
+    crypto_generichash_init(&state, NULL, 0, sizeof hash);
+    crypto_generichash_update(&state, (const uint8_t *)GRAPNEL_VERSION, sizeof GRAPNEL_VERSION);
+    hash_names(&state, &agent_kind);
+    hash_names(&state, &worker_kind);
+    crypto_generichash_final(&state, hash, sizeof hash);
+    sodium_bin2hex(text, AGENTS_BUILD, hash, sizeof hash);
+}
+
 uint8_t *agents_unpack(const struct agents_binary *b, struct error *e)
 {
     z_stream z = {0};

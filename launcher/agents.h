@@ -27,6 +27,10 @@ struct agents;
 struct agents *agents_new(const char *folder);
 void agents_free(struct agents *a);
 
+/* What tells one build's set of agents and workers from another's: hex digits, terminated. */
+#define AGENTS_BUILD 33
+void agents_build(char text[AGENTS_BUILD]);
+
 /* The agent for a host whose `uname -sm` is `uname` ("Linux x86_64"; NULL: a guess, namely this
  * machine's own).  The store owns the result.  NULL with *e: -E_ARCH (with the list of those that
  * there are), -E_AGENT_MISSING, -E_AGENT_TAMPERED (not the bytes of the build), -E_NOMEM. */

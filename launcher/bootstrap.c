@@ -152,8 +152,8 @@ void bootstrap_diagnostics(struct bootstrap *b, const uint8_t *bytes, size_t n)
 
 void bootstrap_noise(const struct bootstrap *b, char *text, size_t n)
 {
-    const char *bytes = b->diagnostics_length ? b->diagnostics : b->said;
-    size_t length = b->diagnostics_length ? b->diagnostics_length : b->said_length;
+    const char *bytes = !b ? "" : b->diagnostics_length ? b->diagnostics : b->said;
+    size_t length = !b ? 0 : b->diagnostics_length ? b->diagnostics_length : b->said_length;
 
     while (length && (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
         length--;

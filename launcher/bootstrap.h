@@ -82,8 +82,9 @@ const char *bootstrap_next(const struct bootstrap *b, struct bootstrap_options *
  * 0 when everybody should know (the copy was not what it should have been), else 1 or 2. */
 const char *bootstrap_kept(const struct bootstrap *b, int *level);
 
-/* The last text that came without being ours, harmless for terminals, its lines joined by "|": ""
- * if none.  At most BOOTSTRAP_TEXT bytes are kept; of those the last that fit into n. */
+/* (b may be NULL: none.)  The last text that came without being ours, harmless for terminals, its
+ * lines joined by "|": "" if none.  At most BOOTSTRAP_TEXT bytes are kept; of those the last that
+ * fit into n. */
 void bootstrap_noise(const struct bootstrap *b, char *text, size_t n);
 
 #endif

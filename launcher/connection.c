@@ -8,6 +8,7 @@
 #include "launcher/connection_impl.h"
 #include "launcher/delivery.h"
 #include "launcher/instances.h"
+#include "launcher/serverkey.h"
 
 #define TIMEOUT_MS 30000
 
@@ -39,6 +40,11 @@ struct grapnel_instance **connection_handles(struct grapnel_server *s)
 struct delivery **connection_delivery(struct grapnel_server *s)
 {
     return &s->delivery;
+}
+
+int64_t connection_pid(const struct grapnel_server *s)
+{
+    return values_as_int(values_get(s->facts, "pid"), 0);
 }
 
 const struct agents_binary *connection_agent(const struct grapnel_server *s)
@@ -136,8 +142,8 @@ int connection_fill(struct grapnel_server *s, struct route *route,
     s->route = route;
     if (o->lease && (o->lease < 1000 || o->lease > 86400000))
         return errors_set(e, -E_ARGUMENT, "a lease is 1 s to 24 h");
-    s->boot_options.lease_ms = o->lease > 0 ? (unsigned)o->lease : CONNECTION_LEASE_MS;
     s->boot_options.keep = o->cache_agent ? BOOTSTRAP_KEPT : BOOTSTRAP_KEEP_NOT;
+    s->boot_options.lease_ms = o->lease > 0 ? (unsigned)o->lease : s->g->lease_ms;
     s->one_shot = o->one_shot;
     s->phase = o->phase;
     s->phase_arg = o->phase_arg;
@@ -146,6 +152,8 @@ int connection_fill(struct grapnel_server *s, struct route *route,
     s->boot_options.agent = guess_agent(s, e);
     if (!s->boot_options.agent)
         return e->code;
+    if (o->broker && (s->broker_key = serverkey_make(s->route, o)) == NULL)
+        return errors_set(e, -E_NOMEM, "%s", target);
     if (o->sudo_user) {
         s->boot_options.sudo_user = s->sudo_user = strdup(o->sudo_user);
         if (!s->sudo_user)
@@ -185,6 +193,7 @@ void connection_release(struct grapnel_server *s)
     delivery_free(s->delivery);
     values_free(s->facts);
     free(s->sudo_user);
+    free(s->broker_key);
     free(s);
 }
 

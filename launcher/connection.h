@@ -74,6 +74,8 @@ struct instance **connection_instances(struct grapnel_server *s);
 struct grapnel_instance **connection_handles(struct grapnel_server *s);
 /* The worker's binary for it, by delivery.c: NULL until the first instance. */
 struct delivery **connection_delivery(struct grapnel_server *s);
+/* The number of its process there; 0: not known. */
+int64_t connection_pid(const struct grapnel_server *s);
 /* The agent that runs there, or is expected to. */
 const struct agents_binary *connection_agent(const struct grapnel_server *s);
 /* A command was opened on the link: a one-shot server says now that no other follows. */

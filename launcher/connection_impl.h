@@ -1,7 +1,7 @@
 /* What the files of a connection share: connection.c (life), connection_link.c (what the link says
  * and sends), connection_line.c (what the transport says, attempts), connection_deploy.c
- * (agents that come and go on one line), server.c and server_state.c (the public calls).  Not for
- * anyone else; everything needs the context's lock. */
+ * (agents that come and go on one line), connection_broker.c (by way of the broker), server.c and
+ * server_state.c (the public calls).  Not for anyone else; everything needs the context's lock. */
 #ifndef GRAPNEL_LAUNCHER_CONNECTION_IMPL_H
 #define GRAPNEL_LAUNCHER_CONNECTION_IMPL_H
 
@@ -24,6 +24,8 @@ struct grapnel_server {
     struct bootstrap *boot; /* until the agent speaks */
     struct bootstrap_options boot_options;
     char *sudo_user;
+    char *broker_key; /* of serverkey.h, to ask the broker for first; NULL: it is not asked */
+    int by_broker;    /* the transport is the broker's: there is no bootstrap */
     struct link *link;
     struct wire_buf early; /* all that was sent of the link until HELLO, for another attempt */
     size_t payload_sent, early_sent;
@@ -91,5 +93,16 @@ void connection_on_tick(struct ev_loop *loop, ev_timer *w, int revents);
 int connection_attempt(struct grapnel_server *s, struct error *e);
 /* ev_timer: shell and agent have had their time. */
 void connection_on_deadline(struct ev_loop *loop, ev_timer *w, int revents);
+/* What a transport tells, about s. */
+extern const struct transport_handler connection_line_callbacks;
+/* The host needs another agent than the one that was sent, and with it another worker.  0 or
+ * negative with *e filled. */
+int connection_change_agent(struct grapnel_server *s, const char *uname, struct error *e);
+
+/* connection_broker.c: turns to the broker, when that is wanted and there is one: true if so. */
+int connection_broker_begin(struct grapnel_server *s);
+/* The transport has failed with *e: true when that was the broker's way of saying that it is of no
+ * use, and another attempt has begun. */
+int connection_broker_failed(struct grapnel_server *s, const struct error *e);
 
 #endif

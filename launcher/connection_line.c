@@ -123,16 +123,17 @@ static void lost(struct grapnel_server *s, int status)
     char said[400], detail[600];
 
     bootstrap_noise(s->boot, said, sizeof said);
-    if (status >= 0)
+    if (s->by_broker)
+        snprintf(detail, sizeof detail, "the agent has ended");
+    else if (status >= 0)
         snprintf(detail, sizeof detail, "the agent ended with status %d%s%s", status,
                  *said ? ": " : "", said);
     else
         snprintf(detail, sizeof detail, "the agent's output ended%s%s", *said ? ": " : "", said);
-    connection_end_with(s, s->greeted ? -E_LOST : -E_AGENT_START, detail);
+    connection_end_with(s, s->greeted || s->by_broker ? -E_LOST : -E_AGENT_START, detail);
 }
 
-/* The host needs another agent than the one that was sent, and with it another worker. */
-static int change_agent(struct grapnel_server *s, const char *uname, struct error *e)
+int connection_change_agent(struct grapnel_server *s, const char *uname, struct error *e)
 {
     const struct agents_binary *agent = agents_find(s->g->agents, uname, e);
 
@@ -156,7 +157,7 @@ static void attempt_again(struct grapnel_server *s)
 
     s->again = 0;
     tell_kept(s);
-    if ((uname && change_agent(s, uname, &e) < 0) || connection_attempt(s, &e) < 0)
+    if ((uname && connection_change_agent(s, uname, &e) < 0) || connection_attempt(s, &e) < 0)
         connection_end(s, &e);
 }
 
@@ -210,6 +211,8 @@ static void on_failed(void *arg, const struct error *e)
         said_goodbye(s);
         return;
     }
+    if (connection_broker_failed(s, e))
+        return;
     if (!s->started && route_fall_back(s->route, e)) {
         context_trace(s->g, 1, connection_target(s), "%s (%s): trying the OpenSSH client",
                       errors_text(e->code), e->detail);
@@ -220,7 +223,7 @@ static void on_failed(void *arg, const struct error *e)
             connection_end(s, &again);
         return;
     }
-    if (s->started) {
+    if (s->started && !(s->by_broker && (e->code == -E_BROKER || e->code == -E_CLOSED))) {
         errors_set(&again, -E_LOST, "%s", *e->detail ? e->detail : errors_text(e->code));
         connection_end(s, &again);
     } else {
@@ -235,7 +238,7 @@ static void on_trace(void *arg, int level, const char *text)
     context_trace(s->g, level, connection_target(s), "%s", text);
 }
 
-static const struct transport_handler transport_callbacks = {
+const struct transport_handler connection_line_callbacks = {
     .phase = on_phase,
     .opened = on_opened,
     .input = on_input,
@@ -258,6 +261,10 @@ void connection_on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
         connection_leave_late(s);
         return;
     }
+    if (s->by_broker) {
+        connection_end_with(s, -E_BROKER, "the server that it holds does not answer");
+        return;
+    }
     bootstrap_noise(s->boot, said, sizeof said);
     snprintf(detail, sizeof detail, "no sign of it after %lld ms%s%s%s", (long long)s->timeout_ms,
              *said ? "; it said: " : "", said, runs ? "" : route_silence(s->route));
@@ -269,13 +276,17 @@ int connection_attempt(struct grapnel_server *s, struct error *e)
     if (++s->attempts > ATTEMPTS_MAX)
         return errors_set(e, -E_AGENT_START, "gave up after %d attempts", ATTEMPTS_MAX);
     bootstrap_free(s->boot);
+    s->boot = NULL;
+    s->payload_sent = s->early_sent = 0;
+    s->can_write = 0;
+    if (connection_broker_begin(s))
+        return 0;
     s->boot = bootstrap_new(&s->boot_options, e);
     if (!s->boot)
         return e->code;
-    s->payload_sent = s->early_sent = 0;
-    s->can_write = 0;
     if (s->transport)
         return transport_again(s->transport, bootstrap_command(s->boot), e);
-    s->transport = route_start(s->route, bootstrap_command(s->boot), &transport_callbacks, s, e);
+    s->transport =
+        route_start(s->route, bootstrap_command(s->boot), &connection_line_callbacks, s, e);
     return s->transport ? 0 : e->code;
 }

@@ -302,6 +302,7 @@ struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapne
     if (options)
         g->options = *options;
     g->pid = getpid();
+    g->lease_ms = CONNECTION_LEASE_MS;
     init_locks(g);
     if (sodium_init() < 0 || transport_ssh2_init() < 0) {
         errors_set(&e, -E_SYSTEM, "the cryptographic libraries do not start");

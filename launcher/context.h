@@ -36,6 +36,7 @@ struct grapnel {
     pthread_t heartbeat;
     int heartbeat_runs, heartbeat_leads, heartbeat_rests, ending;
     struct foreign *foreign; /* by foreign.c: a loop of the program's own calls; NULL: none does */
+    unsigned lease_ms;       /* of servers where none is asked for */
     int stopped;             /* grapnel_stop */
     int abandoned;           /* grapnel_abandon */
     struct blocking *blocking;

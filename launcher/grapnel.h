@@ -42,7 +42,9 @@ extern "C" {
 #define GRAPNEL_API
 #endif
 
+struct asker;
 struct grapnel;
+struct grapnel_broker;
 struct grapnel_server;
 struct grapnel_exec;
 struct grapnel_instance;
@@ -108,7 +110,9 @@ struct grapnel_connect_options {
     const char *sudo_user;   /* run the agent as this user through sudo -n; "" is root */
     int64_t connect_timeout; /* resolve to agent's HELLO; default 30 s or ssh_config's */
     int64_t lease;           /* silence after which either side gives up; default 30 s; >= 1 s */
+    struct asker *asker;     /* the library's own: NULL */
     int interactive;         /* may ask a person for passwords and passphrases */
+    int broker;              /* use this account's broker when it holds the server, else connect */
     int one_shot;            /* only what is started before the agent answers will be run: it
                                 leaves by itself afterwards, which saves a round trip */
     int cache_agent;         /* keep the agent on the host, in ~/.cache/grapnel, and do not send it
@@ -179,7 +183,7 @@ GRAPNEL_API void grapnel_string_free(char *s);
 
 struct grapnel_server_info {
     const char *target;    /* as typed; lives as long as the server */
-    const char *transport; /* "ssh2", "command", "local"; static */
+    const char *transport; /* "ssh2", "command", "local", "broker"; static */
     const char *agent;     /* "linux-x86_64"; lives as long as the server */
     int64_t agent_bytes;   /* what was sent of it (deflated) */
     int64_t boot_attempts; /* 1, or more when a guess was wrong or a fallback was needed */
@@ -666,6 +670,59 @@ struct grapnel_cache_limits {
 /* From now on; *limits is copied.  0 or negative. */
 GRAPNEL_API int grapnel_cache_limits(struct grapnel *g, const struct grapnel_cache_limits *limits,
                                      struct grapnel_error *error);
+
+/* ---- the broker: a process that holds servers between commands ----
+ *
+ * One for each account and machine, on a socket below $XDG_RUNTIME_DIR or in /tmp/grapnel-UID.  A
+ * connection with options.broker runs through it when it holds the server: it passes bytes on, and
+ * what a client has started ends with the client. */
+
+struct grapnel_broker_options {
+    int64_t idle; /* it leaves after so long with nothing to hold; 0: a minute */
+    int lock;     /* a descriptor that is closed when it listens; 0: none */
+    void (*listening)(void *arg, const char *socket);
+    void *arg;
+};
+/* Is the broker, until it is not needed any more or a signal says so (INT, TERM, HUP).  0, or
+ * negative when it could not listen.  The context is of no other use. */
+GRAPNEL_API int grapnel_broker_run(struct grapnel *g, const struct grapnel_broker_options *options,
+                                   struct grapnel_error *error);
+
+/* A line to the broker, not for several threads at once.  start: a program and its arguments,
+ * NULL-terminated, that is the broker, for where there is none: it gets its end of a pipe as
+ * stdout, on which it says "ready" or why not, a log as stderr, and the lock as descriptor 3. NULL:
+ * none is started.  NULL with *error filled: NOT_HELD when there is none. */
+GRAPNEL_API struct grapnel_broker *grapnel_broker_open(struct grapnel *g, const char *const *start,
+                                                       struct grapnel_error *error);
+GRAPNEL_API void grapnel_broker_free(struct grapnel_broker *b);
+GRAPNEL_API int64_t grapnel_broker_pid(const struct grapnel_broker *b);
+
+struct grapnel_hold_options {
+    const struct grapnel_connect_options *connect;
+    int instance; /* 0: 1 */
+    int64_t keep; /* close it when it was not used for so long; 0: never; < 0: as it was */
+    /* For each target, in order: what is held as a JSON object (name, server, instance, agent,
+     * generation), alive during the callback; or NULL, and why not.  May be NULL. */
+    void (*each)(void *arg, size_t i, const char *json, const struct grapnel_error *error);
+    void *arg;
+};
+/* Has it connect to the targets (NULL-terminated) at the same time, where it does not hold them
+ * yet, and waits.  0 when all were told, whatever became of them. */
+GRAPNEL_API int grapnel_broker_hold(struct grapnel_broker *b, const char *const *targets,
+                                    const struct grapnel_hold_options *options,
+                                    struct grapnel_error *error);
+/* What it holds, as a JSON array, newest first, to be freed by grapnel_string_free.  usage: with
+ * what the agents take on their hosts, which they are asked for.  NULL with *error. */
+GRAPNEL_API char *grapnel_broker_list(struct grapnel_broker *b, int usage,
+                                      struct grapnel_error *error);
+/* Closes what it holds at the target's place (of the target's user, where one is named; target
+ * NULL: all that it holds): instance 0: whole servers, else that instance of them.  undeploy: the
+ * SSH connections stay.  Waits; a JSON array of what was closed, [{"name", "error", "detail"}]. */
+GRAPNEL_API char *grapnel_broker_close(struct grapnel_broker *b, const char *target,
+                                       const struct grapnel_connect_options *options, int instance,
+                                       int undeploy, struct grapnel_error *error);
+/* Tells it to leave when what is under way has ended. */
+GRAPNEL_API int grapnel_broker_leave(struct grapnel_broker *b, struct grapnel_error *error);
 
 /* ---- waiting ---- */
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "launcher/context.h"
+#include "launcher/ssh/asker.h"
 #include "launcher/ssh/askpass.h"
 #include "launcher/ssh/sshconfig.h"
 #include "launcher/ssh/sshline.h"
@@ -20,7 +21,6 @@ struct route {
     char *key; /* "name:port" after ssh_config */
     enum kind kind;
     int automatic; /* the kind may change to OPENSSH */
-    struct sshconfig_set *set;
     struct sshconfig *config; /* SSH2, OPENSSH */
     char **argv;              /* OPENSSH and COMMAND: owned, NULL-terminated */
     struct transport_options options;
@@ -70,8 +70,8 @@ void route_free(struct route *r)
     free_strings(r->argv);
     free_strings(r->settings);
     askpass_free(r->askpass);
+    asker_free(r->options.asker);
     sshconfig_free(r->config);
-    sshconfig_close(r->set);
     free(r->host);
     free(r->config_file);
     free(r->target);
@@ -235,6 +235,7 @@ static char *optional_copy(const char *s)
 static int load_config(struct route *r, const struct grapnel_connect_options *o, struct error *e)
 {
     char user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX];
+    struct sshconfig_set *set = NULL;
     struct sshconfig_options so = {.file = o->config_file};
     unsigned port;
     int result = sshconfig_split(r->target, user, host, &port, e);
@@ -248,9 +249,10 @@ static int load_config(struct route *r, const struct grapnel_connect_options *o,
     so.settings = (const char *const *)r->settings;
     while (r->settings && r->settings[so.settings_count])
         so.settings_count++;
-    result = sshconfig_open(&so, &r->set, e);
+    result = sshconfig_open(&so, &set, e);
     if (result == 0)
-        result = sshconfig_load(r->set, r->host, NULL, 0, 0, &r->config, e);
+        result = sshconfig_load(set, r->host, NULL, 0, 0, &r->config, e);
+    sshconfig_close(set); /* the files may be large, and servers many */
     if (result < 0)
         return result;
     if (asprintf(&r->key, "%s:%u", r->config->host, r->config->port) < 0)
@@ -331,6 +333,7 @@ struct route *route_new(struct grapnel *g, const char *target,
         .keys = g->keys,
         .connect_timeout_ms = options->connect_timeout,
         .interactive = options->interactive,
+        .asker = asker_hold(options->asker),
     };
     if (choose(r, options, e) < 0) {
         route_free(r);

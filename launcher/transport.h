@@ -15,6 +15,7 @@
 
 #include "proto/errors.h"
 
+struct asker;
 struct blocking;
 struct keyring;
 struct knownhosts;
@@ -58,6 +59,7 @@ struct transport_options {
                                        to the program's stdin as a line (any shell) */
     int64_t connect_timeout_ms;     /* resolve to auth together, 0: config's, or 30 s */
     int interactive;                /* may ask a person */
+    struct asker *asker;            /* ssh2: asked instead of the terminal; NULL: none */
 };
 
 /* Starts.  *handler is copied.  command: the text for the login shell.  NULL with *e filled. */

@@ -114,8 +114,9 @@ uint64_t link_tick(struct link *l, uint64_t now_us)
         }
         next = l->next_ping < next ? l->next_ping : next;
     }
-    if (next == UINT64_MAX && (l->out.size > LINK_IDLE_KEEP || l->spare != NULL)) {
-        next = l->now + LINK_RTT_LIFE_US; /* only to give memory back */
+    /* Only to give memory back, which a long lease would leave lying for long. */
+    if ((l->out.size > LINK_IDLE_KEEP || l->spare != NULL) && next - l->now > LINK_RTT_LIFE_US) {
+        next = l->now + LINK_RTT_LIFE_US;
     }
     l->last_tick = l->now;
     link_leave(l);

@@ -12,6 +12,7 @@
 
 #include "launcher/safetext.h"
 #include "launcher/ssh/ask_impl.h"
+#include "launcher/ssh/asker.h"
 
 static long long now_ms(void)
 {
@@ -121,6 +122,8 @@ static const char *password_file(const struct ask_options *options)
 static int by_some_way(struct ask *a, struct error *e)
 {
     const char *path = password_file(a->options);
+    if (a->options->asker != NULL)
+        return asker_ask(a->options->asker, a->options, a->secret, &a->n, e);
     if (path != NULL)
         return from_file(a, path, e);
     if (a->options->batch)
@@ -183,6 +186,8 @@ int ask_password_file(struct error *e)
 
 int ask_possible(const struct ask_options *options)
 {
+    if (options->asker != NULL)
+        return asker_possible(options->asker, options);
     if (password_file(options) != NULL)
         return 1;
     if (options->batch)

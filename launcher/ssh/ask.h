@@ -18,6 +18,8 @@
 #define ASK_PASSWORD_FILE "GRAPNEL_PASSWORD_FILE"
 #define ASK_SECRET_MAX    4096 /* bytes of an answer, with its terminator */
 
+struct asker;
+
 enum ask_kind {
     ASK_PASSWORD,   /* an account's password */
     ASK_PASSPHRASE, /* a key's */
@@ -34,6 +36,7 @@ struct ask_options {
     unsigned timeout_ms; /* 0: none */
     const char *tty;     /* instead of /dev/tty (tests) */
     const char *askpass; /* instead of SSH_ASKPASS; NULL: the environment */
+    struct asker *asker; /* who is asked instead of all that is said above; NULL: nobody */
 };
 
 /* Asks, and waits for the answer.  *secret is terminated, of *n bytes (n may be NULL), in guarded

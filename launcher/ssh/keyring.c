@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launcher/ssh/ask.h"
+#include "launcher/ssh/asker.h"
 
 struct keyring_key {
     struct keyring_key *next;
@@ -14,6 +16,7 @@ struct keyring_key {
     char *path;
     struct keyfile *file; /* NULL: not readable */
     struct error why;     /* ... for this reason */
+    struct stat read;     /* of the file when it was read; all zero: there was none */
     struct unlock *unlock;
     struct keyring_wait *waits;
     int given_up;
@@ -38,6 +41,7 @@ struct unlock {
     struct blocking_job *job;
     int cancel[2]; /* a pipe: closing [1] withdraws the question */
     int batch;
+    struct asker *asker;
     char *path;
     struct keyfile *file;
     int code;
@@ -62,6 +66,7 @@ static void unlock_free(struct unlock *u)
             close(u->cancel[i]);
     }
     keyfile_free(u->file);
+    asker_free(u->asker);
     free(u->path);
     free(u);
 }
@@ -98,6 +103,37 @@ void keyring_free(struct keyring *k)
     free(k);
 }
 
+static int has_changed(const struct keyring_key *key, const struct stat *now)
+{
+    const struct stat *was = &key->read;
+
+    return !key->file || was->st_ino != now->st_ino || was->st_dev != now->st_dev ||
+           was->st_size != now->st_size || was->st_mtim.tv_sec != now->st_mtim.tv_sec ||
+           was->st_mtim.tv_nsec != now->st_mtim.tv_nsec;
+}
+
+/* A process that lives long must not go on with what has been replaced since. */
+static void look(struct keyring_key *key)
+{
+    struct stat now = {0};
+
+    if (stat(key->path, &now) < 0)
+        memset(&now, 0, sizeof now);
+    if (key->unlock || key->waits || !has_changed(key, &now))
+        return;
+    keyfile_free(key->file);
+    key->file = NULL;
+    key->given_up = 0;
+    key->read = now;
+    keyfile_load(key->path, NULL, 0, &key->file, &key->why);
+}
+
+void keyring_forgive(struct keyring *k)
+{
+    for (struct keyring_key *key = k->keys; key; key = key->next)
+        key->given_up = 0;
+}
+
 int keyring_get(struct keyring *k, const char *path, struct keyring_key **out, struct error *e)
 {
     struct keyring_key *key = k->keys, **end = &k->keys;
@@ -114,8 +150,8 @@ int keyring_get(struct keyring *k, const char *path, struct keyring_key **out, s
         }
         key->ring = k;
         *end = key;
-        keyfile_load(path, NULL, 0, &key->file, &key->why);
     }
+    look(key);
     *out = key;
     if (!key->file && e)
         *e = key->why;
@@ -139,6 +175,7 @@ static void unlock_work(void *arg)
         size_t n = 0;
 
         ask.cancel_fd = u->cancel[0];
+        ask.asker = u->asker;
         ask.batch = u->batch;
         u->code = ask_secret(&ask, &secret, &n, &u->e);
         if (u->code == -E_UNSUPPORTED)
@@ -187,7 +224,7 @@ static void unlock_done(void *arg, int cancelled)
     unlock_free(u);
 }
 
-static int unlock_start(struct keyring_key *key, int batch)
+static int unlock_start(struct keyring_key *key, int batch, struct asker *asker)
 {
     struct unlock *u = calloc(1, sizeof *u);
 
@@ -195,6 +232,7 @@ static int unlock_start(struct keyring_key *key, int batch)
         return -E_NOMEM;
     u->cancel[0] = u->cancel[1] = -1;
     u->batch = batch;
+    u->asker = asker_hold(asker);
     u->path = strdup(key->path);
     if (!u->path || pipe2(u->cancel, O_CLOEXEC) < 0)
         goto out;
@@ -210,6 +248,7 @@ out:
 }
 
 struct keyring_wait *keyring_unlock(struct keyring *k, struct keyring_key *key, int batch,
+                                    struct asker *asker,
                                     void (*done)(void *arg, int code, const struct error *e),
                                     void *arg, struct error *e)
 {
@@ -227,7 +266,7 @@ struct keyring_wait *keyring_unlock(struct keyring *k, struct keyring_key *key, 
         return NULL;
     }
     if (!key->unlock)
-        code = unlock_start(key, batch);
+        code = unlock_start(key, batch, asker);
     if (code < 0) {
         errors_set(e, code, "%s: no thread to ask for its passphrase", key->path);
         free(w);

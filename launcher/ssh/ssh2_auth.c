@@ -103,6 +103,7 @@ struct ssh2_auth *ssh2_auth_new(const struct ssh2_auth_options *options)
                                         .config = options->config,
                                         .keys = options->keys,
                                         .interactive = options->interactive,
+                                        .asker = options->asker,
                                         .wake = on_identities,
                                         .enter = on_enter,
                                         .leave = on_leave,
@@ -170,7 +171,7 @@ int ssh2_auth_busy(const struct ssh2_auth *a)
 /* How often a person is asked; a file does not change its mind. */
 static unsigned prompts_max(const struct ssh2_auth *a)
 {
-    return ssh2_prompt_from_file() ? 1 : a->o.config->password_prompts;
+    return ssh2_prompt_from_file(a->o.asker) ? 1 : a->o.config->password_prompts;
 }
 
 /* A method fits when the server allows it (as far as that is known) and there is something to try.
@@ -184,7 +185,7 @@ int ssh2_auth_fits(struct ssh2_auth *a, enum ssh2_method m)
     if (!a->allowed)
         return 1;
     if (a->possible < 0) {
-        a->possible = ssh2_prompt_possible(a->o.config, a->o.interactive);
+        a->possible = ssh2_prompt_possible(a->o.config, a->o.interactive, a->o.asker);
         if (!a->possible)
             ssh2_auth_trace(a, 1, "%s is not tried: nobody can be asked", ssh2_auth_methods[m]);
     }
@@ -205,6 +206,7 @@ static int begin_prompt(struct ssh2_auth *a, enum ssh2_method m, struct error *e
     struct ssh2_prompt_options o = {.blocking = a->o.blocking,
                                     .config = a->o.config,
                                     .interactive = a->o.interactive,
+                                    .asker = a->o.asker,
                                     .wake = on_prompt,
                                     .arg = a};
 

@@ -25,6 +25,7 @@ struct ssh2_auth_options {
     const struct sshconfig *config;
     struct keyring *keys;
     int interactive;
+    struct asker *asker;      /* asked instead of the terminal; NULL: none */
     void (*wake)(void *arg);  /* call ssh2_auth_step; runs from the loop */
     void (*enter)(void *arg); /* around all callbacks that run from the loop: it may be freed in */
     void (*leave)(void *arg); /* `leave` only */

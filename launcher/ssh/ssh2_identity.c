@@ -264,8 +264,8 @@ static int unlock(struct ssh2_identities *ids)
     if (!ids->o.interactive)
         return errors_set(&ids->failure, -E_PASSPHRASE, "%s is encrypted, and nobody can be asked",
                           i->label);
-    ids->wait = keyring_unlock(ids->o.keys, i->key, ids->o.config->batch_mode, on_unlocked, ids,
-                               &ids->failure);
+    ids->wait = keyring_unlock(ids->o.keys, i->key, ids->o.config->batch_mode, ids->o.asker,
+                               on_unlocked, ids, &ids->failure);
     if (!ids->wait)
         return ids->failure.code;
     ids->signing = SSH2_SIGNING_WAITING;

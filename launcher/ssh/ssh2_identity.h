@@ -24,6 +24,7 @@ struct ssh2_identity_options {
     const struct sshconfig *config;
     struct keyring *keys;
     int interactive; /* a person may be asked for a passphrase */
+    struct asker *asker;
     /* What was waited for has happened: ask again.  Runs from the loop. */
     void (*wake)(void *arg);
     /* Around all callbacks that run from the loop: these may free everything in `leave` only. */

@@ -10,6 +10,7 @@
 
 #include "launcher/safetext.h"
 #include "launcher/ssh/ask.h"
+#include "launcher/ssh/asker.h"
 
 enum { ANSWERS_MAX = 64 /* questions in one round that are put to a person */ };
 
@@ -36,6 +37,7 @@ static void release(struct ssh2_prompt *p)
             close(p->cancel[i]);
     }
     ask_free(p->secret);
+    asker_free(p->o.asker);
     free(p->user);
     free(p);
 }
@@ -51,6 +53,7 @@ static void password_work(void *arg)
              p->account);
     ask.batch = p->batch;
     ask.cancel_fd = p->cancel[0];
+    ask.asker = p->o.asker;
     p->code = ask_secret(&ask, &p->secret, &p->secret_n, &p->e);
 }
 
@@ -82,7 +85,7 @@ static char *question(const struct ssh2_prompt *p, const char *name, int name_n,
 static int answer(struct ssh2_prompt *p, char *text, const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompt,
                   int only, LIBSSH2_USERAUTH_KBDINT_RESPONSE *response)
 {
-    int file = only && wants_password(prompt) && ssh2_prompt_from_file();
+    int file = only && wants_password(prompt) && ssh2_prompt_from_file(p->o.asker);
     struct ask_options ask = {.kind = file ? ASK_PASSWORD : ASK_PROMPT, .prompt = text};
     char *secret = NULL;
     size_t n = 0;
@@ -91,6 +94,7 @@ static int answer(struct ssh2_prompt *p, char *text, const LIBSSH2_USERAUTH_KBDI
     ask.echo = prompt->echo;
     ask.batch = p->batch;
     ask.cancel_fd = p->cancel[0];
+    ask.asker = p->o.asker;
     code = ask_secret(&ask, &secret, &n, &p->e);
     if (code == 0) {
         /* libssh2 frees it by free(); it leaves no time to wipe. */
@@ -185,6 +189,7 @@ static struct ssh2_prompt *start(const struct ssh2_prompt_options *options, stru
         return NULL;
     }
     p->o = *options;
+    asker_hold(p->o.asker);
     p->session = s;
     p->retry = retry;
     p->batch = !options->interactive || options->config->batch_mode;
@@ -254,31 +259,33 @@ int ssh2_prompt_free(struct ssh2_prompt *p)
     return keeps;
 }
 
-int ssh2_prompt_from_file(void)
+int ssh2_prompt_from_file(const struct asker *asker)
 {
     const char *path = getenv(ASK_PASSWORD_FILE);
 
-    return path && *path;
+    return asker ? asker_from_file(asker) : path && *path;
 }
 
-static struct ask_options question_for(const struct sshconfig *config, int interactive)
+static struct ask_options question_for(const struct sshconfig *config, int interactive,
+                                       struct asker *asker)
 {
     return (struct ask_options){.kind = ASK_PASSWORD,
                                 .prompt = "",
                                 .batch = !interactive || config->batch_mode,
-                                .cancel_fd = -1};
+                                .cancel_fd = -1,
+                                .asker = asker};
 }
 
-int ssh2_prompt_possible(const struct sshconfig *config, int interactive)
+int ssh2_prompt_possible(const struct sshconfig *config, int interactive, struct asker *asker)
 {
-    const struct ask_options ask = question_for(config, interactive);
+    const struct ask_options ask = question_for(config, interactive, asker);
 
     return ask_possible(&ask);
 }
 
 const char *ssh2_prompt_why_not(const struct sshconfig *config, int interactive)
 {
-    const struct ask_options ask = question_for(config, interactive);
+    const struct ask_options ask = question_for(config, interactive, NULL);
 
     return ask_why_not(&ask);
 }

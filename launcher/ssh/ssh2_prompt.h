@@ -14,6 +14,7 @@ struct ssh2_prompt_options {
     struct blocking *blocking;
     const struct sshconfig *config;
     int interactive;         /* else only a password file is used */
+    struct asker *asker;     /* asked instead of the terminal; NULL: none */
     void (*wake)(void *arg); /* it is done; runs from the loop */
     void *arg;
 };
@@ -38,10 +39,10 @@ const char *ssh2_prompt_secret(const struct ssh2_prompt *p, size_t *n);
 int ssh2_prompt_free(struct ssh2_prompt *p);
 
 /* True when there is some way to get an answer at all. */
-int ssh2_prompt_possible(const struct sshconfig *config, int interactive);
+int ssh2_prompt_possible(const struct sshconfig *config, int interactive, struct asker *asker);
 /* Why there is none: static. */
 const char *ssh2_prompt_why_not(const struct sshconfig *config, int interactive);
 /* True when the password comes from a file: then a wrong one will not get better. */
-int ssh2_prompt_from_file(void);
+int ssh2_prompt_from_file(const struct asker *asker);
 
 #endif

@@ -278,6 +278,7 @@ int ssh2_setup_begin(struct ssh2 *t, struct error *e)
                                      .config = t->o.config,
                                      .keys = t->o.keys,
                                      .interactive = t->o.interactive,
+                                     .asker = t->o.asker,
                                      .enter = on_auth_enter,
                                      .leave = on_auth_leave,
                                      .wake = on_auth_wake,

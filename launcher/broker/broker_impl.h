@@ -1,0 +1,82 @@
+/* What the files of the broker share: broker.c (the process: where it listens, when it leaves),
+ * visitor.c (one client), visitor_line.c (its streams to servers), visitor_ask.c
+ * (what it is asked), visitor_hold.c, visitor_close.c
+ * and visitor_list.c (its calls).  Not for anyone else; everything needs the context's lock. */
+#ifndef GRAPNEL_LAUNCHER_BROKER_BROKER_IMPL_H
+#define GRAPNEL_LAUNCHER_BROKER_BROKER_IMPL_H
+
+#include "launcher/broker/place.h"
+#include "launcher/broker/sockline.h"
+#include "launcher/cache.h"
+
+struct asker;
+struct asking;
+struct line;
+struct task;
+struct visitor;
+
+struct broker {
+    struct grapnel *g;
+    struct cache *cache;
+    struct place *place;
+    ev_io listener; /* fd -1: it does not listen (any more) */
+    ev_timer idle;
+    ev_timer tidy; /* soon after something has happened: memory is given back */
+    double idle_s;
+    struct visitor *visitors;
+    struct line *lines; /* clients' streams to servers, by visitor_line.c */
+    int leaving;        /* nobody new; what is held is let go when it is not used */
+    int done;
+};
+
+/* Somebody has come or gone, something is held or used no more: is it time to leave? */
+void broker_look(struct broker *b);
+/* Lets nobody in any more, and leaves when what is under way has ended. */
+void broker_leave(struct broker *b);
+
+/* One client; in b->visitors. */
+struct visitor {
+    struct visitor *next;
+    struct broker *b;
+    struct sockline *line;
+    struct task *tasks;     /* what it waits for */
+    struct asking *askings; /* connections that may ask it, by visitor_ask.c */
+    pid_t pid;
+};
+
+/* A call that is not answered yet; begins the struct of each kind of call. */
+struct task {
+    struct task *next;
+    struct visitor *v; /* NULL: it has gone */
+    uint32_t id;
+    void (*drop)(
+        struct task *t); /* the visitor goes: it is off the list; to be given up and freed */
+};
+void visitor_add(struct visitor *v, struct task *t, uint32_t id, void (*drop)(struct task *t));
+/* Takes it off the list, and answers (result is taken over, or *e with a code): the caller frees
+ * it. */
+void visitor_answer(struct task *t, struct value *result, const struct error *e);
+
+/* Takes fd over.  Nothing happens when memory is out but that it is closed. */
+void visitor_new(struct broker *b, int fd, pid_t pid);
+void visitor_free(struct visitor *v);
+
+/* link_handler.open for the service "server". */
+int visitor_line_open(struct visitor *v, struct stream *near, const struct value *args,
+                      struct error *e);
+
+/* Who is asked for a connection that v wants; from_file: v has passwords in a file.  To be freed.
+ * NULL: memory is out. */
+struct asker *visitor_asker(struct visitor *v, int from_file);
+/* v goes: questions find nobody from now on. */
+void visitor_ask_nobody(struct visitor *v);
+
+/* Ends what clients have under way on a server that is about to be closed. */
+void visitor_line_break(struct broker *b, const struct cached *held, int code, const char *text);
+
+/* Calls. */
+void visitor_hold(struct visitor *v, uint32_t id, const struct value *args);
+void visitor_close(struct visitor *v, uint32_t id, const struct value *args);
+void visitor_list(struct visitor *v, uint32_t id, const struct value *args);
+
+#endif
