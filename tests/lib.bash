@@ -173,6 +173,22 @@ says() {
     grep -q -- "$1" "$2"
 }
 
+# ---- the broker ----
+
+# Its process.
+broker_pid() {
+    sed -n 's|.* \[\([0-9]*\)\] .*/grapnel/broker$|\1|p' "$XDG_RUNTIME_DIR/grapnel/log" | tail -n 1
+}
+
+# Ends the one of this test, if there is one.
+broker_end() {
+    local pid
+    pid=$(broker_pid 2>/dev/null) || return 0
+    [ -n "$pid" ] || return 0
+    kill -TERM "$pid" 2>/dev/null || return 0
+    within 10 gone "$pid"
+}
+
 # ---- what is left behind ----
 
 # Processes in the server's world (or with its mark) that are neither its own nor ps.
@@ -253,7 +269,8 @@ lib_setup() {
     tools=() job=
     GRAPNEL_TEST="grapnel-test-$BATS_SUITE_TEST_NUMBER-$BATS_TEST_NUMBER-$$"
     mkdir "$T/tmp"
-    export XDG_CACHE_HOME=$T/cache TMPDIR=$T/tmp
+    mkdir -m 700 "$T/run"
+    export XDG_CACHE_HOME=$T/cache XDG_RUNTIME_DIR=$T/run TMPDIR=$T/tmp
     GRAPNEL=$T/grapnel
     printf '#!/bin/sh\nexec "%s" --foreground -k 3 90 "%s" "$@"\n' "$(command -v timeout)" \
         "$GRAPNEL_BIN" >"$GRAPNEL"

@@ -67,7 +67,7 @@ static void offer_arguments(const char *current, const struct options_entry *ent
 static void pass_letters(struct place *p, const char *word)
 {
     for (const char *s = word + 1; *s; s++) {
-        const struct options_entry *entry = options_by_letter(*s);
+        const struct options_entry *entry = options_by_letter(p->verb, *s);
 
         if (entry && entry->argument) {
             if (!s[1])
@@ -110,7 +110,8 @@ static void offer_at(const struct place *p, const char *current)
     else if ((p->verb->shape == SHAPE_COMMAND && p->operands > 1) ||
              (p->verb->shape == SHAPE_FILE && p->operands > 0))
         puts(":file");
-    else if (p->operands == 0 || p->verb->shape == SHAPE_TARGETS)
+    else if (p->verb->shape != SHAPE_NONE &&
+             (p->operands == 0 || p->verb->shape == SHAPE_TARGETS || p->verb->shape == SHAPE_SOME))
         puts(":host");
 }
 

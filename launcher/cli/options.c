@@ -1,15 +1,18 @@
 #include "launcher/cli/options.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launcher/cli/near.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 
-#define LEASE_MIN 1000 /* ms: the library's own bounds */
-#define LEASE_MAX 86400000
+#define LEASE_MIN    1000 /* ms: the library's own bounds */
+#define LEASE_MAX    86400000
+#define INSTANCE_MAX 65535
 
 static const struct options_entry table[] = {
 #define OPTION(name, letter, kind, member, argument, verbs, group, help)                           \
@@ -35,13 +38,15 @@ const struct options_entry *options_at(size_t i)
     return i < TABLE_COUNT ? &table[i] : NULL;
 }
 
-const struct options_entry *options_by_letter(char letter)
+const struct options_entry *options_by_letter(const struct verb *verb, char letter)
 {
+    const struct options_entry *found = NULL;
+
     for (size_t i = 0; letter && i < TABLE_COUNT; i++) {
-        if (table[i].letter == letter)
-            return &table[i];
+        if (table[i].letter == letter && (!found || options_fits(&table[i], verb)))
+            found = &table[i];
     }
-    return NULL;
+    return found;
 }
 
 const struct options_entry *options_by_name(const char *name, size_t n)
@@ -119,6 +124,20 @@ static char *quoted(const char *key, const char *value)
     return text;
 }
 
+/* From the root on: the broker, which may be who reads it, is somewhere else. */
+static int add_identity(struct reader *r, const char *value)
+{
+    char here[PATH_MAX], *whole = NULL;
+    int rc;
+
+    if (!strchr("/~%$", *value) && strcmp(value, "none") != 0 && getcwd(here, sizeof here) &&
+        asprintf(&whole, "%s/%s", here, value) < 0)
+        whole = NULL;
+    rc = add_made(r, quoted("IdentityFile", whole ? whole : value));
+    free(whole);
+    return rc;
+}
+
 static int set_jump(struct reader *r, const char *shown, const char *value)
 {
     char *text;
@@ -171,6 +190,17 @@ static int set_size(struct reader *r, const char *shown, const char *value, int6
     return 0;
 }
 
+static int set_number(struct reader *r, const char *shown, const char *value, int *number)
+{
+    int digits = strspn(value, "0123456789") == strlen(value) && strlen(value) < 6;
+
+    *number = digits ? atoi(value) : 0;
+    if (*number < 1 || *number > INSTANCE_MAX)
+        return say_fail(r->error, "ARGUMENT", "%s needs a number from 1 to %d, not '%s'", shown,
+                        INSTANCE_MAX, value);
+    return 0;
+}
+
 static int set_text(struct reader *r, const struct options_entry *entry, const char *shown,
                     const char *value)
 {
@@ -198,13 +228,15 @@ static int set_text(struct reader *r, const struct options_entry *entry, const c
     case OPTIONS_PORT:
         return set_port(r, shown, value);
     case OPTIONS_IDENTITY:
-        return add_made(r, quoted("IdentityFile", value));
+        return add_identity(r, value);
     case OPTIONS_JUMP:
         return set_jump(r, shown, value);
     case OPTIONS_TIME:
     case OPTIONS_SPAN:
     case OPTIONS_LEASE:
         return set_time(r, entry, shown, value, number);
+    case OPTIONS_NUMBER:
+        return set_number(r, shown, value, (int *)(void *)number);
     case OPTIONS_SIZE:
         return set_size(r, shown, value, number);
     default:
@@ -266,7 +298,7 @@ static int read_letters(struct reader *r, const char *word)
     int used = 0, rc = 0;
 
     for (const char *s = word + 1; *s && !used && rc == 0; s++) {
-        const struct options_entry *entry = options_by_letter(*s);
+        const struct options_entry *entry = options_by_letter(r->o->verb, *s);
         char shown[3] = {'-', *s, '\0'};
 
         if (!entry)
@@ -360,13 +392,20 @@ static int check(struct options *o, struct grapnel_error *error)
     enum verb_shape shape = o->verb->shape;
     int rc = 0;
 
-    if (o->operands.count == 0)
-        return say_fail(error, "ARGUMENT", "a target is missing");
+    if (shape == SHAPE_NONE && o->operands.count > 0)
+        return say_fail(error, "ARGUMENT", "%s takes no targets", o->verb->name);
+    if (shape == SHAPE_SOME && o->all && o->operands.count > 0)
+        return say_fail(error, "ARGUMENT", "--all and targets contradict each other");
+    if (o->purge && o->all)
+        return say_fail(error, "ARGUMENT", "--purge needs targets");
+    if (o->operands.count == 0 && shape != SHAPE_NONE && !(shape == SHAPE_SOME && o->all))
+        return say_fail(error, "ARGUMENT", "a target is missing%s",
+                        shape == SHAPE_SOME ? ", or --all" : "");
     for (size_t i = 0; i < o->operands.count && rc == 0; i++)
         rc = check_target(o->operands.items[i], error);
     if (rc < 0)
         return rc;
-    o->target = o->operands.items[0];
+    o->target = o->operands.count ? o->operands.items[0] : NULL;
     if (o->quiet && o->verbose)
         return say_fail(error, "ARGUMENT", "-q and -v contradict each other");
     if (verbs_takes_words(o->verb))
@@ -394,7 +433,7 @@ int options_parse(struct options *o, const struct verb *verb, int argc, char *co
     struct reader r = {.o = o, .argc = argc, .argv = argv, .error = error};
     int rc;
 
-    *o = (struct options){.verb = verb};
+    *o = (struct options){.verb = verb, .keep = -1};
     if (verb->shape == SHAPE_WORDS)
         return parse_plain(o, argc, argv);
     rc = read_words(&r);

@@ -29,6 +29,11 @@ struct options {
     int64_t connect_timeout;
     int64_t lease;
     int cache_agent;
+    int no_broker;
+    int64_t keep; /* ms; -1: not given */
+    int instance; /* 0: not given */
+    int all;
+    int purge;
 
     const char *cwd;
     struct options_list env;
@@ -43,6 +48,7 @@ struct options {
     int64_t cpu;    /* ms */
 
     int json;
+    int long_form;
     int stats;
     int quiet;
     int verbose;
@@ -67,6 +73,7 @@ enum options_kind {
     OPTIONS_SPAN,
     OPTIONS_LEASE,
     OPTIONS_SIZE,
+    OPTIONS_NUMBER,
     OPTIONS_SUDO,
     OPTIONS_USER,
     OPTIONS_PORT,
@@ -92,8 +99,9 @@ struct options_entry {
 
 /* The i-th option; NULL after the last. */
 const struct options_entry *options_at(size_t i);
-/* The option of this letter, or of these n letters of a name; NULL: there is none. */
-const struct options_entry *options_by_letter(char letter);
+/* The option of this letter, that of the verb if letters of several verbs are the same; or of these
+ * n letters of a name; NULL: there is none. */
+const struct options_entry *options_by_letter(const struct verb *verb, char letter);
 const struct options_entry *options_by_name(const char *name, size_t n);
 /* True when the verb takes the option. */
 int options_fits(const struct options_entry *entry, const struct verb *verb);

@@ -95,10 +95,9 @@ static void phase(void *arg, const char *name, const char *note, int64_t elapsed
         atomic_store(&d->ready, 1);
 }
 
-struct grapnel_server *reach_open(struct reach *d, struct grapnel *g, const struct options *o,
-                                  const char *target, int one_shot, struct grapnel_error *error)
+struct grapnel_connect_options reach_options(const struct options *o)
 {
-    struct grapnel_connect_options options = {
+    return (struct grapnel_connect_options){
         .config_file = o->config_file,
         .ssh_options = o->ssh_options.items,
         .late_options = o->ssh_options.count - o->early_options,
@@ -108,11 +107,18 @@ struct grapnel_server *reach_open(struct reach *d, struct grapnel *g, const stru
         .lease = o->lease,
         .cache_agent = o->cache_agent,
         .interactive = 1,
-        .one_shot = one_shot,
-        .phase = phase,
-        .phase_arg = d,
+        .broker = !o->no_broker && options_fits(options_by_name("no-broker", 9), o->verb),
     };
+}
 
+struct grapnel_server *reach_open(struct reach *d, struct grapnel *g, const struct options *o,
+                                  const char *target, int one_shot, struct grapnel_error *error)
+{
+    struct grapnel_connect_options options = reach_options(o);
+
+    options.one_shot = one_shot;
+    options.phase = phase;
+    options.phase_arg = d;
     atomic_init(&d->count, 0);
     atomic_init(&d->ready, 0);
     return grapnel_open(g, target, &options, error);

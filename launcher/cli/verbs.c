@@ -2,14 +2,19 @@
 
 #include <string.h>
 
+#include "launcher/cli/broker.h"
 #include "launcher/cli/call.h"
 #include "launcher/cli/complete.h"
+#include "launcher/cli/connect.h"
 #include "launcher/cli/doctor.h"
 #include "launcher/cli/facts.h"
+#include "launcher/cli/held.h"
 #include "launcher/cli/help.h"
+#include "launcher/cli/letgo.h"
 #include "launcher/cli/lua.h"
 #include "launcher/cli/man.h"
 #include "launcher/cli/near.h"
+#include "launcher/cli/ping.h"
 #include "launcher/cli/repl.h"
 #include "launcher/cli/run.h"
 #include "launcher/cli/script.h"

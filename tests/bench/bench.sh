@@ -4,13 +4,13 @@
 # throwaway sshd, for an account whose shell reads no start-up files.
 #
 #   bench.sh [NAME...]      cold far bulk bulkfar echo agent links stuck calls tables channel
-#                           first worker cached; default: all
+#                           first worker cached broker; default: all
 #
 # Prints a table and writes build/bench.json. What does not reach the value asked for is marked, and
 # is no failure; the exit status is 1 only when something could not be measured.
 # BENCH_RUNS (40), BENCH_FAR_RUNS (15), BENCH_MIB (2048), BENCH_FAR_MIB (256), BENCH_BULK_RUNS (3),
 # BENCH_ROUNDS (5000), BENCH_LINKS (60), BENCH_CALLS (200000), BENCH_CHANNEL_MIB (256),
-# BENCH_FIRST_RUNS (10) change how much is done.
+# BENCH_FIRST_RUNS (10), BENCH_HELD (200) change how much is done.
 set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-$PWD/build}
@@ -34,6 +34,7 @@ fi
 work=
 proxy=
 finish() {
+    broker_stop
     [ -z "$proxy" ] || kill "$proxy" 2>/dev/null || true
     sshd_stop
     if [ -n "$work" ]; then
@@ -470,17 +471,75 @@ cached() {
     row cache-trips '  round trips until it has answered' "$((two - one))" - '' max 1
 }
 
+# ---- the broker ----------------------------------------------------------------------------------
+
+# Its process, once it runs.
+broker_pid() {
+    sed -n 's|.* \[\([0-9]*\)\] .*/grapnel/broker$|\1|p' "$work/run/grapnel/log" | tail -n 1
+}
+
+broker_stop() {
+    local pid
+    pid=$(broker_pid 2>/dev/null) && [ -n "$pid" ] && kill "$pid" 2>/dev/null || return 0
+    while kill -0 "$pid" 2>/dev/null; do
+        _sshd_tick
+    done
+}
+
+# Private memory of a process, KiB; and the processor time that its threads took, µs.
+private_of() {
+    awk '/^Private_Dirty/ { n += $2 } END { print n }' "/proc/$1/smaps_rollup"
+}
+
+cpu_of() {
+    cat "/proc/$1"/task/*/schedstat | awk '{ n += $1 } END { printf "%d", n / 1000 }'
+}
+
+broker() {
+    local pid i before after memory held=${BENCH_HELD:-200} hosts=()
+    mkdir -m 700 "$work/run"
+    export XDG_RUNTIME_DIR=$work/run GRAPNEL_BROKER_IDLE=1h
+    "$GRAPNEL" connect -F "$SSHD_CONFIG" t >/dev/null || return 1
+    ssh -F "$SSHD_CONFIG" -M -S "$work/master" -f -N t || return 1
+    "$BIN/race" -n "${BENCH_RUNS:-40}" -w 2 "$GRAPNEL" run -F "$SSHD_CONFIG" t -- true \
+        ::: ssh -F "$SSHD_CONFIG" -S "$work/master" t true >"$work/broker" || return 1
+    ssh -F "$SSHD_CONFIG" -S "$work/master" -O exit t 2>/dev/null
+    row broker-run 'run of true through the broker, against ssh and its master' \
+        "$(field "$work/broker" 1 1)" "$(field "$work/broker" 2 1)" ms max 0.5
+    row broker-run-min '  the fastest of each' "$(field "$work/broker" 1 2)" \
+        "$(field "$work/broker" 2 2)" ms max -
+    row broker-run-cpu '  CPU time of the client' "$(field "$work/broker" 1 4)" \
+        "$(field "$work/broker" 2 4)" ms max -
+    for ((i = 0; i < held; i++)); do
+        hosts+=("held$i")
+        { echo "Host held$i" && sed -n '2,$p' "$SSHD_CONFIG" && echo "    SetEnv HELD=$i"; }
+    done >"$work/held_config"
+    pid=$(broker_pid)
+    memory=$(private_of "$pid")
+    "$GRAPNEL" connect -F "$work/held_config" "${hosts[@]}" >/dev/null || return 1
+    # One heartbeat of each falls into the time that is measured.
+    sleep 45
+    before=$(cpu_of "$pid")
+    sleep 60
+    after=$(cpu_of "$pid")
+    row broker-held 'broker memory per held server' \
+        "$((($(private_of "$pid") - memory) / held))" - KiB max 200
+    row broker-idle "  processor time in 60 s, $held servers idle" \
+        "$(milliseconds $((after - before)))" - ms max 60
+    broker_stop
+}
+
 # ---- all of it ---------------------------------------------------------------------------------
 
 account
 sshd_start 'MaxStartups 500' 'MaxSessions 100' 'LogLevel INFO'
 export SSHD_PORT SSHD_CONFIG SSHD_KEY SSHD_USER SSHD_KNOWN
 [ $# -gt 0 ] || set -- cold far bulk bulkfar echo agent links stuck \
-    calls tables channel first worker cached
+    calls tables channel first worker cached broker
 for name in "$@"; do
     case $name in
     cold | far | bulk | bulkfar | agent | links | stuck | calls | tables | channel | first | worker | \
-        cached)
+        cached | broker)
         measure "$name" "$name"
         ;;
     echo) measure echo echoes ;;

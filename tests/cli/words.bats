@@ -177,7 +177,7 @@ option_names() {
             echo "${COMPREPLY[@]}"' - "$1"
     }
     [ "$(complete_line 'grapnel ru')" = run ]
-    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script repl lua help --help --version" ]
+    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script repl lua connect ls servers close undeploy ping help --help --version" ]
     [ "$(complete_line 'grapnel run --max')" = --max-output ]
     [ "$(complete_line 'grapnel run -F man/gr')" = man/grapnel.1 ]
     [[ " $(complete_line 'grapnel run h ba') " == *" bash "* ]]

@@ -1,6 +1,7 @@
 /* The command line: times and sizes, options, and what a mistyped word was meant to be. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launcher/cli/near.h"
 #include "launcher/cli/options.h"
@@ -223,19 +224,65 @@ START_TEST(line_is_read)
 }
 END_TEST
 
+/* The broker, which may be who reads it, has another working directory. */
+START_TEST(identities_are_named_from_the_root_on)
+{
+    static const char *const argv[] = {"-i", "a b", "web1", "--", "true", NULL};
+    char here[1000], wanted[1100];
+    struct options o;
+    struct grapnel_error error;
+
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    snprintf(wanted, sizeof wanted, "IdentityFile=\"%s/a b\"", here);
+    ck_assert_int_eq(parse(&o, "run", argv, &error), 0);
+    ck_assert_str_eq(o.ssh_options.items[0], wanted);
+    options_clear(&o);
+}
+END_TEST
+
+/* The same letter means another thing where no user can be named. */
+START_TEST(held_connections)
+{
+    static const char *const list[] = {"-l", "--json", NULL},
+                             *const one[] = {"-l", "george", "h", NULL},
+                             *const all[] = {"--all", NULL}, *const both[] = {"--all", "h", NULL},
+                             *const none[] = {NULL}, *const more[] = {"h", NULL};
+    struct options o;
+    struct grapnel_error error;
+
+    ck_assert_int_eq(parse(&o, "ls", list, &error), 0);
+    ck_assert(o.long_form && o.json && o.ssh_options.count == 0);
+    options_clear(&o);
+    ck_assert_int_eq(parse(&o, "close", one, &error), 0);
+    ck_assert_str_eq(o.ssh_options.items[0], "User=\"george\"");
+    options_clear(&o);
+    ck_assert_int_eq(parse(&o, "close", all, &error), 0);
+    ck_assert(o.all && o.word_count == 0 && o.keep == -1);
+    options_clear(&o);
+    ck_assert_int_lt(parse(&o, "close", both, &error), 0);
+    options_clear(&o);
+    ck_assert_int_lt(parse(&o, "close", none, &error), 0);
+    options_clear(&o);
+    ck_assert_int_lt(parse(&o, "servers", more, &error), 0);
+    options_clear(&o);
+    ck_assert_int_lt(parse(&o, "connect", none, &error), 0);
+    options_clear(&o);
+}
+END_TEST
+
 START_TEST(options_get_their_values)
 {
     static const char *const options[] = {"User=\"bob\"",
                                           "Port=2222",
-                                          "IdentityFile=\"a b\"",
-                                          "IdentityFile=\"\\\"\\\\\"",
+                                          "IdentityFile=\"/there/a b\"",
+                                          "IdentityFile=\"~/\\\"\\\\\"",
                                           "A=1",
                                           "ProxyJump=gate",
                                           "B 2",
                                           "Port=1"};
     static const char *const argv[] = {
         "-vlbob",      "-p",          "2222",         "-i",
-        "a b",         "-i\"\\",      "-F",           "none",
+        "/there/a b",  "-i~/\"\\",    "-F",           "none",
         "-oA=1",       "-Jgate",      "-o",           "B 2",
         "--transport", "ssh -T h",    "--sudo=www",   "--connect-timeout",
         "3",           "h",           "--lease=1m",   "-C/srv",
@@ -282,6 +329,15 @@ START_TEST(help_comes_first)
 }
 END_TEST
 
+/* Of every verb that takes it. */
+static void letter_is_its_own(const struct options_entry *entry)
+{
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        if (options_fits(entry, verbs_at(i)))
+            ck_assert_ptr_eq(options_by_letter(verbs_at(i), entry->letter), entry);
+    }
+}
+
 START_TEST(table_is_sound)
 {
     const struct options_entry *entry;
@@ -289,7 +345,7 @@ START_TEST(table_is_sound)
     for (size_t i = 0; (entry = options_at(i)) != NULL; i++) {
         ck_assert_ptr_eq(options_by_name(entry->name, strlen(entry->name)), entry);
         if (entry->letter)
-            ck_assert_ptr_eq(options_by_letter(entry->letter), entry);
+            letter_is_its_own(entry);
         ck_assert_uint_lt(strlen(entry->name), 40);
         ck_assert_ptr_null(strchr(entry->help, '\n'));
     }
@@ -371,6 +427,8 @@ static Suite *cli_suite(void)
     tcase_add_test(t, quantities_are_shown);
     tcase_add_loop_test(t, line_is_read, 0, COUNT(lines));
     tcase_add_test(t, options_get_their_values);
+    tcase_add_test(t, identities_are_named_from_the_root_on);
+    tcase_add_test(t, held_connections);
     tcase_add_test(t, help_comes_first);
     tcase_add_test(t, table_is_sound);
     tcase_add_test(t, nearest_word_is_found);

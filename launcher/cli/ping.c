@@ -1,0 +1,39 @@
+#include "launcher/cli/ping.h"
+
+#include <string.h>
+
+#include "launcher/cli/each.h"
+#include "launcher/cli/quantity.h"
+#include "launcher/cli/say.h"
+
+#define ANSWER_MS 30000
+
+static int show(const struct options *o, const char *target, struct grapnel_server *s,
+                struct grapnel_error *error)
+{
+    struct grapnel_server_info info;
+    char text[QUANTITY_TEXT];
+    int64_t us = 0;
+    int held;
+
+    if (grapnel_ping(s, ANSWER_MS, &us, error) < 0)
+        return -1;
+    grapnel_server_info(s, &info);
+    held = !strcmp(info.transport, "broker");
+    if (o->json)
+        return say_json(json_pack("{s:o, s:I, s:b}", "host", say_json_text(target), "round_trip_us",
+                                  (json_int_t)us, "held", held),
+                        error) < 0
+                   ? -1
+                   : say_flush(error);
+    say_text(stdout, target);
+    printf(": %s%s\n", quantity_time_text(text, us), held ? ", held" : "");
+    return say_flush(error);
+}
+
+int ping_verb(const struct options *o)
+{
+    static const struct each_job job = {.show = show};
+
+    return each_target(o, &job);
+}

@@ -1,0 +1,479 @@
+#!/usr/bin/env bats
+# The broker: connections that are held between commands, with a child process for a host. What needs
+# SSH is in tests/sshd/broker.bats.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154
+
+load ../lib
+
+setup() {
+    lib_setup
+    cd "$T" || return
+    export GRAPNEL_BROKER_IDLE=1h
+}
+
+teardown() {
+    broker_end
+    lib_teardown
+}
+
+# grapnel VERB with this machine as the host.
+b() {
+    local verb=$1
+    shift
+    "$GRAPNEL" "$verb" --transport local "$@"
+}
+
+# A field of the first thing that is held.
+held() {
+    "$GRAPNEL" ls --json | head -n 1 | python3 -c 'import json, sys
+print(json.loads(sys.stdin.readline())[sys.argv[1]])' "$1"
+}
+
+agent_of() {
+    b facts --json "$@" | python3 -c 'import json, sys
+print(json.loads(sys.stdin.readline())["facts"]["pid"])'
+}
+
+# Starts it in the background: its id is in $job.
+in_background() {
+    env --default-signal "$GRAPNEL_BIN" "$1" --transport local "${@:2}" >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+}
+
+no_process() {
+    ! pgrep -fx "$1"
+}
+
+@test "nothing is held, and nothing is started for that" {
+    run -0 --separate-stderr "$GRAPNEL" ls
+    [ -z "$output$stderr" ]
+    run -0 --separate-stderr "$GRAPNEL" ls -l
+    [ -z "$output$stderr" ]
+    run -0 --separate-stderr "$GRAPNEL" servers
+    [ -z "$output$stderr" ]
+    run -1 --separate-stderr b close h
+    [ "$stderr" = "grapnel: h: nothing is held there" ]
+    run -0 --separate-stderr b close --all
+    [ -z "$output$stderr" ]
+    run -0 --separate-stderr b run h -- echo direct
+    [ "$output" = direct ]
+    [ -z "$stderr" ]
+    [ ! -e "$XDG_RUNTIME_DIR/grapnel" ]
+}
+
+@test "connect, run, ls, close" {
+    run -0 --separate-stderr b connect h
+    [ "$output" = h:1 ]
+    [ -z "$stderr" ]
+    [ "$(stat -c '%a %F' "$XDG_RUNTIME_DIR/grapnel")" = "700 directory" ]
+    [ "$(stat -c '%a %F' "$XDG_RUNTIME_DIR/grapnel/broker")" = "600 socket" ]
+    run -0 --separate-stderr b run h -- echo 'a  b'
+    [ "$output" = "a  b" ]
+    [ -z "$stderr" ]
+    [ "$(agent_of h)" = "$(held pid)" ]
+    run -0 "$GRAPNEL" ls
+    [ "$output" = h:1 ]
+    run -0 "$GRAPNEL" servers
+    [ "$output" = h ]
+    run -0 --separate-stderr b close h
+    [ "$output" = h ]
+    run -0 "$GRAPNEL" ls
+    [ -z "$output" ]
+    run -1 b close h
+}
+
+@test "every verb works through it as it does without" {
+    b connect h
+    run -3 --separate-stderr b run h -- sh -c 'echo out; echo err >&2; exit 3'
+    [ "$output" = out ]
+    [ "$stderr" = err ]
+    run -143 b run h 'kill $$'
+    run -127 b run h -- /no/such/command
+    run -124 --separate-stderr b run --timeout 200ms h -- sleep 60
+    run -0 b run -C / -e A=b h 'echo $PWD $A'
+    [ "$output" = "/ b" ]
+    run -0 b call h string.rep '"ab"' 3
+    [ "$output" = '"ababab"' ]
+    run -1 --separate-stderr b call h error '"no"'
+    [[ $stderr == *"remote code"*"no"* ]]
+    run -0 b eval h '1 + 1, ...' 3
+    [ "$output" = $'2\n3' ]
+    printf 'for line in channel do channel:send(line .. "!") end os.exit(7)' >s.lua
+    run -7 b script h s.lua <<<$'a\nb'
+    [ "$output" = $'"a!"\n"b!"' ]
+    run -0 b repl h <<<'20 + 3'
+    [ "$output" = 23 ]
+    run -0 b ping h
+    [[ $output == "h: "*", held" ]]
+    run -0 b run --json h -- echo x
+    [[ $output == *'"stdout":"x\n"'* ]]
+    [ "$(held pid)" = "$(agent_of h)" ]
+}
+
+@test "which way it goes is told" {
+    b connect h
+    run -0 --separate-stderr b run -v h -- true
+    [[ $stderr == *"connect: $XDG_RUNTIME_DIR/grapnel/broker"* ]]
+    run -0 --separate-stderr b run -v --no-broker h -- true
+    [[ $stderr != *broker* ]]
+    [ "$(agent_of --no-broker h)" != "$(held pid)" ]
+    run -0 b ping --no-broker h
+    [[ $output != *held* ]]
+    # Another host, and another way to the same: not what is held.
+    run -0 --separate-stderr b run -v other -- true
+    [[ $stderr != *broker* ]]
+    run -0 --separate-stderr b run -v --lease 20s h -- true
+    [[ $stderr != *broker* ]]
+}
+
+@test "much goes through, both ways, and who does not read holds up nobody else" {
+    b connect h
+    head -c 50000000 /dev/urandom >much
+    run -0 b run h -- sha256sum <much
+    [[ $output == "$(sha256sum <much | cut -c 1-64)"* ]]
+    [ "$(b run h -- cat <much | sha256sum)" = "$(sha256sum <much)" ]
+    # The first is never read from.
+    mkfifo slow
+    exec 5<>slow
+    "$GRAPNEL_BIN" run --transport local h -- cat /dev/zero >slow 2>err 3>&- 4>&- 5>&- </dev/null &
+    job=$!
+    for _ in 1 2 3 4 5; do
+        run -0 b run h -- echo quick
+        [ "$output" = quick ]
+    done
+    kill -9 "$job"
+    exec 5>&-
+    within 10 no_process 'cat /dev/zero'
+}
+
+@test "a client that is killed leaves nothing there, and others go on" {
+    b connect h
+    in_background run h -- sh -c 'echo ready; (setsid sleep 7141 &) ; sleep 7142; :'
+    within 10 says ready "$T/out"
+    first=$job
+    env --default-signal "$GRAPNEL_BIN" run --transport local h -- sh -c 'echo ready; sleep 7143; :' >out2 2>err2 </dev/null 3>&- &
+    second=$!
+    within 10 says ready out2
+    pgrep -fx 'sleep 7141'
+    kill -9 "$first"
+    within 10 no_process 'sleep 714[12]'
+    pgrep -fx 'sleep 7143'
+    kill -9 "$second"
+    within 10 no_process 'sleep 7143'
+    run -0 b run h -- echo on
+    [ "$(held streams)" -le 1 ]
+}
+
+@test "signals and Ctrl-C reach the command" {
+    b connect h
+    in_background run h -- sh -c 'trap "echo got; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
+    within 10 says ready "$T/out"
+    kill -TERM "$job"
+    finish "$job"
+    [ "$status" -eq 9 ]
+    says got "$T/out"
+    in_background run h -- sh -c 'echo ready; exec sleep 7151'
+    within 10 says ready "$T/out"
+    kill -INT "$job"
+    finish "$job"
+    [ "$status" -eq 130 ]
+    within 10 no_process 'sleep 7151'
+    run -0 b run h -- echo on
+}
+
+@test "what was left in the background ends with its command, not with the agent" {
+    b connect h
+    pid=$(held pid)
+    run -0 b run h 'setsid sleep 7161 >/dev/null 2>&1 & echo started'
+    within 10 no_process 'sleep 7161'
+    [ "$(held pid)" = "$pid" ]
+}
+
+@test "fifty clients at once start one broker, and one agent" {
+    for i in {1..50}; do
+        "$GRAPNEL_BIN" connect --transport local --instance "$i" h >"out.$i" 2>&1 </dev/null 3>&- 4>&- &
+        pids[i]=$!
+    done
+    for i in {1..50}; do
+        wait "${pids[i]}" || { cat "out.$i"; false; }
+        [ "$(cat "out.$i")" = "h:$i" ]
+    done
+    [ "$("$GRAPNEL" ls | wc -l)" -eq 50 ]
+    [ "$("$GRAPNEL" servers)" = h ]
+    [ "$(grep -c 'grapnel/broker$' "$XDG_RUNTIME_DIR/grapnel/log")" -eq 1 ]
+    [ "$(local_processes | grep -c __broker)" -eq 1 ]
+}
+
+@test "a broker that is killed leaves no agent, and its socket is replaced" {
+    b connect h
+    agent=$(held pid)
+    broker=$(broker_pid)
+    kill -9 "$broker"
+    within 10 gone "$broker"
+    within 10 gone "$agent"
+    [ -S "$XDG_RUNTIME_DIR/grapnel/broker" ]
+    run -0 "$GRAPNEL" ls
+    [ -z "$output" ]
+    run -0 --separate-stderr b run h -- echo direct
+    [ "$output" = direct ]
+    [ -z "$stderr" ]
+    run -0 b connect h
+    [ "$(broker_pid)" != "$broker" ]
+    [ "$(agent_of h)" = "$(held pid)" ]
+}
+
+@test "what runs when the broker is killed fails at once, with the cause" {
+    b connect h
+    in_background run h -- sh -c 'echo ready; exec sleep 7171'
+    within 10 says ready "$T/out"
+    kill -9 "$(broker_pid)"
+    finish "$job"
+    [ "$status" -eq 255 ]
+    says 'the line to the host was lost' "$T/err"
+    within 10 no_process 'sleep 7171'
+}
+
+@test "a broker that is told to end takes its agents along" {
+    b connect h i
+    broker=$(broker_pid) agent=$(held pid)
+    kill -TERM "$broker"
+    within 10 gone "$broker"
+    within 10 gone "$agent"
+    [ ! -e "$XDG_RUNTIME_DIR/grapnel/broker" ]
+}
+
+@test "it leaves when it has held nothing for a while" {
+    export GRAPNEL_BROKER_IDLE=300ms
+    b connect h
+    broker=$(broker_pid)
+    # As long as something is held, it stays.
+    sleep 0.7
+    run -0 b run h -- echo on
+    kill -0 "$broker"
+    b close h
+    within 10 gone "$broker"
+    [ ! -e "$XDG_RUNTIME_DIR/grapnel/broker" ]
+    run -0 b connect h
+    [ "$(broker_pid)" != "$broker" ]
+}
+
+@test "--keep: closed when it was not used for so long, and not while it is" {
+    b connect --keep 500ms h
+    in_background run h -- sh -c 'sleep 1.2; echo done'
+    finish "$job"
+    [ "$status" -eq 0 ]
+    says "done" "$T/out"
+    within 10 test -z "$("$GRAPNEL" ls)" || within 10 sh -c '[ -z "$("$GRAPNEL" ls)" ]'
+}
+
+@test "a held server that dies is made anew for who needs it next" {
+    b connect h
+    agent=$(held pid)
+    kill -9 "$agent"
+    within 10 gone "$agent"
+    run -0 --separate-stderr b run h -- echo on
+    [ "$output" = on ]
+    [ -z "$stderr" ]
+    [ "$(agent_of h)" != "$agent" ]
+}
+
+@test "close while something runs: it fails at once, with the cause" {
+    b connect h
+    in_background run h -- sh -c 'echo ready; exec sleep 7181'
+    within 10 says ready "$T/out"
+    run -0 b close h
+    finish "$job"
+    [ "$status" -eq 255 ]
+    [ "$(cat "$T/err")" = "grapnel: h: local: already closed: the connection was closed (open a new connection)" ]
+    within 10 no_process 'sleep 7181'
+    run -1 b close h
+}
+
+@test "instances: numbers that are listed and closed one by one, the newest first" {
+    b connect h
+    b connect --instance 2 h
+    b connect --instance 7 i
+    [ "$("$GRAPNEL" ls | tr '\n' ' ')" = "i:7 h:2 h:1 " ]
+    [ "$("$GRAPNEL" servers | tr '\n' ' ')" = "i h " ]
+    run -0 b connect --instance 2 h
+    [ "$output" = h:2 ]
+    [ "$("$GRAPNEL" ls | wc -l)" -eq 3 ]
+    run -0 b close --instance 2 h
+    [ "$output" = h:2 ]
+    run -1 b close --instance 2 h
+    [ "$("$GRAPNEL" ls | tr '\n' ' ')" = "i:7 h:1 " ]
+    run -0 b close --all
+    [ -z "$("$GRAPNEL" servers)" ]
+    run -255 --separate-stderr b connect --instance 0 h
+    run -255 --separate-stderr b connect --instance 65536 h
+    [[ $stderr == *"--instance needs a number from 1 to 65535, not '65536'"* ]]
+    run -255 --separate-stderr b connect --instance -1 h
+}
+
+@test "ls tells all that is known" {
+    b connect h
+    b run h -- true
+    run -0 "$GRAPNEL" ls -l
+    [[ ${lines[0]} =~ ^NAME\ +STATE\ +AGE\ +IDLE\ +PID\ +RTT\ +SENT\ +RECEIVED\ +STREAMS\ +MEMORY\ +LINE$ ]]
+    [[ ${lines[1]} =~ ^h:1\ +deployed\ .*\ "$(held pid)"\ .*iB\ +local$ ]]
+    run -0 "$GRAPNEL" ls --json
+    python3 - "$output" <<'PY'
+import json, sys
+d = json.loads(sys.argv[1])
+assert d["name"] == "h:1" and d["server"] == "h" and d["state"] == "deployed", d
+for key in "age_ms idle_ms pid round_trip_us sent received rss generation users".split():
+    assert isinstance(d[key], int), key
+assert d["rss"] > 0 and d["sent"] > 0 and d["received"] > 0
+PY
+    run -0 "$GRAPNEL" servers --json
+    [[ $output == *'"instances":[{'* ]]
+}
+
+@test "--json: one object for each" {
+    run -0 b connect --json h i
+    python3 - "$output" <<'PY'
+import json, sys
+a, b = [json.loads(line) for line in sys.argv[1].splitlines()]
+assert (a["host"], a["name"], a["server"], a["instance"]) == ("h", "h:1", "h", 1), a
+assert b["host"] == "i" and b["agent"].startswith("linux-") and b["generation"] == 1, b
+PY
+    run -0 b ping --json h
+    [[ $output == '{"host":"h","round_trip_us":'*',"held":true}' ]]
+    run -0 b close --json --all
+    [ "$(sort <<<"$output")" = $'{"name":"h"}\n{"name":"i"}' ]
+    run -1 b close --json h
+    [ -z "$output" ]
+    run -255 "$GRAPNEL" connect --json -F none no-such-host.invalid
+    [[ $output == '{"host":"no-such-host.invalid","error":{"name":"RESOLVE",'* ]]
+}
+
+@test "connected and closed again and again: nothing is left in the broker" {
+    b connect h
+    fds() { find "/proc/$(broker_pid)/fd" "/proc/$(broker_pid)/task" -maxdepth 1 | wc -l; }
+    before=$(fds)
+    for _ in {1..20}; do
+        "$GRAPNEL_BIN" connect --transport local i j >/dev/null
+        "$GRAPNEL_BIN" close --transport local i j >/dev/null
+    done
+    within 10 sh -c "[ \$(find /proc/$(broker_pid)/fd /proc/$(broker_pid)/task -maxdepth 1 | wc -l) -le $before ]"
+    [ "$("$GRAPNEL" servers)" = h ]
+}
+
+@test "an upgrade: the broker of another build goes when nobody uses it" {
+    version=$("$GRAPNEL" --version | cut -d ' ' -f 2)
+    LC_ALL=C sed "s/${version//./\\.}/9${version:1}/g" "$GRAPNEL_BIN" >newer
+    chmod 755 newer
+    export GRAPNEL_AGENTS=${GRAPNEL_AGENTS:-$BUILD/agents}
+    [ "$(./newer --version)" = "grapnel 9${version:1}" ]
+    b connect h
+    old=$(broker_pid)
+    mkfifo go
+    in_background run h -- sh -c "echo ready; read x <$T/go; exit 5"
+    within 10 says ready "$T/out"
+    run -0 --separate-stderr ./newer connect --transport local h
+    [ "$output" = h:1 ]
+    [[ $stderr == *"the broker of another build (process $old) leaves"* ]]
+    [ "$(broker_pid)" != "$old" ]
+    kill -0 "$old"
+    # What still runs there is not disturbed.
+    echo >go
+    finish "$job"
+    [ "$status" -eq 5 ]
+    within 10 gone "$old"
+    run -0 ./newer run --transport local h -- echo on
+    run -0 ./newer ls
+    [ "$output" = h:1 ]
+    GRAPNEL_BIN=$T/newer
+}
+
+@test "a folder or a socket that is not ours alone is refused, loudly" {
+    mkdir -m 777 "$XDG_RUNTIME_DIR/grapnel"
+    chmod 777 "$XDG_RUNTIME_DIR/grapnel"
+    run --separate-stderr b connect h
+    fails "not safe to use: $XDG_RUNTIME_DIR/grapnel is open to others (mode 0777)"
+    run -0 --separate-stderr b run h -- echo direct
+    [ "$output" = direct ]
+    [[ $stderr == "grapnel: h: connecting without the broker: not safe to use: "* ]]
+    run --separate-stderr "$GRAPNEL" ls
+    fails "is open to others"
+    rmdir "$XDG_RUNTIME_DIR/grapnel"
+    ln -s /tmp "$XDG_RUNTIME_DIR/grapnel"
+    run --separate-stderr b connect h
+    fails "is not a folder"
+    rm "$XDG_RUNTIME_DIR/grapnel"
+    chmod 777 "$XDG_RUNTIME_DIR"
+    run --separate-stderr b connect h
+    fails "$XDG_RUNTIME_DIR may be changed by others"
+    [ ! -e "$XDG_RUNTIME_DIR/grapnel" ]
+    chmod 700 "$XDG_RUNTIME_DIR"
+}
+
+@test "what another user has put there is not touched" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    b connect h
+    chown 12345 "$XDG_RUNTIME_DIR/grapnel/broker"
+    run --separate-stderr b connect h
+    fails "belongs to another user (uid 12345)"
+    run -0 --separate-stderr b run h -- echo direct
+    [[ $stderr == *"belongs to another user (uid 12345)"* ]]
+    chown 0 "$XDG_RUNTIME_DIR/grapnel/broker"
+    chown 12345 "$XDG_RUNTIME_DIR/grapnel"
+    run --separate-stderr b connect h
+    fails "belongs to another user (uid 12345)"
+    chown 0 "$XDG_RUNTIME_DIR/grapnel"
+    run -0 b run h -- echo on
+}
+
+@test "a path that is too long for a socket's address is none" {
+    long=$XDG_RUNTIME_DIR/$(printf '%0120d' 0)
+    mkdir -m 700 "$long"
+    XDG_RUNTIME_DIR=$long
+    run -0 b connect h
+    [ "$(agent_of h)" = "$(held pid)" ]
+}
+
+@test "a broker that does not answer is told apart, and nothing is done twice" {
+    b connect h
+    kill -STOP "$(broker_pid)"
+    run --separate-stderr b run h -- sh -c "echo x >>$T/ran"
+    kill -CONT "$(broker_pid)"
+    fails "the broker failed: it does not answer (process $(broker_pid)"
+    run -0 b run --no-broker h -- echo direct
+    run -0 b run h -- echo on
+}
+
+@test "what listens there and is no broker" {
+    b connect h
+    kill -9 "$(broker_pid)"
+    mv "$XDG_RUNTIME_DIR/grapnel/broker" "$T/old"
+    python3 - "$XDG_RUNTIME_DIR/grapnel/broker" 3>&- <<'PY' &
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(8)
+open("listens", "w").close()
+s.accept()[0].close()                    # leaves without a word
+c = s.accept()[0]
+c.recv(10000)
+c.sendall(b"SSH-2.0-what\r\n" * 1000)    # is something else
+c.close()
+PY
+    tools+=($!)
+    within 10 test -e listens
+    run -0 --separate-stderr b run h -- echo direct
+    [ "$output" = direct ]
+    run --separate-stderr b run h -- echo direct
+    [ "$output" = direct ] || fails "h: "
+}
+
+@test "a thousand commands leave nothing open in the broker" {
+    b connect h
+    b run h -- true
+    fds() { find "/proc/$(broker_pid)/fd" | wc -l; }
+    before=$(fds)
+    for _ in {1..100}; do
+        "$GRAPNEL_BIN" run --transport local h -- true </dev/null
+    done
+    within 5 sh -c "[ \$(find /proc/$(broker_pid)/fd | wc -l) -le $before ]"
+    [ "$(held streams)" -le 1 ]
+}
