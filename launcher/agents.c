@@ -181,6 +181,15 @@ static uint8_t *read_first(const struct agents *a, const struct kind *k,
     return NULL;
 }
 
+static void describe(const struct manifest_entry *m, struct agents_binary *b)
+{
+    b->packed_size = m->packed_size;
+    b->plain_size = m->plain_size;
+    b->hash_hex = m->plain_hash;
+    b->sha256_hex = m->plain_sha256;
+    snprintf(b->name, sizeof b->name, "%s", m->name);
+}
+
 static int load(struct agents *a, const struct kind *k, const struct manifest_entry *m,
                 struct agents_binary *b, struct error *e)
 {
@@ -194,11 +203,7 @@ static int load(struct agents *a, const struct kind *k, const struct manifest_en
         return errors_set(e, k->tampered, "%s", path);
     }
     b->packed = bytes;
-    b->packed_size = m->packed_size;
-    b->plain_size = m->plain_size;
-    b->hash_hex = m->plain_hash;
-    b->sha256_hex = m->plain_sha256;
-    snprintf(b->name, sizeof b->name, "%s", m->name);
+    describe(m, b);
     return 0;
 }
 
@@ -235,7 +240,8 @@ static void guess(char *uname, size_t size)
     uname[0] = (char)toupper((unsigned char)uname[0]);
 }
 
-const struct agents_binary *agents_find(struct agents *a, const char *uname, struct error *e)
+/* The entry's place, with all that is known without its file. */
+static struct agents_binary *look_up(struct agents *a, const char *uname, struct error *e)
 {
     char guessed[64] = "", name[48], list[400];
     struct agents_binary *b;
@@ -253,9 +259,23 @@ const struct agents_binary *agents_find(struct agents *a, const char *uname, str
         return NULL;
     }
     b = &a->agents[i];
-    if (!b->packed && load(a, &agent_kind, &agents_manifest[i], b, e) < 0)
+    describe(&agents_manifest[i], b);
+    if (uname != b->uname)
+        snprintf(b->uname, sizeof b->uname, "%s", uname);
+    return b;
+}
+
+const struct agents_binary *agents_known(struct agents *a, const char *uname, struct error *e)
+{
+    return look_up(a, uname, e);
+}
+
+const struct agents_binary *agents_find(struct agents *a, const char *uname, struct error *e)
+{
+    struct agents_binary *b = look_up(a, uname, e);
+
+    if (b && !b->packed && load(a, &agent_kind, &agents_manifest[b - a->agents], b, e) < 0)
         return NULL;
-    snprintf(b->uname, sizeof b->uname, "%s", uname);
     return b;
 }
 

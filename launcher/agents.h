@@ -36,6 +36,10 @@ void agents_build(char text[AGENTS_BUILD]);
  * there are), -E_AGENT_MISSING, -E_AGENT_TAMPERED (not the bytes of the build), -E_NOMEM. */
 const struct agents_binary *agents_find(struct agents *a, const char *uname, struct error *e);
 
+/* The same without its file: `packed` is NULL unless it was found before.  What agents_find gives
+ * later for the same system is the same struct.  NULL with *e: -E_ARCH. */
+const struct agents_binary *agents_known(struct agents *a, const char *uname, struct error *e);
+
 /* The worker for a host whose agent is called `name` ("linux-x86_64").  The store owns the result.
  * NULL with *e: -E_WORKER_MISSING (also where there is none of this name), -E_WORKER_TAMPERED,
  * -E_NOMEM. */

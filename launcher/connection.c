@@ -97,17 +97,20 @@ void connection_end_with(struct grapnel_server *s, int code, const char *detail)
 
 /* ---- making and freeing ---- */
 
-/* The one that the host needed last time, else the one for machines like this. */
+/* The one that the host needed last time, else the one for machines like this.  Where the broker is
+ * asked first, it may never have to be sent. */
 static const struct agents_binary *guess_agent(struct grapnel_server *s, struct error *e)
 {
+    const struct agents_binary *(*find)(struct agents *, const char *, struct error *) =
+        s->broker_key ? agents_known : agents_find;
     const struct agents_binary *agent = NULL;
     char uname[64] = "";
 
     if (route_key(s->route))
         archmemory_recall(route_key(s->route), uname, sizeof uname);
     if (*uname)
-        agent = agents_find(s->g->agents, uname, NULL);
-    return agent ? agent : agents_find(s->g->agents, NULL, e);
+        agent = find(s->g->agents, uname, NULL);
+    return agent ? agent : find(s->g->agents, NULL, e);
 }
 
 struct grapnel_server *connection_new(struct grapnel *g)
@@ -149,11 +152,11 @@ int connection_fill(struct grapnel_server *s, struct route *route,
     s->phase_arg = o->phase_arg;
     s->timeout_ms = o->connect_timeout > 0 ? o->connect_timeout : TIMEOUT_MS;
     s->boot_options.patience_s = patience_s(s);
+    if (o->broker && (s->broker_key = serverkey_make(s->route, o)) == NULL)
+        return errors_set(e, -E_NOMEM, "%s", target);
     s->boot_options.agent = guess_agent(s, e);
     if (!s->boot_options.agent)
         return e->code;
-    if (o->broker && (s->broker_key = serverkey_make(s->route, o)) == NULL)
-        return errors_set(e, -E_NOMEM, "%s", target);
     if (o->sudo_user) {
         s->boot_options.sudo_user = s->sudo_user = strdup(o->sudo_user);
         if (!s->sudo_user)

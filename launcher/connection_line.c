@@ -281,6 +281,9 @@ int connection_attempt(struct grapnel_server *s, struct error *e)
     s->can_write = 0;
     if (connection_broker_begin(s))
         return 0;
+    if (!s->boot_options.agent->packed &&
+        !agents_find(s->g->agents, s->boot_options.agent->uname, e))
+        return e->code;
     s->boot = bootstrap_new(&s->boot_options, e);
     if (!s->boot)
         return e->code;

@@ -20,7 +20,7 @@ struct route {
     char *target;
     char *key; /* "name:port" after ssh_config */
     enum kind kind;
-    int automatic; /* the kind may change to OPENSSH */
+    int automatic;            /* the kind may change to OPENSSH */
     struct sshconfig *config; /* SSH2, OPENSSH */
     char **argv;              /* OPENSSH and COMMAND: owned, NULL-terminated */
     struct transport_options options;
@@ -253,7 +253,7 @@ static int load_config(struct route *r, const struct grapnel_connect_options *o,
     if (result == 0)
         result = sshconfig_load(set, r->host, NULL, 0, 0, &r->config, e);
     sshconfig_close(set); /* the files may be large, and servers many */
-    if (result < 0)
+    if (result < 0 || !r->config)
         return result;
     if (asprintf(&r->key, "%s:%u", r->config->host, r->config->port) < 0)
         r->key = NULL;

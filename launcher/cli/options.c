@@ -124,18 +124,23 @@ static char *quoted(const char *key, const char *value)
     return text;
 }
 
-/* From the root on: the broker, which may be who reads it, is somewhere else. */
-static int add_identity(struct reader *r, const char *value)
+/* From the root on: the broker, which may be who reads it, is somewhere else.  NULL: memory is out.
+ */
+static char *whole_path(const char *value)
 {
-    char here[PATH_MAX], *whole = NULL;
-    int rc;
+    char here[PATH_MAX], *whole;
 
-    if (!strchr("/~%$", *value) && strcmp(value, "none") != 0 && getcwd(here, sizeof here) &&
-        asprintf(&whole, "%s/%s", here, value) < 0)
-        whole = NULL;
-    rc = add_made(r, quoted("IdentityFile", whole ? whole : value));
-    free(whole);
-    return rc;
+    if (strchr("/~%$", *value) || !strcmp(value, "none") || !getcwd(here, sizeof here))
+        return strdup(value);
+    return asprintf(&whole, "%s/%s", here, value) < 0 ? NULL : whole;
+}
+
+static char *identity(const char *value)
+{
+    char *path = whole_path(value), *text = path ? quoted("IdentityFile", path) : NULL;
+
+    free(path);
+    return text;
 }
 
 static int set_jump(struct reader *r, const char *shown, const char *value)
@@ -194,7 +199,7 @@ static int set_number(struct reader *r, const char *shown, const char *value, in
 {
     int digits = strspn(value, "0123456789") == strlen(value) && strlen(value) < 6;
 
-    *number = digits ? atoi(value) : 0;
+    *number = digits ? (int)strtol(value, NULL, 10) : 0;
     if (*number < 1 || *number > INSTANCE_MAX)
         return say_fail(r->error, "ARGUMENT", "%s needs a number from 1 to %d, not '%s'", shown,
                         INSTANCE_MAX, value);
@@ -228,7 +233,7 @@ static int set_text(struct reader *r, const struct options_entry *entry, const c
     case OPTIONS_PORT:
         return set_port(r, shown, value);
     case OPTIONS_IDENTITY:
-        return add_identity(r, value);
+        return add_made(r, identity(value));
     case OPTIONS_JUMP:
         return set_jump(r, shown, value);
     case OPTIONS_TIME:

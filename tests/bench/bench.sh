@@ -10,7 +10,8 @@
 # is no failure; the exit status is 1 only when something could not be measured.
 # BENCH_RUNS (40), BENCH_FAR_RUNS (15), BENCH_MIB (2048), BENCH_FAR_MIB (256), BENCH_BULK_RUNS (3),
 # BENCH_ROUNDS (5000), BENCH_LINKS (60), BENCH_CALLS (200000), BENCH_CHANNEL_MIB (256),
-# BENCH_FIRST_RUNS (10), BENCH_HELD (200) change how much is done.
+# BENCH_FIRST_RUNS (10), BENCH_HELD (200), BENCH_SETTLE (45), BENCH_IDLE
+# (60) change how much is done.
 set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-$PWD/build}
@@ -518,9 +519,9 @@ broker() {
     memory=$(private_of "$pid")
     "$GRAPNEL" connect -F "$work/held_config" "${hosts[@]}" >/dev/null || return 1
     # One heartbeat of each falls into the time that is measured.
-    sleep 45
+    sleep "${BENCH_SETTLE:-45}"
     before=$(cpu_of "$pid")
-    sleep 60
+    sleep "${BENCH_IDLE:-60}"
     after=$(cpu_of "$pid")
     row broker-held 'broker memory per held server' \
         "$((($(private_of "$pid") - memory) / held))" - KiB max 200

@@ -230,6 +230,26 @@ START_TEST(test_unknown)
 END_TEST
 
 /* An agent that was found by what the host says of itself names the worker for that host. */
+/* What is asked for first needs no file; it is read when the agent is to be sent. */
+START_TEST(test_known)
+{
+    const struct agents_binary *known;
+
+    store = agents_new(root);
+    known = agents_known(store, NULL, &error);
+    ck_assert_ptr_nonnull(known);
+    ck_assert_str_eq(known->name, GRAPNEL_OS_ARCH);
+    ck_assert_uint_eq(strlen(known->hash_hex), 64);
+    ck_assert_ptr_null(known->packed);
+    ck_assert_ptr_null(agents_find(store, known->uname, &error));
+    ck_assert_int_eq(error.code, -E_AGENT_MISSING);
+    put(0, kinds[0].place, -1, 0);
+    ck_assert_msg(agents_find(store, known->uname, &error) == known, "%s", error.detail);
+    ck_assert_ptr_nonnull(known->packed);
+    ck_assert_ptr_null(agents_known(store, "Plan9 vax", &error));
+}
+END_TEST
+
 START_TEST(test_worker_of_agent)
 {
     const struct agents_binary *agent;
@@ -255,6 +275,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, test_tampered, 0, 2);
     tcase_add_test(t, test_places);
     tcase_add_test(t, test_unknown);
+    tcase_add_test(t, test_known);
     tcase_add_test(t, test_worker_of_agent);
     suite_add_tcase(s, t);
     return s;
