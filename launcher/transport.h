@@ -1,7 +1,8 @@
 /* A transport: runs one command text in a host's login shell and carries its bytes.
  *
  * There are three: ssh2 (libssh2, in process), command (a program that gives a shell, such as the
- * OpenSSH client), local (a child process).  All callbacks run in the thread that drives the loop,
+ * OpenSSH client), local (a child process), and, beside them, broker
+ * (transport_broker.h), which has no shell.  All callbacks run in the thread that drives the loop,
  * never from within a call of transport_* (so that state is simple); a callback may call anything
  * here but transport_free on its own transport from within `input`, where transport_free is
  * deferred by the transport itself.

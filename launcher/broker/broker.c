@@ -133,7 +133,6 @@ static void on_connect(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct broker *b = w->data;
     struct error e = {0};
-    pid_t pid;
 
     (void)loop;
     (void)revents;
@@ -146,11 +145,11 @@ static void on_connect(struct ev_loop *loop, ev_io *w, int revents)
         }
         if (fd < 0)
             return;
-        if (place_check_peer(fd, &pid, &e) < 0) {
+        if (place_check_peer(fd, NULL, &e) < 0) {
             context_trace(b->g, 0, NULL, "refused: %s", e.detail);
             close(fd);
         } else {
-            visitor_new(b, fd, pid);
+            visitor_new(b, fd);
         }
     }
 }

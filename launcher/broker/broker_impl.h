@@ -41,7 +41,6 @@ struct visitor {
     struct sockline *line;
     struct task *tasks;     /* what it waits for */
     struct asking *askings; /* connections that may ask it, by visitor_ask.c */
-    pid_t pid;
 };
 
 /* A call that is not answered yet; begins the struct of each kind of call. */
@@ -58,7 +57,7 @@ void visitor_add(struct visitor *v, struct task *t, uint32_t id, void (*drop)(st
 void visitor_answer(struct task *t, struct value *result, const struct error *e);
 
 /* Takes fd over.  Nothing happens when memory is out but that it is closed. */
-void visitor_new(struct broker *b, int fd, pid_t pid);
+void visitor_new(struct broker *b, int fd);
 void visitor_free(struct visitor *v);
 
 /* link_handler.open for the service "server". */

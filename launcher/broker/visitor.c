@@ -139,7 +139,7 @@ static struct value *facts(struct broker *b)
     return map;
 }
 
-void visitor_new(struct broker *b, int fd, pid_t pid)
+void visitor_new(struct broker *b, int fd)
 {
     struct visitor *v = calloc(1, sizeof *v);
     struct sockline_options options = {.handler = &link_callbacks, .arg = v, .ended = on_ended};
@@ -149,7 +149,6 @@ void visitor_new(struct broker *b, int fd, pid_t pid)
         return;
     }
     v->b = b;
-    v->pid = pid;
     options.facts = facts(b);
     v->line = sockline_new(b->g, fd, &options);
     if (!v->line) {

@@ -108,6 +108,12 @@ no_process() {
     run -0 b run --json h -- echo x
     [[ $output == *'"stdout":"x\n"'* ]]
     [ "$(held pid)" = "$(agent_of h)" ]
+    for verb in 'run h -- true' 'call h sys.uptime' 'eval h 1' 'script h s.lua' 'repl h' 'facts h' 'ping h'; do
+        read -r name rest <<<"$verb"
+        # shellcheck disable=SC2086
+        run --separate-stderr b "$name" -v $rest </dev/null
+        [[ $stderr == *"connect: $XDG_RUNTIME_DIR/grapnel/broker"* ]]
+    done
 }
 
 @test "which way it goes is told" {
