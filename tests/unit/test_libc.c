@@ -47,7 +47,7 @@ static int by_number(const void *a, const void *b)
 
 START_TEST(any_number_of_things_is_sorted)
 {
-    int mine[200], right[200];
+    int mine[200] = {0}, right[200] = {0};
     unsigned seed = 1;
 
     for (size_t n = 0; n < 200; n++) {
