@@ -73,10 +73,10 @@ config.mk: configure config.mk.in
 ifneq ($(AGENT_LIBC),)
 $(DEPS)/agent-$(AGENT_LIBC).mk: scripts/build-static-deps.sh config.mk
 	@mkdir -p $(@D)
-	$(Q)dir=$$(scripts/build-static-deps.sh agent $(AGENT_LIBC)) && echo "AGENT_DEPS := $$dir" >$@
+	$(Q)dir=$$(CC='$(AGENT_CC)' scripts/build-static-deps.sh agent $(AGENT_LIBC)) && echo "AGENT_DEPS := $$dir" >$@
 $(DEPS)/lua-$(AGENT_LIBC).mk: scripts/build-static-deps.sh config.mk
 	@mkdir -p $(@D)
-	$(Q)dir=$$(scripts/build-static-deps.sh lua $(AGENT_LIBC)) && echo "LUA_DEPS := $$dir" >$@
+	$(Q)dir=$$(CC='$(AGENT_CC)' scripts/build-static-deps.sh lua $(AGENT_LIBC)) && echo "LUA_DEPS := $$dir" >$@
 $(DEPS)/libssh2.mk: scripts/build-static-deps.sh config.mk
 	@mkdir -p $(@D)
 	$(Q)dir=$$(CC='$(CC)' scripts/build-static-deps.sh libssh2) && echo "SSH2_DEPS := $$dir" >$@
@@ -136,7 +136,7 @@ PACK          = zopfli -c
 else
 AGENT_CC      = $(CC)
 AGENT_CFLAGS  = $(CFLAGS) $(CPPFLAGS) $(WARN) $(COMMON) -DGRAPNEL_AGENT
-AGENT_LDFLAGS = $(LDFLAGS)
+AGENT_LDFLAGS = $(CFLAGS) $(LDFLAGS)
 AGENT_LIBS    = $(LIBS)
 WORKER_INC    = $(LUA_INC)
 # A worker goes out in one frame, which the lines of its code would not fit into.
@@ -245,7 +245,7 @@ $(LIB_OBJ) $(PEER_OBJ) $(MODULE_OBJ) $(CLI_OBJ) $(AGENT_OBJ) $(WORKER_OBJ): Make
 $(AGENT): $(AGENT_OBJ)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) $(AGENT_LDFLAGS) $(AGENT_OBJ) $(AGENT_LIBS) -o $@
+	$(Q)$(AGENT_CC) $(AGENT_LDFLAGS) $(AGENT_OBJ) $(AGENT_LIBS) -o $@
 
 # What the agent has for its own work, the worker may use: what it names is taken, as from a library.
 WORKER_MORE := $(BUILD)/obj/agent/libmore.a
@@ -256,7 +256,7 @@ $(WORKER_MORE): $(call far,$(filter-out $(OWN_SRC),$(AGENT_SRC)))
 $(WORKER): $(WORKER_OBJ) $(WORKER_MORE)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) $(AGENT_LDFLAGS) $(WORKER_OBJ) $(WORKER_MORE) $(WORKER_LIBS) -o $@
+	$(Q)$(AGENT_CC) $(AGENT_LDFLAGS) $(WORKER_OBJ) $(WORKER_MORE) $(WORKER_LIBS) -o $@
 
 $(AGENT).gz $(WORKER).gz: %.gz: %
 	$(call say,GZIP,$@)

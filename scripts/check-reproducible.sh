@@ -10,6 +10,8 @@ trap 'exit 143' TERM HUP
 
 make -s agent worker
 libc=$(sed -n 's/^AGENT_LIBC *:= *//p' config.mk)
+CC=$(sed -n 's/^AGENT_CC *:= *//p' config.mk)
+export CC
 for copy in one another-name; do
     echo "building in a folder named '$copy'"
     tree=$work/$copy/tree
