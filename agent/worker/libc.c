@@ -91,7 +91,7 @@ int wctomb(char *to, wchar_t c)
     if (to == NULL) {
         return 0;
     }
-    if (c < 0 || c > 0xff) {
+    if ((unsigned)c > 0xff) {
         errno = EILSEQ;
         return -1;
     }

@@ -88,6 +88,7 @@ START_TEST(texts_are_found_where_they_are)
 {
     static const char *const in[] = {"",     "a",      "ab",     "aab",      "abab",
                                      "aaab", "abcabd", "bbbbba", "abaabaaab"};
+    static const char behind[] = "\0a";
 
     for (size_t i = 0; i < sizeof in / sizeof *in; i++) {
         for (size_t w = 0; w < sizeof in / sizeof *in; w++) {
@@ -96,6 +97,7 @@ START_TEST(texts_are_found_where_they_are)
         ck_assert_ptr_eq(small_strstr(in[i], "ba"), strstr(in[i], "ba"));
         ck_assert_ptr_eq(small_strstr(in[i], "abd"), strstr(in[i], "abd"));
     }
+    ck_assert_ptr_null(small_strstr(behind, "a"));
 }
 END_TEST
 
@@ -112,7 +114,10 @@ START_TEST(a_character_is_a_byte)
     ck_assert_int_eq(small_wctomb(NULL, L'a'), 0);
     ck_assert_int_eq(small_wctomb(&byte, 0xff), 1);
     ck_assert_int_eq(byte, (char)0xff);
+    errno = 0;
     ck_assert_int_eq(small_wctomb(&byte, 0x20ac), -1);
+    ck_assert_int_eq(errno, EILSEQ);
+    ck_assert_int_eq(small_wctomb(&byte, (wchar_t)-1), -1);
 }
 END_TEST
 
@@ -130,7 +135,9 @@ START_TEST(there_is_no_shell)
     ck_assert_int_eq(small_system(NULL), 0);
     ck_assert_int_eq(small_system("exit 0"), -1);
     ck_assert_int_eq(errno, ENOSYS);
+    errno = 0;
     ck_assert_ptr_null(small_popen("exit 0", "r"));
+    ck_assert_int_eq(errno, ENOSYS);
 }
 END_TEST
 
@@ -144,6 +151,26 @@ START_TEST(limits_are_set)
     ck_assert_int_eq(getrlimit(RLIMIT_CORE, &after), 0);
     ck_assert(after.rlim_cur == 0 && after.rlim_max == before.rlim_max);
     ck_assert_int_eq(small_setrlimit(-1, &before), -1);
+    ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+START_TEST(timers_are_the_kernels)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_NONE};
+    struct itimerspec left;
+    timer_t timers[2];
+
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(small_timer_create(CLOCK_MONOTONIC, &event, &timers[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        long number = (long)(intptr_t)timers[i];
+        ck_assert_int_eq(syscall(SYS_timer_gettime, number, &left), 0);
+        ck_assert_int_eq(syscall(SYS_timer_delete, number), 0);
+    }
+    errno = 0;
+    ck_assert_int_eq(small_timer_create(-1000, &event, timers), -1);
     ck_assert_int_eq(errno, EINVAL);
 }
 END_TEST
@@ -170,6 +197,7 @@ static Suite *suite(void)
     tcase_add_test(c, there_is_one_locale);
     tcase_add_test(c, there_is_no_shell);
     tcase_add_test(c, limits_are_set);
+    tcase_add_test(c, timers_are_the_kernels);
     tcase_add_test(c, no_thread_is_started_for_a_timer);
     suite_add_tcase(s, c);
     return s;
