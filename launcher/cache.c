@@ -269,6 +269,16 @@ void cache_keep(struct cached *s, int64_t idle_ms)
     cache_limit_changed(s->c);
 }
 
+void cache_set_passing(struct cached *s, int passing)
+{
+    s->passing = passing;
+}
+
+int cache_is_passing(const struct cached *s)
+{
+    return s->passing;
+}
+
 struct cached *cache_next(struct cache *c, const struct cached *s)
 {
     return s ? s->next : c->servers;

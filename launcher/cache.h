@@ -107,6 +107,10 @@ uint64_t cache_made(const struct cached *s);
 uint64_t cache_used(const struct cached *s);
 /* An idle limit of its own, in ms; 0: it has none, < 0: that of the cache. */
 void cache_keep(struct cached *s, int64_t idle_ms);
+/* One that is passing through leaves with its last user and the last of its instances, instead of
+ * staying until the limits say so; for who has no use of a cache. */
+void cache_set_passing(struct cached *s, int passing);
+int cache_is_passing(const struct cached *s);
 /* The servers, newest first: the first with s NULL.  NULL: no more. */
 struct cached *cache_next(struct cache *c, const struct cached *s);
 

@@ -30,6 +30,7 @@ struct cached {
     int wanted;    /* somebody wants it ready who has not had an attempt yet */
     int kept;      /* the attempt is on a line that was there before */
     int had_agent; /* when it was closed */
+    int passing;   /* see cache_set_passing */
     unsigned turn; /* of those who are told */
     size_t users;
     struct grapnel_connection *instances;

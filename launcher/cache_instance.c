@@ -180,6 +180,8 @@ void cache_done_instance(struct grapnel_connection *i)
         s->users++;
         close_it(s, i, -E_CLOSED, "");
         s->users--;
+    } else if (i->users == 0) {
+        cache_limit_unused(s); /* its server may be in use all the same */
     }
     cache_done(s);
 }

@@ -373,15 +373,21 @@ static void forget(struct cached *s)
     cache_destroy(s);
 }
 
+/* Nothing is left of it. */
+static int is_spent(const struct cached *s)
+{
+    return s->status == CACHE_DOWN &&
+           (s->generation == 0 || connection_state(s->server) == GRAPNEL_GONE);
+}
+
 void cache_life_settle(struct cached *s)
 {
     if (s->users > 0)
         return;
     if (s->status == CACHE_CLOSED)
         forget(s);
-    else if (s->status == CACHE_DOWN &&
-             (s->generation == 0 || connection_state(s->server) == GRAPNEL_GONE))
-        cache_close(s); /* nothing is left of it */
+    else if (is_spent(s) || (s->passing && !s->instances))
+        cache_close(s);
     else
         cache_limit_unused(s);
 }

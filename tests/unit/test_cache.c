@@ -699,6 +699,44 @@ START_TEST(the_unused_are_closed_in_time)
 }
 END_TEST
 
+START_TEST(the_unused_are_closed_in_time_on_a_server_in_use)
+{
+    struct grapnel_connection *used = get("a", 1);
+
+    LIMITS(.idle = 60);
+    visit("a", 2);
+    while (strcmp(CONNECTIONS, "root@a:1") != 0)
+        grapnel_drive(g, 1);
+    grapnel_connection_release(used);
+}
+END_TEST
+
+/* As for `connect` of Lua. */
+START_TEST(one_that_passes_through_leaves_with_its_last_user)
+{
+    struct error e = {0};
+    struct cached *s;
+    struct cache_waiter w;
+    struct grapnel_connection *c = get("here", 1);
+    pid_t pid = agent_pid(c);
+
+    context_lock(g);
+    s = cache_want(g->cache, "root@here", &local, &e);
+    ck_assert_int_eq(cache_await(s, &w, NULL, NULL), 0);
+    cache_set_passing(s, 1);
+    context_unlock(g);
+    grapnel_connection_release(c);
+    ck_assert_int_eq(grapnel_close_connections(g, &error), 1);
+    ck_assert_int_eq(grapnel_drive(g, 50), -6);
+    ck_assert(harness_process_runs(pid)); /* it has a user … */
+    context_lock(g);
+    cache_done(s);
+    context_unlock(g);
+    harness_wait_process(pid); /* … but needs one */
+    ck_assert_str_eq(LINES, "");
+}
+END_TEST
+
 START_TEST(a_server_has_an_idle_limit_of_its_own)
 {
     struct error e = {0};
@@ -1127,6 +1165,8 @@ static Suite *suite(void)
     tcase_add_test(t, the_longest_unused_makes_room);
     tcase_add_test(t, instances_make_room_likewise);
     tcase_add_test(t, the_unused_are_closed_in_time);
+    tcase_add_test(t, the_unused_are_closed_in_time_on_a_server_in_use);
+    tcase_add_test(t, one_that_passes_through_leaves_with_its_last_user);
     tcase_add_test(t, a_server_has_an_idle_limit_of_its_own);
     tcase_add_test(t, calls_fail_at_once_when_it_is_closed);
     tcase_add_test(t, closing_twice_closes_once);
