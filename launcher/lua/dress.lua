@@ -3,7 +3,7 @@
 -- The functions of a table go as upvalues of one: so they share there what they share here.
 local function send_table(conn, service)
     if service[1] ~= nil then
-        error("grapnel.connect: several services come from a file", 0)
+        error("grapnel: several services come from a file", 0)
     end
     local names, locals, functions, values = {}, {}, {}, {}
     for name, value in pairs(service) do

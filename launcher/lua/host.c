@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/cache.h"
+#include "launcher/lua/held.h"
 #include "launcher/lua/input.h"
 #include "launcher/lua/line.h"
 #include "launcher/lua/until.h"
@@ -14,20 +16,12 @@
 
 #define CLOSE_MS 5000
 
-/* A server, and how many connections use it. */
-struct shared {
-    struct shared *next;
-    struct grapnel_server *server;
-    char *key; /* target and options; NULL: not to be found by others */
-    int users;
-};
-
 struct host {
     struct grapnel *g;
     int borrowed; /* the context is not ours */
     struct tasks *tasks;
-    struct shared *servers;
     struct line *lines;    /* chained by line_link */
+    struct held *helds;    /* chained by held_link */
     struct input *inputs;  /* chained by input_link */
     struct until *untils;  /* chained by until_link */
     lua_Hook hook;         /* of the main thread, when it was tried last */
@@ -116,6 +110,17 @@ static int is_interrupted(struct host *h)
     return is;
 }
 
+void host_look(struct host *h)
+{
+    for (struct line *at = h->lines; at; at = *line_link(at))
+        line_serve(at);
+    for (struct line *at = h->lines, *next; at; at = next) {
+        next = *line_link(at);
+        line_reap(at);
+    }
+    held_serve(h->helds, tasks_state(h->tasks));
+}
+
 /* tasks_host.wait */
 static int wait(void *arg, uint64_t deadline_us)
 {
@@ -137,8 +142,7 @@ static int wait(void *arg, uint64_t deadline_us)
     h->stirred = 0;
     input_serve(h->inputs);
     context_unlock(h->g);
-    for (struct line *at = h->lines; at; at = *line_link(at))
-        line_serve(at);
+    host_look(h);
     until_look(h->untils);
     try_hook(h);
     return code == -E_TIMEOUT ? 0 : code;
@@ -155,6 +159,22 @@ void host_remove_line(struct host *h, struct line *line)
     for (struct line **at = &h->lines; *at; at = line_link(*at)) {
         if (*at == line) {
             *at = *line_link(line);
+            return;
+        }
+    }
+}
+
+void host_add_held(struct host *h, struct held *held)
+{
+    *held_link(held) = h->helds;
+    h->helds = held;
+}
+
+void host_remove_held(struct host *h, struct held *held)
+{
+    for (struct held **at = &h->helds; *at; at = held_link(*at)) {
+        if (*at == held) {
+            *at = *held_link(held);
             return;
         }
     }
@@ -203,111 +223,59 @@ int host_alive(const struct host *h)
 
 /* ---- servers ---- */
 
-/* Text that is equal exactly for equal ways to the same place; NULL: no memory. */
-static char *make_key(const char *target, const struct grapnel_connect_options *o)
+static void on_rest(void *arg, struct cached *s, const struct error *e)
 {
-    char *key = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&key, &n);
-
-    if (!f)
-        return NULL;
-    fprintf(f, "%s\n%s\n%u\n%s\n%s\n%s\n%lld %lld %d\n", target, o->user ? o->user : "", o->port,
-            o->config_file ? o->config_file : "", o->transport ? o->transport : "",
-            o->sudo_user ? o->sudo_user : "\n", (long long)o->connect_timeout, (long long)o->lease,
-            !!o->cache_agent);
-    for (size_t i = 0; o->identity_files && o->identity_files[i]; i++)
-        fprintf(f, "i %s\n", o->identity_files[i]);
-    for (size_t i = 0; o->ssh_options && o->ssh_options[i]; i++)
-        fprintf(f, "o %s\n", o->ssh_options[i]);
-    if (fclose(f) != 0) {
-        free(key);
-        return NULL;
-    }
-    return key;
+    (void)s;
+    (void)e;
+    *(int *)arg = 1;
 }
 
-/* True for one that can still be used. */
-static int lives(struct host *h, struct grapnel_server *s)
+static int is_set(void *arg)
 {
-    int code;
+    return *(int *)arg;
+}
 
+/* The last use of one that is passing: not before the agent has left. */
+static void see_off(struct host *h, struct cached *s)
+{
+    struct cache_waiter waiter;
+    int gone = 0;
+
+    cache_close(s);
+    if (cache_await_rest(s, &waiter, on_rest, &gone) > 0)
+        (void)context_wait(h->g, is_set, &gone, UINT64_MAX); /* the cache has a limit for it */
+    cache_leave(&waiter);
+}
+
+static void leave_cached(struct host *h, struct cached *s)
+{
     context_lock(h->g);
-    code = connection_error(s)->code;
+    if (cache_is_passing(s) && cache_users(s) == 1 && !cache_instances(s))
+        see_off(h, s);
+    cache_done(s);
     context_unlock(h->g);
-    return code == 0;
 }
 
-static struct shared *find_server(struct host *h, const char *key)
+void host_leave_server(struct host *h, const struct host_use *use)
 {
-    for (struct shared *s = h->servers; s; s = s->next) {
-        if (s->key && strcmp(s->key, key) == 0 && lives(h, s->server))
-            return s;
-    }
-    return NULL;
+    if (use->cached)
+        leave_cached(h, use->cached);
+    /* One that has not answered has nothing to tell at its end. */
+    if (use->own && grapnel_wait_ready(use->own, 0, NULL) == 0)
+        grapnel_close(use->own, CLOSE_MS, NULL);
+    grapnel_server_free(use->own);
 }
 
-/* key is taken over. */
-static struct shared *add_server(struct host *h, struct grapnel_server *server, char *key)
+struct grapnel_server *host_server(struct host *h, const struct host_use *use)
 {
-    struct shared *s = calloc(1, sizeof *s);
+    struct grapnel_server *s = use->own;
 
-    if (!s)
-        return NULL;
-    *s = (struct shared){.next = h->servers, .server = server, .key = key, .users = 1};
-    h->servers = s;
+    if (!use->cached)
+        return s;
+    context_lock(h->g);
+    s = cache_server(use->cached);
+    context_unlock_quiet(h->g);
     return s;
-}
-
-int host_adopt_server(struct host *h, struct grapnel_server *s)
-{
-    return add_server(h, s, NULL) ? 0 : -E_NOMEM;
-}
-
-struct grapnel_server *host_server(struct host *h, const char *target,
-                                   const struct grapnel_connect_options *o, struct grapnel_error *e)
-{
-    char *key = make_key(target, o);
-    struct shared *s = key ? find_server(h, key) : NULL;
-    struct grapnel_server *server = NULL;
-
-    if (s) {
-        free(key);
-        s->users++;
-        return s->server;
-    }
-    server = key ? grapnel_open(h->g, target, o, e) : NULL;
-    if (server && add_server(h, server, key))
-        return server;
-    if (server || !key)
-        no_memory(e, target);
-    grapnel_server_free(server);
-    free(key);
-    return NULL;
-}
-
-static void free_shared(struct shared *s)
-{
-    grapnel_server_free(s->server);
-    free(s->key);
-    free(s);
-}
-
-void host_leave_server(struct host *h, struct grapnel_server *server)
-{
-    for (struct shared **at = &h->servers; *at; at = &(*at)->next) {
-        struct shared *s = *at;
-        if (s->server != server)
-            continue;
-        if (--s->users > 0)
-            return;
-        *at = s->next;
-        /* One that has not answered has nothing to tell at its end. */
-        if (grapnel_wait_ready(s->server, 0, NULL) == 0)
-            grapnel_close(s->server, CLOSE_MS, NULL);
-        free_shared(s);
-        return;
-    }
 }
 
 /* ---- making and freeing ---- */
@@ -316,18 +284,16 @@ void host_leave_server(struct host *h, struct grapnel_server *server)
 static int collect(lua_State *L)
 {
     struct host *h = *(struct host **)lua_touserdata(L, 1);
-    struct shared *next;
 
-    if (!h)
+    if (!h || context_forked(h->g, NULL))
         return 0;
+    while (h->helds)
+        held_end(h->helds);
     for (struct line *at = h->lines; at; at = *line_link(at))
         line_leave(at);
     while (h->lines)
         line_end(h->lines);
-    for (struct shared *s = h->servers; s; s = next) {
-        next = s->next;
-        free_shared(s);
-    }
+    grapnel_close_ssh_connections(h->g, NULL);
     tasks_free(h->tasks);
     if (!h->borrowed)
         grapnel_free(h->g);

@@ -7,6 +7,8 @@
 
 #include "launcher/context.h"
 
+struct cached;
+struct held;
 struct host;
 struct input;
 struct line;
@@ -25,16 +27,16 @@ int host_lives(lua_State *L);
 struct grapnel *host_context(struct host *h);
 struct tasks *host_tasks(struct host *h);
 
-/* The server for this target and these options, opened at the first call: instances of the same one
- * share it.  To be given back by host_leave_server.  NULL with *e filled. */
-struct grapnel_server *host_server(struct host *h, const char *target,
-                                   const struct grapnel_connect_options *o,
-                                   struct grapnel_error *e);
-/* Takes over an open server for a connection of its own, as if host_server had opened it.  0, or
- * -E_NOMEM: then it stays the caller's. */
-int host_adopt_server(struct host *h, struct grapnel_server *s);
-/* Closes it when nobody else uses it: waits until the host confirms that all is gone. */
-void host_leave_server(struct host *h, struct grapnel_server *s);
+/* A server that something uses: a held one of the cache, or one of its own, or none. */
+struct host_use {
+    struct cached *cached;
+    struct grapnel_server *own;
+};
+/* Gives it back.  If that ends it (it is an own one, or one that is passing through the cache, and
+ * nobody else uses it): waits until the host confirms that all is gone. */
+void host_leave_server(struct host *h, const struct host_use *use);
+/* The server itself; NULL: it was closed, or there is none. */
+struct grapnel_server *host_server(struct host *h, const struct host_use *use);
 
 /* A line is looked after from now on, or no more. */
 void host_add_line(struct host *h, struct line *line);
@@ -44,9 +46,16 @@ void host_remove_line(struct host *h, struct line *line);
 void host_add_input(struct host *h, struct input *in);
 void host_remove_input(struct host *h, struct input *in);
 
+/* The same for what it has in the cache. */
+void host_add_held(struct host *h, struct held *held);
+void host_remove_held(struct host *h, struct held *held);
+
 /* The same for what is waited for. */
 void host_add_until(struct host *h, struct until *u);
 void host_remove_until(struct host *h, struct until *u);
+
+/* Lets the Lua thread see what has happened on its lines meanwhile. */
+void host_look(struct host *h);
 
 /* True while a connection is alive. */
 int host_alive(const struct host *h);

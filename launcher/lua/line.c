@@ -17,7 +17,7 @@
 struct line {
     struct line *next;
     struct host *host;
-    struct grapnel_server *server;
+    struct host_use use;
     struct peer *peer;
     /* as grapnel_instance_options has them */
     void (*output)(void *arg, struct grapnel_instance *i, const void *bytes, size_t n);
@@ -27,10 +27,14 @@ struct line {
     struct instance *instance;
     struct fifo in, out;
     ev_timer batch;
+    ev_timer patience;  /* with a worker that was asked to leave */
     int full;           /* the peer has more to say than went into `out` */
     int leaving;        /* what comes is of no interest any more */
-    int over;           /* the instance has ended … */
+    int over;           /* it is of no use any more … */
     struct error error; /* … for this reason */
+    int spoken;         /* something has come from the instance */
+    int ended;          /* it has ended */
+    int abandoned;      /* see line_abandon */
 
     int told;  /* the peer knows that */
     int heard; /* something has come from the instance */
@@ -46,9 +50,9 @@ struct peer *line_peer(struct line *line)
     return line->peer;
 }
 
-struct grapnel_server *line_server(struct line *line)
+const struct host_use *line_use(const struct line *line)
 {
-    return line->server;
+    return &line->use;
 }
 
 /* ---- the instance's side: in any thread, with the context's lock ---- */
@@ -61,6 +65,7 @@ static void on_bytes(void *arg, const uint8_t *bytes, size_t n)
         instance_consumed(line->instance, n);
     if (line->leaving || line->over)
         return;
+    line->spoken = 1;
     if (fifo_put(&line->in, bytes, n) < 0) {
         line->over = 1;
         errors_set(&line->error, -E_NOMEM, "bytes of the line");
@@ -102,7 +107,56 @@ static void on_ended(void *arg, const struct error *e)
         line->over = 1;
         line->error = *e;
     }
+    line->ended = 1;
+    ev_timer_stop(host_context(line->host)->loop, &line->patience);
     host_stir(line->host);
+}
+
+/* ---- from outside, likewise ---- */
+
+int line_is_lost(const struct line *line)
+{
+    return line->over;
+}
+
+int line_has_ended(const struct line *line)
+{
+    return line->ended || (line->leaving && !line->spoken);
+}
+
+void line_abandon(struct line *line)
+{
+    line->abandoned = 1;
+    host_stir(line->host);
+}
+
+static void on_patience(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct line *line = w->data;
+
+    (void)loop;
+    (void)events;
+    instance_cancel(line->instance);
+}
+
+void line_cut(struct line *line, int code, const char *text)
+{
+    struct ev_loop *loop = host_context(line->host)->loop;
+
+    if (!line->over) {
+        line->over = 1;
+        errors_set(&line->error, code, "%s", text);
+    }
+    host_stir(line->host);
+    if (line->ended || line->leaving)
+        return;
+    line->leaving = 1;
+    instance_consumed(line->instance, fifo_length(&line->in));
+    fifo_free(&line->in);
+    instance_eof(line->instance);
+    ev_now_update(loop);
+    ev_timer_set(&line->patience, LEAVE_MS / 1e3, 0.);
+    ev_timer_start(loop, &line->patience);
 }
 
 /* ---- the peer's side: in the thread of Lua ---- */
@@ -226,48 +280,52 @@ int line_settled(const struct line *line)
     return line->heard || line->told;
 }
 
-int line_outcome(struct line *line, struct grapnel_error *e)
+int line_outcome(struct line *line, struct error *e)
 {
     if (!line->told)
         return 0;
-    /* What kept it from starting is told best by the connection itself. */
-    if (grapnel_wait_ready(line->server, 0, e) < 0)
-        return e->code;
-    return context_error(e, connection_target(line->server), &line->error);
+    *e = line->error;
+    return e->code;
 }
 
 /* ---- making and freeing ---- */
 
-struct line *line_start(lua_State *L, struct host *h, struct grapnel_server *s,
-                        const struct grapnel_instance_options *instance,
-                        const struct peer_options *options, struct grapnel_error *e)
+static void init_timers(struct line *line)
 {
+    ev_timer_init(&line->batch, on_batch, 0., 0.);
+    ev_timer_init(&line->patience, on_patience, 0., 0.);
+    line->batch.data = line->patience.data = line;
+}
+
+struct line *line_start(lua_State *L, struct host *h, struct grapnel_server *s,
+                        const struct host_use *use, const struct grapnel_instance_options *instance,
+                        const struct peer_options *options, struct error *e)
+{
+    static const struct host_use nothing;
     static const struct instance_handler handler = {
         .bytes = on_bytes, .fill = on_fill, .output = on_output, .ended = on_ended};
     struct grapnel *g = host_context(h);
     struct line *line = calloc(1, sizeof *line);
     struct peer_options o = *options;
-    struct error inner = {0};
 
     if (!line) {
-        errors_set(&inner, -E_NOMEM, "line");
+        errors_set(e, -E_NOMEM, "line");
         goto failed;
     }
     line->host = h;
-    line->server = s;
+    line->use = use ? *use : nothing;
     line->output = instance->output;
     line->output_arg = instance->arg;
-    ev_timer_init(&line->batch, on_batch, 0., 0.);
-    line->batch.data = line;
+    init_timers(line);
     o.wake = on_wake;
     o.arg = line;
     line->peer = peer_new(L, host_tasks(h), &o);
     if (!line->peer) {
-        errors_set(&inner, -E_NOMEM, "line");
+        errors_set(e, -E_NOMEM, "line");
         goto failed;
     }
     context_lock(g);
-    line->instance = instance_start(s, instance, &handler, line, &inner);
+    line->instance = instance_start(s, instance, &handler, line, e);
     context_unlock(g);
     if (!line->instance)
         goto failed;
@@ -278,21 +336,32 @@ failed:
     if (line)
         peer_free(line->peer);
     free(line);
-    context_error(e, connection_target(s), &inner);
-    host_leave_server(h, s);
+    if (use)
+        host_leave_server(h, use);
     return NULL;
 }
 
-static int is_over(void *arg)
+static int has_ended(void *arg)
 {
-    return ((struct line *)arg)->over;
+    return line_has_ended(arg);
+}
+
+static int is_leaving(struct line *line)
+{
+    struct grapnel *g = host_context(line->host);
+    int leaving;
+
+    context_lock(g);
+    leaving = line->leaving;
+    context_unlock_quiet(g);
+    return leaving;
 }
 
 void line_leave(struct line *line)
 {
     struct grapnel *g = host_context(line->host);
 
-    if (line->leaving)
+    if (is_leaving(line))
         return;
     if (peer_error(line->peer, NULL) == 0)
         peer_close(line->peer);
@@ -312,9 +381,11 @@ static void await_end(struct line *line)
 
     context_lock(g);
     if (line->heard)
-        (void)context_wait(g, is_over, line, context_deadline(LEAVE_MS));
+        (void)context_wait(g, has_ended, line, context_deadline(LEAVE_MS));
     ev_timer_stop(g->loop, &line->batch);
+    ev_timer_stop(g->loop, &line->patience);
     instance_free(line->instance);
+    line->instance = NULL; /* what the peer says now is not sent */
     context_unlock(g);
 }
 
@@ -326,7 +397,21 @@ void line_end(struct line *line)
     line_leave(line);
     await_end(line);
     peer_free(line->peer);
+    fifo_free(&line->in);
     fifo_free(&line->out);
-    host_leave_server(h, line->server);
+    host_leave_server(h, &line->use);
     free(line);
+}
+
+int line_reap(struct line *line)
+{
+    struct grapnel *g = host_context(line->host);
+    int due;
+
+    context_lock(g);
+    due = line->abandoned && line_has_ended(line);
+    context_unlock_quiet(g);
+    if (due)
+        line_end(line);
+    return due;
 }

@@ -48,7 +48,7 @@ static const struct option *find(const char *name)
 
 static int wrong(lua_State *L, const struct option *o, const char *wanted)
 {
-    return luaL_error(L, "grapnel.connect: option \"%s\" must be %s", o->name, wanted);
+    return luaL_error(L, "grapnel: option \"%s\" must be %s", o->name, wanted);
 }
 
 /* The text on top, converted in its place. */
@@ -182,19 +182,19 @@ static int unknown(lua_State *L)
         luaL_addstring(&b, options[i].name);
     }
     luaL_pushresult(&b);
-    return luaL_error(L, "grapnel.connect: there is no option \"%s\" (there are: %s)",
-                      lua_tostring(L, -2), lua_tostring(L, -1));
+    return luaL_error(L, "grapnel: there is no option \"%s\" (there are: %s)", lua_tostring(L, -2),
+                      lua_tostring(L, -1));
 }
 
-void options_lua_read(lua_State *L, struct options_lua *o)
+void options_lua_read(lua_State *L, int index, struct options_lua *o)
 {
-    *o = (struct options_lua){.teleport = true};
-    if (lua_isnoneornil(L, 2))
+    *o = (struct options_lua){.teleport = true, .instance.number = 1};
+    if (lua_isnoneornil(L, index))
         return;
-    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, index, LUA_TTABLE);
     luaL_checkstack(L, (int)(sizeof options / sizeof options[0]) + 8, NULL);
     lua_pushnil(L);
-    while (lua_next(L, 2)) {
+    while (lua_next(L, index)) {
         const struct option *known =
             lua_type(L, -2) == LUA_TSTRING ? find(lua_tostring(L, -2)) : NULL;
         if (!known)
@@ -204,4 +204,6 @@ void options_lua_read(lua_State *L, struct options_lua *o)
         lua_pushvalue(L, -2); /* the value stays below */
         lua_remove(L, -3);
     }
+    if (o->service && lua_type(L, o->service) != LUA_TSTRING && !lua_istable(L, o->service))
+        luaL_error(L, "grapnel: option \"service\" must be a file's name or a table");
 }

@@ -1,4 +1,4 @@
-/* The options of grapnel.connect: one table of what there is, read into those of the C interface.
+/* The options of connections: one table of what there is, read into those of the C interface.
  */
 #ifndef GRAPNEL_LAUNCHER_LUA_OPTIONS_H
 #define GRAPNEL_LAUNCHER_LUA_OPTIONS_H
@@ -16,8 +16,8 @@ struct options_lua {
     int require; /* … and `require`; 0: not given */
 };
 
-/* Reads the table at index 2, if there is one.  What *o points to stays on the stack, which must
+/* Reads the table at that index, if there is one.  What *o points to stays on the stack, which must
  * not be cut before *o is done with.  Raises an error about what is unknown or of a wrong type. */
-void options_lua_read(lua_State *L, struct options_lua *o);
+void options_lua_read(lua_State *L, int index, struct options_lua *o);
 
 #endif
