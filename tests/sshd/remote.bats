@@ -85,6 +85,19 @@ interrupted() {
     script async
 }
 
+@test "the connection cache" {
+    script cache
+}
+
+@test "the connection cache, over another transport" {
+    TEST_TRANSPORT=local script cache
+}
+
+@test "the connection cache, with several users" {
+    need_world
+    script cache_accounts
+}
+
 @test "channels" {
     script channels
 }
