@@ -20,6 +20,22 @@ function grapnel.connect(target, options)
     return conn
 end
 
+-- What is said of the connection cache goes to this machine, too.
+for _, name in ipairs {
+    "get_connection", "create_connections", "check_connection", "ping_connection",
+    "close_connection", "close_deployed_server", "close_ssh_connection",
+} do
+    local f = grapnel[name]
+    grapnel[name] = function(host, user, ...)
+        local all = type(user) == "table" and {} or {user = user}
+        for k, v in pairs(type(user) == "table" and user or {}) do
+            all[k] = v
+        end
+        all.transport = "local"
+        return f(host, all, ...)
+    end
+end
+
 -- → list of {at = line, text, before = code or nil, file = name or nil}
 local function blocks_of(path)
     local blocks, block, n, before, name = {}, nil, 0, nil, nil
@@ -115,6 +131,8 @@ for _, path in ipairs(arg) do
         for i = #opened, 1, -1 do
             table.remove(opened).close()
         end
+        grapnel.close_ssh_connections()
+        grapnel.cache_limits()
     end
 end
 print(("%d examples, %d failed"):format(count, failed))
