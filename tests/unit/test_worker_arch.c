@@ -90,6 +90,17 @@ const struct agents_binary *agents_find(struct agents *a, const char *uname, str
     return uname ? &right : &wrong;
 }
 
+const struct agents_binary *agents_known(struct agents *a, const char *uname, struct error *e)
+{
+    return agents_find(a, uname, e);
+}
+
+void agents_build(char text[AGENTS_BUILD])
+{
+    memset(text, '0', AGENTS_BUILD - 1);
+    text[AGENTS_BUILD - 1] = '\0';
+}
+
 const struct agents_binary *agents_worker(struct agents *a, const char *name, struct error *e)
 {
     (void)a;
