@@ -113,6 +113,18 @@ char *strstr(const char *in, const char *what)
     return (char *)(uintptr_t)in;
 }
 
+void *memmem(const void *in, size_t n, const void *what, size_t size)
+{
+    const char *at = in;
+
+    for (; size <= n; at++, n--) {
+        if (memcmp(at, what, size) == 0) {
+            return (char *)(uintptr_t)at;
+        }
+    }
+    return NULL;
+}
+
 static void swap(char *a, char *b, size_t size)
 {
     while (size-- > 0) {

@@ -149,7 +149,8 @@ static unsigned reduce(double x, long double *part)
     int e;
     uint64_t m = (uint64_t)ldexp(frexp(x, &e), 53);
     /* x is m 2^(e - 53).  Bits of 2 / pi above the window make multiples of 4 of that, and those
-     * below make 2^-137; the product is in units of 2^-190. */
+     * below make 2^-137; the product is in units of 2^-190, of which 2^-126 is enough: no part is
+     * below 2^-62. */
     unsigned from = (unsigned)(e - 53 - 2 + 64);
     uint64_t window[3], top, n;
     unsigned __int128 low, mid;
@@ -162,9 +163,7 @@ static unsigned reduce(double x, long double *part)
     mid = (unsigned __int128)m * window[1] + (uint64_t)(low >> 64);
     top = m * window[0] + (uint64_t)(mid >> 64);
     n = (top + (1ull << 61)) >> 62;
-    *part = ((long double)(int64_t)(top - (n << 62)) + (uint64_t)mid * 0x1p-64L +
-             (uint64_t)low * 0x1p-128L) *
-            0x1p-62L;
+    *part = ((long double)(int64_t)(top - (n << 62)) + (uint64_t)mid * 0x1p-64L) * 0x1p-62L;
     return (unsigned)n;
 }
 

@@ -21,6 +21,7 @@
 #define setlocale    small_setlocale
 #define mbstowcs     small_mbstowcs
 #define strstr       small_strstr
+#define memmem       small_memmem
 #define wctomb       small_wctomb
 #define qsort        small_qsort
 int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t *restrict timer);
@@ -31,12 +32,24 @@ char *setlocale(int category, const char *name);
 size_t mbstowcs(wchar_t *restrict to, const char *restrict from, size_t n);
 int wctomb(char *to, wchar_t c);
 char *strstr(const char *in, const char *what);
+void *memmem(const void *in, size_t n, const void *what, size_t size);
 void qsort(void *base, size_t n, size_t size, int (*compare)(const void *, const void *));
 #include "agent/worker/libc.c" /* NOLINT(bugprone-suspicious-include) */
 #undef qsort
 #undef strstr
+#undef memmem
 #undef wctomb
 #undef mbstowcs
+
+/* Both searches for `what` in `in` find the same as this machine's. */
+static void search(const char *in, const char *what)
+{
+    size_t n = strlen(in), size = strlen(what);
+
+    ck_assert_ptr_eq(small_strstr(in, what), strstr(in, what));
+    ck_assert_ptr_eq(small_memmem(in, n, what, size), memmem(in, n, what, size));
+    ck_assert_ptr_eq(small_memmem(in, n + 1, what, size + 1), memmem(in, n + 1, what, size + 1));
+}
 
 static int by_number(const void *a, const void *b)
 {
@@ -92,12 +105,13 @@ START_TEST(texts_are_found_where_they_are)
 
     for (size_t i = 0; i < sizeof in / sizeof *in; i++) {
         for (size_t w = 0; w < sizeof in / sizeof *in; w++) {
-            ck_assert_ptr_eq(small_strstr(in[i], in[w]), strstr(in[i], in[w]));
+            search(in[i], in[w]);
         }
-        ck_assert_ptr_eq(small_strstr(in[i], "ba"), strstr(in[i], "ba"));
-        ck_assert_ptr_eq(small_strstr(in[i], "abd"), strstr(in[i], "abd"));
+        search(in[i], "ba");
+        search(in[i], "abd");
     }
     ck_assert_ptr_null(small_strstr(behind, "a"));
+    ck_assert_ptr_null(small_memmem(behind, 1, "a", 1));
 }
 END_TEST
 
