@@ -27,7 +27,8 @@ local function remove(list, one)
     end
 end
 
-local far = {namespace} -- where C finds it
+-- The namespace is where C finds it.
+local far = {namespace}
 
 function far.globals()
     return _G
@@ -143,7 +144,8 @@ function far.teleport(packed, ...)
             else
                 local value = up.v
                 if up.env then
-                    local called = debug.getupvalue(made[i], n) -- stripped: "(no name)"
+                    -- It has no name if the function was stripped.
+                    local called = debug.getupvalue(made[i], n)
                     value = (called == "_ENV" or called == "(no name)") and namespace or _G
                 elseif up.r then
                     value = passed[up.r]

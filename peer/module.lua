@@ -7,7 +7,8 @@ methods.claim, methods.take, methods.not_in_time = nil, nil, nil
 
 -- channel:set_callback(f [, endmarker]): f gets each item, those that have come already first; then
 -- once the endmarker, unless it is nil.  What goes wrong there is for wait_close to raise.
-local readers = setmetatable({}, {__mode = "k"}) -- channel → {loop = future, failed, why}
+-- channel → {loop = future, failed, why}
+local readers = setmetatable({}, {__mode = "k"})
 
 local function read_all(channel, f)
     local more, item = take(channel)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -40,6 +41,30 @@ int setrlimit(int which, const struct rlimit *limit)
     return (int)syscall(SYS_setrlimit, which, limit);
 }
 #endif
+
+/* What is asked for here; musl answers a hundred and more. */
+long sysconf(int name)
+{
+    unsigned char may[4096];
+    long n, count = 0;
+
+    switch (name) {
+    case _SC_PAGESIZE:
+        return (long)getauxval(AT_PAGESZ);
+    case _SC_CLK_TCK:
+        return (long)getauxval(AT_CLKTCK);
+    case _SC_NPROCESSORS_CONF:
+    case _SC_NPROCESSORS_ONLN:
+        n = syscall(SYS_sched_getaffinity, 0, sizeof may, may);
+        for (long i = 0; i < 8 * n; i++) {
+            count += may[i / 8] >> i % 8 & 1;
+        }
+        return count > 0 ? count : 1;
+    default:
+        errno = EINVAL;
+        return -1;
+    }
+}
 
 /* ---- no shell: os.execute and io.popen are the worker's own (waiting.lua) ---- */
 

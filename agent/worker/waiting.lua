@@ -79,8 +79,9 @@ function pipe:close()
     return how(done(self, self.process:wait()))
 end
 
+-- A service can hand one out.
 for _, name in ipairs {"read", "lines", "write", "flush", "setvbuf", "seek", "close"} do
-    pipe["exposed_" .. name] = pipe[name] -- a service can hand one out
+    pipe["exposed_" .. name] = pipe[name]
 end
 
 pipe.__close = pipe.close

@@ -1,11 +1,13 @@
 /* What stands in the place of musl's functions in the worker, beside this machine's. */
 #include <errno.h>
 #include <locale.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #undef __GLIBC__
 #define timer_create small_timer_create
 #define setrlimit    small_setrlimit
+#define sysconf      small_sysconf
 #define system       small_system
 #define popen        small_popen
 #define setlocale    small_setlocale
@@ -26,6 +29,7 @@
 #define qsort        small_qsort
 int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t *restrict timer);
 int setrlimit(int which, const struct rlimit *limit);
+long sysconf(int name);
 int system(const char *line);
 FILE *popen(const char *line, const char *mode);
 char *setlocale(int category, const char *name);
@@ -36,6 +40,7 @@ void *memmem(const void *in, size_t n, const void *what, size_t size);
 void qsort(void *base, size_t n, size_t size, int (*compare)(const void *, const void *));
 #include "agent/worker/libc.c" /* NOLINT(bugprone-suspicious-include) */
 #undef qsort
+#undef sysconf
 #undef strstr
 #undef memmem
 #undef wctomb
@@ -169,6 +174,30 @@ START_TEST(limits_are_set)
 }
 END_TEST
 
+START_TEST(the_machine_is_known)
+{
+    cpu_set_t may, one;
+
+    ck_assert_int_eq(small_sysconf(_SC_PAGESIZE), sysconf(_SC_PAGESIZE));
+    ck_assert_int_eq(small_sysconf(_SC_CLK_TCK), sysconf(_SC_CLK_TCK));
+    ck_assert_int_eq(sched_getaffinity(0, sizeof may, &may), 0);
+    ck_assert_int_eq(small_sysconf(_SC_NPROCESSORS_ONLN), CPU_COUNT(&may));
+    ck_assert_int_eq(small_sysconf(_SC_NPROCESSORS_CONF), CPU_COUNT(&may));
+    CPU_ZERO(&one);
+    for (size_t i = CPU_SETSIZE; i-- > 0 && CPU_COUNT(&one) == 0;) {
+        if (CPU_ISSET(i, &may)) {
+            CPU_SET(i, &one);
+        }
+    }
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    ck_assert_int_eq(small_sysconf(_SC_NPROCESSORS_ONLN), 1);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof may, &may), 0);
+    errno = 0;
+    ck_assert_int_eq(small_sysconf(_SC_ARG_MAX), -1);
+    ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
 START_TEST(timers_are_the_kernels)
 {
     struct sigevent event = {.sigev_notify = SIGEV_NONE};
@@ -211,6 +240,7 @@ static Suite *suite(void)
     tcase_add_test(c, there_is_one_locale);
     tcase_add_test(c, there_is_no_shell);
     tcase_add_test(c, limits_are_set);
+    tcase_add_test(c, the_machine_is_known);
     tcase_add_test(c, timers_are_the_kernels);
     tcase_add_test(c, no_thread_is_started_for_a_timer);
     suite_add_tcase(s, c);
