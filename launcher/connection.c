@@ -7,6 +7,7 @@
 #include "launcher/archmemory.h"
 #include "launcher/connection_impl.h"
 #include "launcher/delivery.h"
+#include "launcher/instance.h"
 #include "launcher/instances.h"
 #include "launcher/serverkey.h"
 
@@ -85,6 +86,7 @@ void connection_end(struct grapnel_server *s, const struct error *e)
     connection_mark_dirty(s);
     connection_fail_pings(s);
     link_end(s->link, e->code, e->detail);
+    instance_held_end_all(s, e);
 }
 
 void connection_end_with(struct grapnel_server *s, int code, const char *detail)
@@ -157,6 +159,7 @@ int connection_fill(struct grapnel_server *s, struct route *route,
     s->boot_options.agent = guess_agent(s, e);
     if (!s->boot_options.agent)
         return e->code;
+    s->broker_only = o->broker > 1;
     if (o->sudo_user) {
         s->boot_options.sudo_user = s->sudo_user = strdup(o->sudo_user);
         if (!s->sudo_user)
@@ -181,6 +184,7 @@ void connection_release(struct grapnel_server *s)
         }
     }
     link_free(s->link);
+    instance_held_free_all(s);
     connection_free_old(s);
     instances_forget(s);
     for (at = &s->g->dirty; *at; at = &(*at)->next_dirty) {

@@ -78,6 +78,8 @@ struct delivery **connection_delivery(struct grapnel_server *s);
 int64_t connection_pid(const struct grapnel_server *s);
 /* The agent that runs there, or is expected to. */
 const struct agents_binary *connection_agent(const struct grapnel_server *s);
+/* What the broker knows it by; NULL: it is not reached by way of the broker. */
+const char *connection_broker_key(const struct grapnel_server *s);
 /* A command was opened on the link: a one-shot server says now that no other follows. */
 void connection_command_opened(struct grapnel_server *s);
 

@@ -11,7 +11,12 @@ static void forget_key(struct grapnel_server *s)
     s->broker_key = NULL;
 }
 
-int connection_broker_begin(struct grapnel_server *s)
+const char *connection_broker_key(const struct grapnel_server *s)
+{
+    return s->broker_key;
+}
+
+int connection_broker_begin(struct grapnel_server *s, struct error *why)
 {
     struct error e = {0};
 
@@ -22,6 +27,10 @@ int connection_broker_begin(struct grapnel_server *s)
     if (s->transport) {
         s->by_broker = s->started = 1;
         return 1;
+    }
+    if (s->broker_only) {
+        *why = e;
+        return e.code;
     }
     /* Worth a warning, unless there is simply none. */
     context_trace(s->g, e.code == -E_NOT_HELD ? 2 : 0, connection_target(s),
@@ -45,7 +54,8 @@ int connection_broker_failed(struct grapnel_server *s, const struct error *e)
 {
     struct error again = {0};
 
-    if (!s->by_broker || s->greeted || (e->code != -E_NOT_HELD && e->code != -E_ARCH))
+    if (!s->by_broker || s->greeted || (e->code != -E_NOT_HELD && e->code != -E_ARCH) ||
+        (s->broker_only && e->code != -E_ARCH))
         return 0;
     context_trace(s->g, 2, connection_target(s), "the broker: %s: %s", errors_text(e->code),
                   e->detail);

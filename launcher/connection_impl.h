@@ -25,6 +25,7 @@ struct grapnel_server {
     struct bootstrap_options boot_options;
     char *sudo_user;
     char *broker_key; /* of serverkey.h, to ask the broker for first; NULL: it is not asked */
+    int broker_only;  /* there is no other way */
     int by_broker;    /* the transport is the broker's: there is no bootstrap */
     struct link *link;
     struct wire_buf early; /* all that was sent of the link until HELLO, for another attempt */
@@ -99,8 +100,9 @@ extern const struct transport_handler connection_line_callbacks;
  * negative with *e filled. */
 int connection_change_agent(struct grapnel_server *s, const char *uname, struct error *e);
 
-/* connection_broker.c: turns to the broker, when that is wanted and there is one: true if so. */
-int connection_broker_begin(struct grapnel_server *s);
+/* connection_broker.c: turns to the broker, when that is wanted and there is one: 1 if so, 0 if
+ * not, negative with *e filled when there is no other way. */
+int connection_broker_begin(struct grapnel_server *s, struct error *e);
 /* The transport has failed with *e: true when that was the broker's way of saying that it is of no
  * use, and another attempt has begun. */
 int connection_broker_failed(struct grapnel_server *s, const struct error *e);

@@ -198,6 +198,12 @@ static void lost_idle(struct grapnel_server *s, const struct error *e)
     connection_mark_dirty(s);
 }
 
+/* Of what the broker says: it is not that the line was lost. */
+static int tells_enough(int code)
+{
+    return code == -E_BROKER || code == -E_CLOSED || code == -E_NOT_HELD;
+}
+
 static void on_failed(void *arg, const struct error *e)
 {
     struct grapnel_server *s = arg;
@@ -223,7 +229,7 @@ static void on_failed(void *arg, const struct error *e)
             connection_end(s, &again);
         return;
     }
-    if (s->started && !(s->by_broker && (e->code == -E_BROKER || e->code == -E_CLOSED))) {
+    if (s->started && !(s->by_broker && tells_enough(e->code))) {
         errors_set(&again, -E_LOST, "%s", *e->detail ? e->detail : errors_text(e->code));
         connection_end(s, &again);
     } else {
@@ -273,14 +279,17 @@ void connection_on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
 
 int connection_attempt(struct grapnel_server *s, struct error *e)
 {
+    int rc;
+
     if (++s->attempts > ATTEMPTS_MAX)
         return errors_set(e, -E_AGENT_START, "gave up after %d attempts", ATTEMPTS_MAX);
     bootstrap_free(s->boot);
     s->boot = NULL;
     s->payload_sent = s->early_sent = 0;
     s->can_write = 0;
-    if (connection_broker_begin(s))
-        return 0;
+    rc = connection_broker_begin(s, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
     if (!s->boot_options.agent->packed &&
         !agents_find(s->g->agents, s->boot_options.agent->uname, e))
         return e->code;

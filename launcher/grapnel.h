@@ -112,7 +112,8 @@ struct grapnel_connect_options {
     int64_t lease;           /* silence after which either side gives up; default 30 s; >= 1 s */
     struct asker *asker;     /* the library's own: NULL */
     int interactive;         /* may ask a person for passwords and passphrases */
-    int broker;              /* use this account's broker when it holds the server, else connect */
+    int broker;              /* 1: use this account's broker when it holds the server, else connect;
+                                2: only so, or fail with NOT_HELD */
     int one_shot;            /* only what is started before the agent answers will be run: it
                                 leaves by itself afterwards, which saves a round trip */
     int cache_agent;         /* keep the agent on the host, in ~/.cache/grapnel, and do not send it
@@ -317,6 +318,10 @@ struct grapnel_instance_options {
     const char *const *env;   /* NULL-terminated "NAME=value" */
     const char *const *unset; /* NULL-terminated names */
     int number;               /* for messages: "root@web1:2"; 0: 1 */
+    int held;                 /* not a worker of its own, but that which the broker holds under this
+                                 number on a server that it holds (options.broker): what is put there
+                                 stays, and calls, refs and channels are this one's alone.  Limits,
+                                 cwd, env, unset and output are of no effect */
     int64_t call_timeout;     /* of grapnel_call and its like; 0: none */
     size_t calls_max;         /* calls that may be unanswered, and then LIMIT; 0: 1,048,576 */
     /* What the worker and its children write to their stdout and stderr.  NULL: dropped, but for
@@ -700,13 +705,20 @@ GRAPNEL_API int64_t grapnel_broker_pid(const struct grapnel_broker *b);
 struct grapnel_hold_options {
     const struct grapnel_connect_options *connect;
     int instance; /* 0: 1 */
+    /* Limits, cwd, env and unset of its worker, which is started when it is first used.  One that
+     * is in use already and has others fails with ARGUMENT.  NULL: whatever it has, or none. */
+    const struct grapnel_instance_options *worker;
     int64_t keep; /* close it when it was not used for so long; 0: never; < 0: as it was */
     /* For each target, in order: what is held as a JSON object (name, server, instance, agent,
-     * generation), alive during the callback; or NULL, and why not.  May be NULL. */
+     * generation, workers; ended: why that of before had, if this has put a new one in its place),
+     * alive during the callback; or NULL, and why not.  May be NULL. */
     void (*each)(void *arg, size_t i, const char *json, const struct grapnel_error *error);
     void *arg;
 };
-/* Has it connect to the targets (NULL-terminated) at the same time, where it does not hold them
+/* An instance whose worker has died stays held, and tells why to who uses it, until it is asked for
+ * here again: then it gets a new one, which is empty.
+ *
+ * Has it connect to the targets (NULL-terminated) at the same time, where it does not hold them
  * yet, and waits.  0 when all were told, whatever became of them. */
 GRAPNEL_API int grapnel_broker_hold(struct grapnel_broker *b, const char *const *targets,
                                     const struct grapnel_hold_options *options,

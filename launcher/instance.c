@@ -6,32 +6,10 @@
 #include <string.h>
 
 #include "launcher/delivery.h"
-#include "launcher/exec_impl.h"
+#include "launcher/instance_impl.h"
 #include "proto/worker.h"
 
-#define TAIL_MAX  1000 /* bytes of stderr that are kept for messages */
 #define ARGUMENTS 8
-
-struct instance {
-    struct instance *next; /* of its server */
-    struct grapnel *g;
-    struct grapnel_server *server; /* NULL: the worker has ended */
-    struct delivery *delivery;     /* of its worker; lives as long as the pipe */
-    struct stream *pipe, *err;     /* NULL: over */
-    uint32_t id;                   /* of the pipe */
-    struct instance_handler handler;
-    void *arg;
-    int starting, freed, result_came, in_bytes;
-    int over;            /* the worker has closed its end */
-    int cancel_asked;    /* of the agent … */
-    int cancelled;       /* … and before it ended by itself */
-    int64_t cpu_seconds; /* its limit, 0: none */
-    size_t consumed;     /* within `bytes` */
-    char tail[TAIL_MAX];
-    size_t tail_length;
-    struct grapnel_exec_status status;
-    struct error error;
-};
 
 /* ---- the end ---- */
 
@@ -79,9 +57,9 @@ static void explain(struct instance *i)
                *said ? "; its last words: " : "", said);
 }
 
-static void conclude(struct instance *i)
+void instance_conclude(struct instance *i)
 {
-    if (i->starting || !i->result_came || i->pipe || i->err)
+    if (i->starting || !i->result_came || i->pipe || i->err || i->held)
         return;
     if (i->freed) {
         free(i);
@@ -92,7 +70,7 @@ static void conclude(struct instance *i)
     i->handler.ended(i->arg, &i->error);
 }
 
-static void leave_server(struct instance *i)
+void instance_leave_server(struct instance *i)
 {
     struct instance **at;
 
@@ -134,7 +112,10 @@ static void ask_cancel(struct instance *i)
 void instance_cancel(struct instance *i)
 {
     i->cancelled = i->cancelled || !i->over;
-    ask_cancel(i);
+    if (!i->held)
+        ask_cancel(i);
+    else if (i->pipe)
+        stream_close(i->pipe, -E_CANCELLED, NULL, NULL);
 }
 
 /* ---- stream callbacks ---- */
@@ -166,8 +147,8 @@ static size_t on_fill(void *arg, struct stream *s, uint8_t *at, size_t room)
 static size_t on_err(void *arg, struct stream *s, const uint8_t *bytes, size_t n)
 {
     struct instance *i = arg;
-    size_t keep = n < TAIL_MAX ? n : TAIL_MAX;
-    size_t old = i->tail_length < TAIL_MAX - keep ? i->tail_length : TAIL_MAX - keep;
+    size_t keep = n < INSTANCE_TAIL ? n : INSTANCE_TAIL;
+    size_t old = i->tail_length < INSTANCE_TAIL - keep ? i->tail_length : INSTANCE_TAIL - keep;
 
     (void)s;
     memmove(i->tail, i->tail + i->tail_length - old, old);
@@ -186,7 +167,8 @@ static void on_eof(void *arg, struct stream *s)
 
     (void)s;
     i->over = 1;
-    ask_cancel(i);
+    if (!i->held)
+        ask_cancel(i);
 }
 
 static void on_err_closed(void *arg, struct stream *s, int code, const struct value *result,
@@ -199,16 +181,21 @@ static void on_err_closed(void *arg, struct stream *s, int code, const struct va
     (void)result;
     (void)text;
     i->err = NULL;
-    conclude(i);
+    instance_conclude(i);
 }
 
 static void on_closed(void *arg, struct stream *s, int code, const struct value *result,
                       const char *text)
 {
     struct instance *i = arg;
-    const struct error *delivery = delivery_error(i->delivery);
+    const struct error *delivery;
 
     (void)s;
+    if (i->held) {
+        instance_held_closed(i, code, text);
+        return;
+    }
+    delivery = delivery_error(i->delivery);
     if (code && delivery->code)
         i->error = *delivery; /* it is not there, or not the right one, because of that */
     else if (code)
@@ -217,10 +204,10 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
         exec_read_status(&i->status, result);
     i->result_came = 1;
     i->pipe = NULL;
-    leave_server(i);
+    instance_leave_server(i);
     if (code && i->err) /* it may never have been claimed */
         stream_close(i->err, -E_CANCELLED, NULL, NULL);
-    conclude(i);
+    instance_conclude(i);
 }
 
 /* ---- starting ---- */
@@ -266,11 +253,12 @@ static struct value *arguments(struct instance *i, const struct grapnel_instance
     return map;
 }
 
+static const struct stream_handler pipe_handler = {
+    .data = on_bytes, .eof = on_eof, .closed = on_closed, .fill = on_fill};
+
 static int open_streams(struct instance *i, const struct grapnel_instance_options *o,
                         struct error *e)
 {
-    static const struct stream_handler pipe_handler = {
-        .data = on_bytes, .eof = on_eof, .closed = on_closed, .fill = on_fill};
     static const struct stream_handler err_handler = {.data = on_err, .closed = on_err_closed};
     struct link *l = connection_link(i->server);
     struct value *args;
@@ -309,17 +297,19 @@ struct instance *instance_start(struct grapnel_server *s, const struct grapnel_i
     i->cpu_seconds = o->cpu_seconds;
     i->next = *connection_instances(s);
     *connection_instances(s) = i;
-    if (open_streams(i, o, e) < 0) {
-        leave_server(i);
+    if ((o->held ? instance_held_open(i, o->number, &pipe_handler, e) : open_streams(i, o, e)) <
+        0) {
+        instance_leave_server(i);
         i->freed = i->result_came = 1; /* what was opened is freed when it is closed */
         if (i->err)
             stream_close(i->err, -E_CANCELLED, NULL, NULL);
         i->starting = 0;
-        conclude(i);
+        instance_conclude(i);
         return NULL;
     }
     i->starting = 0;
-    connection_command_opened(s);
+    if (!o->held)
+        connection_command_opened(s);
     return i;
 }
 
@@ -356,7 +346,7 @@ void instance_free(struct instance *i)
     if (!i)
         return;
     i->freed = 1;
-    if (i->result_came && !i->pipe && !i->err)
+    if (i->result_came && !i->pipe && !i->err && !i->held)
         free(i);
     else
         instance_cancel(i);

@@ -43,4 +43,9 @@ void instance_free(struct instance *i);
 /* Cancels all instances of s. */
 void instance_cancel_all(struct grapnel_server *s);
 
+/* Of those that the broker holds, whose line is not that of s: they end, for this reason, when s
+ * does; and all that is left of them goes with it. */
+void instance_held_end_all(struct grapnel_server *s, const struct error *e);
+void instance_held_free_all(struct grapnel_server *s);
+
 #endif

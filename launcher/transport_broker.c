@@ -1,12 +1,10 @@
 #include "launcher/transport_broker.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "launcher/agents.h"
-#include "launcher/broker/place.h"
+#include "launcher/broker/dial.h"
 #include "launcher/broker/sockline.h"
 #include "proto/fifo.h"
 #include "proto/stream.h"
@@ -256,26 +254,6 @@ static const struct transport_class broker_class = {
     .counters = broker_counters,
 };
 
-/* A connected socket, or negative with *e filled. */
-static int turn_to_broker(struct broker_transport *t, struct error *e)
-{
-    struct place *place;
-    int fd = -1, rc = place_find(NULL, 0, &place, e);
-
-    if (rc == 1) {
-        snprintf(t->where, sizeof t->where, "%s", place_socket(place));
-        rc = place_connect(place, &fd, e);
-        place_free(place);
-    }
-    if (rc == 0)
-        return errors_set(e, -E_NOT_HELD, "there is no broker");
-    if (rc == 1 && place_check_peer(fd, &t->pid, e) < 0) {
-        close(fd);
-        return e->code;
-    }
-    return rc < 0 ? rc : fd;
-}
-
 static int open_stream(struct broker_transport *t, const char *key,
                        const struct agents_binary *agent, struct error *e)
 {
@@ -316,7 +294,7 @@ struct transport *transport_broker(struct grapnel *g, const char *key,
     struct broker_transport *t = make(g, handler, arg, e);
     struct sockline_options options = {
         .opener = 1, .handler = &link_callbacks, .arg = t, .ended = on_line_ended};
-    int fd = t ? turn_to_broker(t, e) : -1;
+    int fd = t ? dial_broker(t->where, sizeof t->where, &t->pid, e) : -1;
 
     if (fd >= 0) {
         t->line = sockline_new(g, fd, &options);

@@ -1,6 +1,6 @@
 /* What the files of the broker share: broker.c (the process: where it listens, when it leaves),
- * visitor.c (one client), visitor_line.c (its streams to servers), visitor_ask.c
- * (what it is asked), visitor_hold.c, visitor_close.c
+ * visitor.c (one client), visitor_line.c (its streams to servers and instances),
+ * visitor_instance.c (those), visitor_ask.c (what it is asked), visitor_hold.c, visitor_close.c
  * and visitor_list.c (its calls).  Not for anyone else; everything needs the context's lock. */
 #ifndef GRAPNEL_LAUNCHER_BROKER_BROKER_IMPL_H
 #define GRAPNEL_LAUNCHER_BROKER_BROKER_IMPL_H
@@ -12,8 +12,10 @@
 struct asker;
 struct asking;
 struct line;
+struct splice;
 struct task;
 struct visitor;
+struct wishes;
 
 struct broker {
     struct grapnel *g;
@@ -60,9 +62,30 @@ void visitor_answer(struct task *t, struct value *result, const struct error *e)
 void visitor_new(struct broker *b, int fd);
 void visitor_free(struct visitor *v);
 
-/* link_handler.open for the service "server". */
+/* link_handler.open for the services "server" and "instance". */
 int visitor_line_open(struct visitor *v, struct stream *near, const struct value *args,
                       struct error *e);
+int visitor_line_open_instance(struct visitor *v, struct stream *near, const struct value *args,
+                               struct error *e);
+
+/* Instances: those of the cache have an end that visitor_instance_new has made. */
+
+/* Instance `number` of a server, with a worker as *terms want it (taken over; NULL: whatever it
+ * has) from its first use on.  One that has died gets a new one, and *before tells why it did. NULL
+ * with *e filled: it has another worker. */
+struct grapnel_connection *visitor_instance_have(struct cached *held, int number,
+                                                 struct wishes *terms, struct error *before,
+                                                 struct error *e);
+/* Why it has died; code 0: it has not. */
+struct error visitor_instance_why(const struct grapnel_connection *i);
+/* The same for who wants to use it: 0, or negative with *e. */
+int visitor_instance_check(const struct grapnel_connection *i, struct error *e);
+/* Asks its worker for [its process, bytes of memory that it takes].  Negative: it has none, and
+ * nobody will be told. */
+int visitor_instance_ask(const struct grapnel_connection *i, link_answered *answered, void *arg);
+/* Makes a link to its worker the far side; the worker is started if that was not done.  0 or
+ * negative with *e filled. */
+int visitor_instance_join(struct grapnel_connection *i, struct splice *p, struct error *e);
 
 /* Who is asked for a connection that v wants; from_file: v has passwords in a file.  To be freed.
  * NULL: memory is out. */

@@ -55,6 +55,17 @@ static struct value *put_options(const struct grapnel_connect_options *o, const 
     return map;
 }
 
+/* What says nothing changes nothing. */
+static void put_worker(struct value *map, const struct grapnel_instance_options *o)
+{
+    struct value *worker = o ? wishes_put_instance(o) : NULL;
+
+    if (values_count(worker) > 0)
+        values_set(map, "worker", worker);
+    else
+        values_free(worker);
+}
+
 /* NULL with *e filled for what is wrong with the target. */
 static struct value *arguments(struct grapnel *g, const char *target,
                                const struct grapnel_hold_options *o, struct error *e)
@@ -73,6 +84,7 @@ static struct value *arguments(struct grapnel *g, const char *target,
         values_set(map, "key", values_text(key));
         values_set(map, "options", put_options(connect, r));
         values_set(map, "instance", values_int(o->instance ? o->instance : 1));
+        put_worker(map, o->worker);
         values_set(map, "keep", values_int(o->keep));
         values_set(map, "ask", values_bool(connect->interactive && ask_possible(&question)));
         values_set(map, "password_file", values_bool(ask_password_file(NULL) > 0));

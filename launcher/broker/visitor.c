@@ -73,9 +73,11 @@ static void on_call(void *arg, struct link *l, uint32_t id, const char *name,
 static int on_open(void *arg, struct stream *s, const char *service, const struct value *args,
                    struct error *e)
 {
-    if (strcmp(service, "server") != 0)
-        return errors_set(e, -E_NO_SERVICE, "\"%.100s\"", service);
-    return visitor_line_open(arg, s, args, e);
+    if (!strcmp(service, "server"))
+        return visitor_line_open(arg, s, args, e);
+    if (!strcmp(service, "instance"))
+        return visitor_line_open_instance(arg, s, args, e);
+    return errors_set(e, -E_NO_SERVICE, "\"%.100s\"", service);
 }
 
 static void on_wake(void *arg, struct link *l)

@@ -12,54 +12,19 @@ struct hold {
     struct task task;
     struct cached *held;
     struct cache_waiter waiter;
-    int64_t keep_ms; /* < 0: nothing was said of it */
-    int64_t number;  /* of the instance */
+    int64_t keep_ms;      /* < 0: nothing was said of it */
+    int64_t number;       /* of the instance */
+    struct wishes *terms; /* of its worker; NULL: nothing was said of it */
 };
 
-/* ---- instances: names that are listed; what runs in them is each client's own ---- */
-
-static int instance_alive(void *end)
+static void free_hold(struct hold *h)
 {
-    (void)end;
-    return 1;
+    wishes_free(h->terms);
+    free(h);
 }
 
-static int instance_renew(void *end, struct error *e)
-{
-    (void)end;
-    (void)e;
-    return 0;
-}
-
-static void instance_close(void *end, int code, const char *text)
-{
-    (void)end;
-    (void)code;
-    (void)text;
-}
-
-static int instance_over(void *end)
-{
-    (void)end;
-    return 1;
-}
-
-static void instance_free(void *end)
-{
-    (void)end;
-}
-
-static const struct cache_end_class instance_class = {
-    .alive = instance_alive,
-    .renew = instance_renew,
-    .close = instance_close,
-    .over = instance_over,
-    .free = instance_free,
-};
-
-/* ---- the call ---- */
-
-static struct value *describe(const struct hold *h, const struct grapnel_connection *instance)
+static struct value *describe(const struct hold *h, const struct grapnel_connection *instance,
+                              const struct error *before)
 {
     struct value *map = values_map();
     struct grapnel_server *s = cache_server(h->held);
@@ -68,6 +33,9 @@ static struct value *describe(const struct hold *h, const struct grapnel_connect
     values_set(map, "server", values_text(cache_name(h->held)));
     values_set(map, "instance", values_int(instance->number));
     values_set(map, "generation", values_int(cache_generation(h->held)));
+    values_set(map, "workers", values_int(instance->generation));
+    if (before->code)
+        values_set(map, "ended", values_text(before->detail));
     if (s)
         values_set(map, "agent", values_text(connection_agent(s)->name));
     return map;
@@ -76,17 +44,19 @@ static struct value *describe(const struct hold *h, const struct grapnel_connect
 static void finish(struct hold *h, const struct error *failed)
 {
     struct grapnel_connection *instance = NULL;
-    struct error e = {0};
+    struct error e = {0}, before = {0};
 
     if (failed)
         e = *failed;
-    if (!e.code && (instance = cache_instance(h->held, (int)h->number)) == NULL)
-        instance = cache_add_instance(h->held, (int)h->number, &instance_class, NULL, &e);
+    if (!e.code) {
+        instance = visitor_instance_have(h->held, (int)h->number, h->terms, &before, &e);
+        h->terms = NULL;
+    }
     if (!e.code && h->keep_ms >= 0)
         cache_keep(h->held, h->keep_ms);
-    visitor_answer(&h->task, instance ? describe(h, instance) : NULL, &e);
+    visitor_answer(&h->task, instance ? describe(h, instance, &before) : NULL, &e);
     cache_done(h->held);
-    free(h);
+    free_hold(h);
 }
 
 static void on_ready(void *arg, struct cached *held, const struct error *e)
@@ -108,7 +78,7 @@ static void drop(struct task *t)
     if (cache_state(h->held) == GRAPNEL_CONNECTING && cache_users(h->held) == 1)
         cache_close(h->held);
     cache_done(h->held);
-    free(h);
+    free_hold(h);
 }
 
 /* What leads elsewhere from here than from where the client stands must not be taken for the same.
@@ -151,11 +121,14 @@ static void want(struct hold *h, struct visitor *v, const char *target,
 static int begin(struct hold *h, struct visitor *v, const struct value *args, struct error *e)
 {
     const char *target = values_as_string(values_get(args, "target"), NULL);
+    const struct value *terms = values_get(args, "worker");
     struct wishes *w = wishes_get(values_get(args, "options"));
 
     h->number = values_as_int(values_get(args, "instance"), 1);
     h->keep_ms = values_as_int(values_get(args, "keep"), -1);
-    if (!w)
+    if (terms)
+        h->terms = wishes_get(terms);
+    if (!w || (terms && !h->terms))
         errors_set(e, -E_NOMEM, "options");
     else if (!target || h->number < 1 || h->number > CACHE_INSTANCE_MAX)
         errors_set(e, -E_ARGUMENT, "an instance has a number from 1 to %d", CACHE_INSTANCE_MAX);
@@ -181,7 +154,7 @@ void visitor_hold(struct visitor *v, uint32_t id, const struct value *args)
         if (h->held)
             drop(&h->task);
         else
-            free(h);
+            free_hold(h);
         return;
     }
     visitor_add(v, &h->task, id, drop);

@@ -16,10 +16,11 @@ struct listing {
     struct broker *b;
 };
 
-/* An agent that was asked for its usage; lives until it has answered. */
+/* An agent that was asked for its usage, or an instance; lives until it has answered. */
 struct asked {
     struct listing *of;
     size_t which;
+    struct value *instance; /* its map, which lives as long as the server's */
 };
 
 static const char *state_name(enum grapnel_server_state state)
@@ -29,7 +30,19 @@ static const char *state_name(enum grapnel_server_state state)
     return names[state];
 }
 
-static struct value *instances(const struct cached *held, uint64_t now)
+static void describe_worker(struct value *map, const struct grapnel_connection *i)
+{
+    struct error ended = visitor_instance_why(i);
+
+    values_set(map, "workers", values_int(i->generation));
+    if (ended.code)
+        values_set(map, "ended", values_text(ended.detail));
+}
+
+static void ask_instance(struct listing *x, struct value *map, const struct grapnel_connection *i);
+
+static struct value *instances(struct listing *x, const struct cached *held, int usage,
+                               uint64_t now)
 {
     struct value *array = values_array();
 
@@ -39,7 +52,9 @@ static struct value *instances(const struct cached *held, uint64_t now)
         values_set(map, "instance", values_int(i->number));
         values_set(map, "serial", values_int((int64_t)i->serial));
         values_set(map, "age_ms", values_int((int64_t)(now - i->made_us) / 1000));
-        values_append(array, map);
+        describe_worker(map, i);
+        if (values_append(array, map) == 0 && usage)
+            ask_instance(x, map, i);
     }
     return array;
 }
@@ -60,7 +75,7 @@ static void describe_line(struct value *map, struct grapnel_server *s)
     values_set(map, "pid", values_int(connection_pid(s)));
 }
 
-static struct value *describe(const struct cached *held)
+static struct value *describe(struct listing *x, const struct cached *held, int usage)
 {
     struct value *map = values_map();
     uint64_t now = context_now();
@@ -72,7 +87,7 @@ static struct value *describe(const struct cached *held)
     values_set(map, "idle_ms", values_int((int64_t)(now - cache_used(held)) / 1000));
     values_set(map, "users", values_int((int64_t)cache_users(held)));
     values_set(map, "generation", values_int(cache_generation(held)));
-    values_set(map, "instances", instances(held, now));
+    values_set(map, "instances", instances(x, held, usage, now));
     if (cache_server(held))
         describe_line(map, cache_server(held));
     return map;
@@ -121,6 +136,18 @@ static void on_late(struct ev_loop *loop, ev_timer *w, int revents)
     answer(w->data);
 }
 
+static void settle(struct asked *a)
+{
+    struct listing *x = a->of;
+
+    free(a);
+    x->asked--;
+    if (x->task.v && x->asked == 0)
+        answer(x);
+    else if (!x->task.v && x->asked == 0)
+        free_listing(x);
+}
+
 static void on_usage(void *arg, int code, const struct value *usage, const char *text)
 {
     static const char *const keys[] = {"rss", "processes", "streams"};
@@ -131,12 +158,33 @@ static void on_usage(void *arg, int code, const struct value *usage, const char 
     (void)text;
     for (size_t i = 0; map && !code && i < sizeof keys / sizeof *keys; i++)
         values_set(map, keys[i], values_int(values_as_int(values_get(usage, keys[i]), 0)));
-    free(a);
-    x->asked--;
-    if (x->task.v && x->asked == 0)
-        answer(x);
-    else if (!x->task.v && x->asked == 0)
-        free_listing(x);
+    settle(a);
+}
+
+/* [pid, rss] */
+static void on_worker(void *arg, int code, const struct value *result, const char *text)
+{
+    struct asked *a = arg;
+
+    (void)text;
+    if (!code && a->of->servers[a->which]) {
+        values_set(a->instance, "worker_pid", values_int(values_as_int(values_at(result, 0), 0)));
+        values_set(a->instance, "worker_rss", values_int(values_as_int(values_at(result, 1), 0)));
+    }
+    settle(a);
+}
+
+static void ask_instance(struct listing *x, struct value *map, const struct grapnel_connection *i)
+{
+    struct asked *a = malloc(sizeof *a);
+
+    if (!a)
+        return;
+    *a = (struct asked){x, x->count, map};
+    if (visitor_instance_ask(i, on_worker, a) < 0)
+        free(a);
+    else
+        x->asked++;
 }
 
 static void ask(struct listing *x, size_t which, struct grapnel_server *s)
@@ -146,7 +194,7 @@ static void ask(struct listing *x, size_t which, struct grapnel_server *s)
 
     if (!a)
         return;
-    *a = (struct asked){x, which};
+    *a = (struct asked){x, which, NULL};
     if (link_call(connection_link(s), "usage", NULL, on_usage, a, &id) < 0)
         free(a);
     else
@@ -179,7 +227,7 @@ void visitor_list(struct visitor *v, uint32_t id, const struct value *args)
     x->timer.data = x;
     visitor_add(v, &x->task, id, drop);
     for (struct cached *held = cache_next(cache, NULL); held; held = cache_next(cache, held)) {
-        x->servers[x->count] = describe(held);
+        x->servers[x->count] = describe(x, held, usage);
         if (usage)
             ask(x, x->count, cache_server(held));
         x->count++;

@@ -8,8 +8,9 @@
 
 struct wishes {
     struct grapnel_connect_options options;
+    struct grapnel_instance_options instance;
     struct value *map; /* what the texts lie in */
-    const char **identity_files, **ssh_options;
+    const char **identity_files, **ssh_options, **env, **unset;
 };
 
 /* What ssh would find from here; "~", "%" and the like mean the same everywhere. */
@@ -66,6 +67,27 @@ struct value *wishes_put(const struct grapnel_connect_options *o)
     return map;
 }
 
+static void put_number(struct value *map, const char *key, int64_t number)
+{
+    if (number)
+        values_set(map, key, values_int(number));
+}
+
+struct value *wishes_put_instance(const struct grapnel_instance_options *o)
+{
+    struct value *map = values_map();
+
+    if (!map)
+        return NULL;
+    put_number(map, "memory", o->memory);
+    put_number(map, "cpu", o->cpu_seconds);
+    put_number(map, "depth", o->depth);
+    put_text(map, "cwd", o->cwd);
+    put_list(map, "env", o->env, values_text);
+    put_list(map, "unset", o->unset, values_text);
+    return map;
+}
+
 static const char *get_text(const struct value *map, const char *key)
 {
     return values_as_string(values_get(map, key), NULL);
@@ -85,6 +107,27 @@ static const char **get_list(const struct value *map, const char *key, int *bad)
             list[n++] = text;
     }
     return list;
+}
+
+static int64_t get_number(const struct value *map, const char *key, int64_t most)
+{
+    int64_t n = values_as_int(values_get(map, key), 0);
+
+    return n > 0 && n <= most ? n : 0;
+}
+
+static void get_instance(struct wishes *w, const struct value *map, int *bad)
+{
+    w->env = get_list(map, "env", bad);
+    w->unset = get_list(map, "unset", bad);
+    w->instance = (struct grapnel_instance_options){
+        .memory = get_number(map, "memory", INT64_MAX),
+        .cpu_seconds = get_number(map, "cpu", INT64_MAX),
+        .depth = (int)get_number(map, "depth", INT_MAX),
+        .cwd = get_text(map, "cwd"),
+        .env = w->env,
+        .unset = w->unset,
+    };
 }
 
 struct wishes *wishes_get(const struct value *map)
@@ -120,6 +163,7 @@ struct wishes *wishes_get(const struct value *map)
         .interactive = values_as_bool(values_get(map, "interactive"), 0),
         .cache_agent = values_as_bool(values_get(map, "cache_agent"), 0),
     };
+    get_instance(w, map, &bad);
     if (bad) {
         wishes_free(w);
         return NULL;
@@ -132,6 +176,22 @@ struct grapnel_connect_options *wishes_options(struct wishes *w)
     return &w->options;
 }
 
+const struct grapnel_instance_options *wishes_instance(const struct wishes *w)
+{
+    return &w->instance;
+}
+
+int wishes_cover(const struct wishes *a, const struct wishes *b)
+{
+    const struct value *key, *value;
+
+    for (size_t i = 0; values_pair(b->map, i, &key, &value); i++) {
+        if (!values_equal(values_get(a->map, values_as_string(key, NULL)), value))
+            return 0;
+    }
+    return 1;
+}
+
 void wishes_free(struct wishes *w)
 {
     if (!w)
@@ -139,5 +199,7 @@ void wishes_free(struct wishes *w)
     values_free(w->map);
     free(w->identity_files);
     free(w->ssh_options);
+    free(w->env);
+    free(w->unset);
     free(w);
 }
