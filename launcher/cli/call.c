@@ -15,6 +15,7 @@ struct call {
     const char *what; /* the function, for messages; NULL: an expression */
     struct grapnel_value *args;
     struct grapnel_instance *instance;
+    struct grapnel_future *redirected; /* of an instance that is not its own */
     struct grapnel_future *answer;
 };
 
@@ -66,6 +67,34 @@ static int read_arguments(struct call *c)
 
 /* ---- the call ---- */
 
+static void on_print(void *arg, struct grapnel_request *request, const struct grapnel_value *args)
+{
+    size_t n = 0;
+    const char *text = grapnel_value_string(grapnel_value_at(args, 0), &n);
+
+    (void)arg;
+    if (text)
+        fwrite(text, 1, n, stderr);
+    grapnel_return(request, "");
+}
+
+/* What an instance prints goes to who has made it, unless somebody asks for it. */
+static int redirect(struct call *c)
+{
+    struct grapnel_value *both = grapnel_value_new_array(); /* stdout, stderr */
+    struct grapnel_call_options call = {.path = "redirect_stdio", .args = both};
+    int bad = 0;
+
+    for (int i = 0; i < 2 && !bad; i++)
+        bad = grapnel_value_append(both, grapnel_value_new_function(on_print, c, NULL)) < 0;
+    if (bad)
+        say_fail(&c->far.error, "NOMEM", "out of memory");
+    else
+        c->redirected = grapnel_callv(c->instance, &call, &c->far.error);
+    grapnel_value_free(both);
+    return c->redirected ? 0 : -1;
+}
+
 static int start(struct call *c)
 {
     struct grapnel_instance_options instance;
@@ -76,7 +105,7 @@ static int start(struct call *c)
         return -1;
     far_options(&instance, c->o);
     c->instance = grapnel_instance_open(r->server, &instance, &r->error);
-    if (!c->instance)
+    if (!c->instance || (c->o->instance && redirect(c) < 0))
         return -1;
     c->answer = grapnel_callv(c->instance, &call, &r->error);
     return c->answer ? 0 : -1;
@@ -210,6 +239,7 @@ static int verb(const struct options *o, const char *what)
     c->what = what;
     status = work(c);
     grapnel_future_free(c->answer);
+    grapnel_future_free(c->redirected);
     /* It leaves by itself, and all that it printed comes before its end. */
     if (c->instance && status != FAR_TIMEOUT && !leave_number(&c->far.leave))
         grapnel_instance_close(c->instance, CLOSE_MS, NULL);

@@ -30,6 +30,7 @@ static int print(const struct options *o, const char *target, const char *text,
                  struct grapnel_error *error)
 {
     json_t *held = json_loads(text, 0, NULL);
+    const char *ended = json_string_value(json_object_get(held, "ended"));
     int rc;
 
     if (!json_is_object(held)) {
@@ -41,6 +42,9 @@ static int print(const struct options *o, const char *target, const char *text,
         say_text(stdout, json_string_value(json_object_get(held, "name")));
         putchar('\n');
         rc = say_flush(error);
+        if (ended && !o->quiet)
+            say_note("%s: the instance had ended: %s; there is a new one, which is empty", target,
+                     ended);
     }
     json_decref(held);
     return rc;
@@ -70,8 +74,10 @@ static void on_each(void *arg, size_t i, const char *text, const struct grapnel_
 static int hold(struct connecting *c, struct grapnel *g, struct grapnel_error *error)
 {
     struct grapnel_connect_options connect = reach_options(c->o);
+    struct grapnel_instance_options worker = reach_instance(c->o);
     struct grapnel_hold_options options = {.connect = &connect,
                                            .instance = c->o->instance,
+                                           .worker = &worker,
                                            .keep = c->o->keep,
                                            .each = on_each,
                                            .arg = c};

@@ -16,9 +16,33 @@
 #define CLOSE_MS  5000
 #define LINE_SIZE 4096
 
+/* What was settled when the instance was made cannot be wanted of it now. */
+static int check_held(struct far *r)
+{
+    const struct options *o = r->o;
+    const char *settled = o->memory        ? "--memory"
+                          : o->cpu         ? "--cpu"
+                          : o->cwd         ? "--chdir"
+                          : o->env.count   ? "--env"
+                          : o->unset.count ? "--unset"
+                                           : NULL;
+
+    if (!o->instance)
+        return 0;
+    if (o->no_broker)
+        return say_fail(&r->error, "ARGUMENT",
+                        "--instance names one that the broker holds: not with --no-broker");
+    if (settled)
+        return say_fail(&r->error, "ARGUMENT", "with --instance, %s is for grapnel connect",
+                        settled);
+    return 0;
+}
+
 int far_begin(struct far *r, const struct options *o, int one_shot, int signals)
 {
     *r = (struct far){.o = o, .trace = {.o = o}, .signalled = {-1, -1}};
+    if (check_held(r) < 0)
+        return -1;
     if (pipe2(r->signalled, O_CLOEXEC | O_NONBLOCK) < 0)
         return say_fail(&r->error, "SYSTEM", "no pipe: %s", strerror(errno));
     r->g = reach_context(&r->trace, &r->error);
@@ -41,14 +65,10 @@ static void on_output(void *arg, struct grapnel_instance *i, const void *bytes, 
 
 void far_options(struct grapnel_instance_options *i, const struct options *o)
 {
-    *i = (struct grapnel_instance_options){
-        .memory = o->memory,
-        .cpu_seconds = (o->cpu + 999) / 1000,
-        .cwd = o->cwd,
-        .env = o->env.items,
-        .unset = o->unset.items,
-        .output = on_output,
-    };
+    *i = reach_instance(o);
+    i->number = o->instance;
+    i->held = o->instance > 0;
+    i->output = on_output;
 }
 
 void far_end(struct far *r)
@@ -73,6 +93,67 @@ void far_end(struct far *r)
     }
 }
 
+/* Of an instance that is not held, or has died: how to come by one. */
+static void add_hint(struct far *r)
+{
+    const char *name = r->error.name ? r->error.name : "";
+    int gone = !strcmp(name, "INSTANCE") || !strcmp(name, "MEMORY") || !strcmp(name, "CPU_LIMIT");
+    char target[sizeof r->hint / 2];
+
+    if (!r->o->instance || (!gone && strcmp(name, "NOT_HELD") != 0))
+        return;
+    snprintf(r->hint, sizeof r->hint, "grapnel connect %s --instance %d makes %s",
+             say_safe(target, sizeof target, r->o->target), r->o->instance,
+             gone ? "a new one, which is empty" : "it");
+    r->error.hint = r->hint;
+}
+
+/* What follows `start` in the text; NULL: it does not begin with that. */
+static const char *after(const char *text, const char *start)
+{
+    size_t n = strlen(start);
+
+    return strncmp(text, start, n) == 0 ? text + n : NULL;
+}
+
+/* The first line of the text, without the name of the connection behind it. */
+static void put_detail(struct far *r, const char *text)
+{
+    char *detail = r->error.detail;
+    size_t n = strcspn(text, "\n"), size = sizeof r->error.detail;
+    char tail[300];
+
+    snprintf(detail, size, "%.*s", (int)n, text);
+    snprintf(tail, sizeof tail, " (%s:%d)", r->o->target, r->o->instance);
+    n = strlen(detail);
+    if (n >= strlen(tail) && !strcmp(detail + n - strlen(tail), tail))
+        detail[n - strlen(tail)] = '\0';
+}
+
+int far_lost(struct far *r, const char *words)
+{
+    static const struct {
+        const char *name, *phase, *text;
+    } known[] = {{"NOT_HELD", "local", "there is no such connection"},
+                 {"INSTANCE", "remote code", "the instance ended"}};
+    const char *said = after(words, "EOF: ");
+
+    words = said ? said : words;
+    say_fail(&r->error, "INSTANCE", "%s", "");
+    r->error.phase = "remote code";
+    put_detail(r, words);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        said = after(words, known[i].text);
+        if (said) {
+            r->error.name = known[i].name;
+            r->error.phase = known[i].phase;
+            r->error.text = known[i].text;
+            put_detail(r, after(said, ": ") ? said + 2 : said);
+        }
+    }
+    return far_fail(r);
+}
+
 static int fail_json(struct far *r)
 {
     struct grapnel_error ours;
@@ -93,6 +174,7 @@ int far_fail(struct far *r)
         leave_error(&r->error, r->o->target, number);
     /* There is but one instance: its number would only look like a port. */
     say_safe(r->error.host, sizeof r->error.host, r->o->target);
+    add_hint(r);
     if (r->o->json && fail_json(r) < 0)
         return SAY_FAILED;
     if (!r->o->json && !number)
@@ -132,10 +214,13 @@ void far_say(const struct far *r, const char *what, const char *message, const c
 int far_ended(const char *words)
 {
     static const char exited[] = "exited with status ", killed[] = "killed by signal ";
-    const char *at = strstr(words, exited);
+    const char *at = strstr(words, exited), *earlier = strstr(words, ": earlier: ");
     char name[16];
     int number;
 
+    /* Whatever ended one that is held, before it was turned to, is none of this code's doing. */
+    if (earlier && earlier < (at ? at : strstr(words, killed)))
+        return -1;
     if (at)
         return (int)strtol(at + strlen(exited), NULL, 10) & 0xff;
     at = strstr(words, killed);

@@ -19,6 +19,7 @@ struct far {
     struct grapnel *g;
     struct grapnel_server *server;
     struct grapnel_error error; /* code 0: none */
+    char hint[400];             /* what error.hint may point to */
 };
 
 /* Begins a connection as the options say; what is started on r->server goes out with the agent.
@@ -33,6 +34,10 @@ void far_end(struct far *r);
 
 /* Shows r->error where errors go, and returns the exit status that belongs to it. */
 int far_fail(struct far *r);
+
+/* As far_fail, for an instance that is held, or was to be, by the words that the Lua binding has
+ * for its end. */
+int far_lost(struct far *r, const char *words);
 
 /* The exit status for an instance that has ended, by the words that the Lua binding has for that:
  * what the code gave to os.exit, 128 + a signal, or -1: it was something else. */

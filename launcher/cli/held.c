@@ -109,16 +109,18 @@ static void number_cell(cell c, const json_t *from, const char *key)
 static void fill(cell cells[COLUMNS], const struct row *r)
 {
     const json_t *s = r->server;
+    int worker = json_is_integer(json_object_get(r->instance, "worker_pid"));
+    int ended = json_is_string(json_object_get(r->instance, "ended"));
 
-    snprintf(cells[0], sizeof(cell), "%s", text_of(s, "state"));
+    snprintf(cells[0], sizeof(cell), "%s", ended ? "ended" : text_of(s, "state"));
     time_cell(cells[1], r->instance ? r->instance : s, "age_ms", 1000);
     time_cell(cells[2], s, "idle_ms", 1000);
-    number_cell(cells[3], s, "pid");
+    number_cell(cells[3], worker ? r->instance : s, worker ? "worker_pid" : "pid");
     time_cell(cells[4], s, "round_trip_us", 1);
     size_cell(cells[5], s, "sent");
     size_cell(cells[6], s, "received");
     number_cell(cells[7], s, "streams");
-    size_cell(cells[8], s, "rss");
+    size_cell(cells[8], worker ? r->instance : s, worker ? "worker_rss" : "rss");
     snprintf(cells[9], sizeof(cell), "%s", text_of(s, "transport"));
 }
 

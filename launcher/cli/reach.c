@@ -107,7 +107,20 @@ struct grapnel_connect_options reach_options(const struct options *o)
         .lease = o->lease,
         .cache_agent = o->cache_agent,
         .interactive = 1,
-        .broker = !o->no_broker && options_fits(options_by_name("no-broker", 9), o->verb),
+        .broker = !o->no_broker && options_fits(options_by_name("no-broker", 9), o->verb)
+                      ? (o->instance ? 2 : 1)
+                      : 0,
+    };
+}
+
+struct grapnel_instance_options reach_instance(const struct options *o)
+{
+    return (struct grapnel_instance_options){
+        .memory = o->memory,
+        .cpu_seconds = (o->cpu + 999) / 1000,
+        .cwd = o->cwd,
+        .env = o->env.items,
+        .unset = o->unset.items,
     };
 }
 

@@ -37,6 +37,9 @@ struct grapnel *reach_context(struct reach_trace *t, struct grapnel_error *error
 /* What the options say of connections; phases go nowhere. */
 struct grapnel_connect_options reach_options(const struct options *o);
 
+/* What they say of an instance, into which it points. */
+struct grapnel_instance_options reach_instance(const struct options *o);
+
 /* Starts a connection to `target` as the options say, its phases going to *d, which is reset and
  * must outlive the server.  one_shot, result and errors as grapnel_open's. */
 struct grapnel_server *reach_open(struct reach *d, struct grapnel *g, const struct options *o,

@@ -65,6 +65,8 @@ static int work(struct repl *r, const struct options *o)
     lua_pushlightuserdata(r->L, r);
     if (luarun_call(r->L, 1, 2) == LUA_OK)
         return judge(r, terminal);
+    if (r->connected && o->instance)
+        return far_lost(&r->far, lua_tostring(r->L, -1));
     if (r->connected || r->far.error.code == 0)
         say_fail(&r->far.error, "REMOTE", "repl: %s", lua_tostring(r->L, -1));
     return far_fail(&r->far);

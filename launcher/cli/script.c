@@ -192,6 +192,8 @@ static int lost(struct script *s, const char *message)
     if (grapnel_wait_ready(s->server, 0, &s->far.error) < 0 &&
         strcmp(s->far.error.name, "TIMEOUT") != 0)
         return far_fail(&s->far);
+    if (s->o->instance && status < 0)
+        return far_lost(&s->far, message);
     if (!strstr(message, "exited with status "))
         say_failure(s, strncmp(message, "EOF: ", 5) != 0 ? message : message + 5);
     return status >= 0 ? status : SAY_FAILED;

@@ -5,7 +5,7 @@ real:send({READY})
 local start = real:receive()
 local kinds = {[io.stdout] = OUT, [io.stderr] = ERR}
 local methods = getmetatable(io.stdout).__index
-local write = methods.write
+local write, io_write, shown = methods.write, io.write, print
 
 function methods.write(file, ...)
     local kind = kinds[file]
@@ -39,6 +39,14 @@ function print(...)
 end
 _G.print = print
 
+-- An instance may outlive its scripts.  Those that others have put in place meanwhile stay.
+local write_here, io_write_here, print_here = methods.write, io.write, print
+local back <close> = setmetatable({}, {__close = function()
+    if methods.write == write_here and io.write == io_write_here and _G.print == print_here then
+        methods.write, io.write, _G.print = write, io_write, shown
+    end
+end})
+
 -- The script's own channel: the same, but what is sent is marked as a value.
 channel = setmetatable({
     send = function(_, value)
@@ -69,4 +77,8 @@ local script, why = load(start.source, "@" .. start.name, "t", _ENV)
 if not script then
     error(why, 0)
 end
-return script(table.unpack(start.args))
+-- Tracebacks have it as what it is, a main chunk, if it is called at the end of a function.
+local function run(...)
+    return script(...)
+end
+return run(table.unpack(start.args))

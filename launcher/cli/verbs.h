@@ -29,7 +29,9 @@ enum verb_bit {
         VERB_BIT_WORK | VERB_BIT_FACTS | VERB_BIT_PING, /* by the broker's lines, too */
     VERB_BIT_LETGO = VERB_BIT_CLOSE | VERB_BIT_UNDEPLOY,
     VERB_BIT_LISTS = VERB_BIT_LS | VERB_BIT_SERVERS,
-    VERB_BIT_NUMBERED = VERB_BIT_CONNECT | VERB_BIT_CLOSE,
+    VERB_BIT_NUMBERED = VERB_BIT_CONNECT | VERB_BIT_CLOSE | VERB_BIT_CODE,
+    VERB_BIT_WORKER = VERB_BIT_CODE | VERB_BIT_CONNECT, /* those that make an instance */
+    VERB_BIT_PLACED = VERB_BIT_WORK | VERB_BIT_CONNECT, /* those that say where something runs */
     VERB_BIT_LINE = VERB_BIT_SHARE | VERB_BIT_DOCTOR | VERB_BIT_CONNECT |
                     VERB_BIT_LETGO, /* those that connect, or name connections */
     VERB_BIT_SPEAK = VERB_BIT_LINE | VERB_BIT_LISTS,

@@ -483,3 +483,246 @@ PY
     within 5 sh -c "[ \$(find /proc/$(broker_pid)/fd | wc -l) -le $before ]"
     [ "$(held streams)" -le 1 ]
 }
+
+# ---- instances that outlive who uses them ----
+
+# A command in instance 2 of h.
+two() {
+    local verb=$1
+    shift
+    b "$verb" --instance 2 h "$@"
+}
+
+# Its process.
+worker() {
+    two call proc.pid
+}
+
+@test "an instance keeps what commands put there, and is nobody else's" {
+    b connect --instance 2 --instance 2 h
+    run -0 --separate-stderr two eval '(function() x = 41; return "set" end)()'
+    [ "$output" = '"set"' ]
+    [ -z "$stderr" ]
+    run -0 two eval x
+    [ "$output" = 41 ]
+    pid=$(worker)
+    run -0 two repl <<<'x = x + 1'
+    run -0 two script - <<<'channel:send(x) _G.y = "script" z = 1'
+    [ "$output" = 42 ]
+    run -0 two eval 'x, y, z'
+    [ "$output" = $'42\n"script"\nnull' ]
+    [ "$(worker)" = "$pid" ]
+    # A command without the number has one of its own, and so has another number.
+    run -0 b eval h x
+    [ "$output" = null ]
+    b connect --instance 3 h
+    run -0 b eval --instance 3 h x
+    [ "$output" = null ]
+    # The first comes with the server.
+    b connect h
+    run -0 b eval --instance 1 h '(function() x = 1 end)()'
+    run -0 b eval --instance 1 h x
+    [ "$output" = 1 ]
+}
+
+@test "an instance that is not held is none, and is not made in passing" {
+    for verb in "call h proc.pid" "eval h 1" "script h -" "repl h"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr b ${verb%% *} --instance 2 ${verb#* } <<<'return 1'
+        fails "h: local: there is no such connection" "(grapnel connect h --instance 2 makes it)"
+    done
+    [ -z "$("$GRAPNEL" ls)" ]
+    b connect h
+    for verb in "call h proc.pid" "eval h 1" "script h -" "repl h"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr b ${verb%% *} --instance 2 ${verb#* } <<<'return 1'
+        fails "h: " "there is no such connection: h:2 (grapnel connect h --instance 2 makes it)"
+    done
+    [ "$("$GRAPNEL" ls)" = h:1 ]
+    run --separate-stderr b eval --instance 1 --no-broker h 1
+    fails "not with --no-broker"
+    run --separate-stderr b eval --instance 1 --lease 20s h 1
+    fails "there is no such connection"
+    run -255 b eval --instance 0 h 1
+}
+
+@test "what is printed in an instance comes out where it was said" {
+    b connect --instance 2 h
+    run -0 --separate-stderr two eval 'print("said")'
+    [ -z "$output" ]
+    [ "$stderr" = said ]
+    for n in 1 2 3; do
+        run -0 --separate-stderr two script - <<<'print("out") io.stderr:write("err\n")'
+        [ "$output" = out ]
+        [ "$stderr" = err ]
+    done
+    run -0 --separate-stderr two repl <<<'print("told")'
+    [ "$output" = told ]
+    run -0 --separate-stderr two eval 'io.stderr:write("again") and nil'
+    [ "$stderr" = again ]
+    # Scripts leave nothing behind.
+    two eval '(function() first = print end)()'
+    two script - <<<'print(1)'
+    run -0 two eval 'first == print'
+    [ "$output" = true ]
+}
+
+@test "two at once share an instance, and neither waits for the other" {
+    b connect --instance 2 h
+    in_background script --instance 2 h - <<<''
+    finish "$job"
+    mkfifo lines
+    "$GRAPNEL_BIN" script --transport local --instance 2 h /dev/fd/6 6<<<'n = 0
+        for line in channel do _G.got = line channel:send(line .. (answer or "")) end' \
+        <lines >out1 2>err1 3>&- 4>&- &
+    job=$!
+    exec 5>lines
+    echo one >&5
+    within 10 says '"one"' out1
+    run -0 two eval got
+    [ "$output" = '"one"' ]
+    run -0 two eval '(function() answer = "!" end)()'
+    echo two >&5
+    within 10 says '"two!"' out1
+    exec 5>&-
+    finish "$job"
+    [ "$status" -eq 0 ]
+    [ "$(cat out1)" = $'"one"\n"two!"' ]
+}
+
+@test "a client that is killed ends its own calls only" {
+    b connect --instance 2 h
+    pid=$(worker)
+    sleeper='(function() n = (n or 0) + 1; require("time").sleep(1000) end)()'
+    in_background eval --instance 2 h "$sleeper"
+    first=$job
+    within 10 sh -c "[ \"\$('$GRAPNEL_BIN' eval --transport local --instance 2 h n)\" = 1 ]"
+    in_background eval --instance 2 h '(function() require("time").sleep(2) return "lived" end)()'
+    second=$job
+    kill -9 "$first"
+    # A loop without end, too: the worker is free again when its client has gone.
+    env --default-signal "$GRAPNEL_BIN" eval --transport local --instance 2 h '(function() looping = true; while true do end end)()' \
+        >out3 2>err3 </dev/null 3>&- 4>&- &
+    third=$!
+    within 10 sh -c "[ \"\$('$GRAPNEL_BIN' eval --transport local --instance 2 h looping)\" = true ]"
+    kill -INT "$third"
+    finish "$third"
+    [ "$status" -eq 130 ]
+    run -124 b eval --timeout 300ms --instance 2 h "$sleeper"
+    finish "$second"
+    [ "$status" -eq 0 ]
+    says lived "$T/out"
+    [ "$(worker)" = "$pid" ]
+    run -0 two eval n
+    [ "$output" = 2 ]
+}
+
+@test "an instance that has died tells why, until it is made anew" {
+    b connect --instance 2 h
+    two eval '(function() x = 1 end)()'
+    in_background eval --instance 2 h '(function() ready = true; require("time").sleep(1000) end)()'
+    within 10 sh -c "[ \"\$('$GRAPNEL_BIN' eval --transport local --instance 2 h ready)\" = true ]"
+    kill -9 "$(worker)"
+    finish "$job"
+    [ "$status" -eq 255 ]
+    says 'the instance ended: killed by signal KILL' "$T/err"
+    new='(grapnel connect h --instance 2 makes a new one, which is empty)'
+    says "$new" "$T/err"
+    for verb in "call h proc.pid" "eval h 1" "script h -" "repl h"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr b ${verb%% *} --instance 2 ${verb#* } <<<'return 1'
+        fails "h: remote code: the instance ended: earlier: killed by signal KILL $new"
+    done
+    run -0 "$GRAPNEL" ls -l
+    [[ ${lines[1]} =~ ^h:2\ +ended\  ]]
+    run -0 --separate-stderr b connect --instance 2 h
+    [ "$output" = h:2 ]
+    [ "$stderr" = "grapnel: h: the instance had ended: killed by signal KILL; there is a new one, which is empty" ]
+    run -0 two eval x
+    [ "$output" = null ]
+    # What a script leaves with is its own status, and nobody else's.
+    run -7 --separate-stderr two script - <<<'os.exit(7)'
+    run --separate-stderr two script - <<<'channel:send(1)'
+    fails "the instance ended: earlier: exited with status 7"
+    run -0 --separate-stderr b connect --json --instance 2 h
+    [[ $output == *'"workers":3,"ended":"exited with status 7"'* ]]
+    [ -z "$stderr" ]
+    run -0 --separate-stderr b connect --json --instance 2 h
+    [[ $output == *'"workers":3'* ]]
+    [[ $output != *ended* ]]
+}
+
+@test "an instance goes with its agent, and that is told" {
+    b connect --instance 2 h
+    pid=$(worker)
+    in_background eval --instance 2 h '(function() x = 1; require("time").sleep(1000) end)()'
+    within 10 sh -c "[ \"\$('$GRAPNEL_BIN' eval --transport local --instance 2 h x)\" = 1 ]"
+    kill -9 "$(held pid)"
+    finish "$job"
+    [ "$status" -eq 255 ]
+    says 'the line to the host was lost' "$T/err"
+    within 10 gone "$pid"
+    run --separate-stderr two eval x
+    fails "(grapnel connect h --instance 2 makes "
+    run -0 b run h -- echo on
+    run --separate-stderr two eval x
+    fails "(grapnel connect h --instance 2 makes "
+    b connect --instance 2 h
+    run -0 two eval x
+    [ "$output" = null ]
+}
+
+@test "an instance has the limits and the surroundings that connect gave it" {
+    b connect --instance 2 --memory 64M -C / -e A=b h
+    run -0 two eval 'os.getenv("A"), require("fs").cwd()'
+    [ "$output" = $'"b"\n"/"' ]
+    run --separate-stderr two eval '(function() local t = {} for i = 1, 1e9 do t[i] = {i} end end)()'
+    [ "$status" -ne 0 ]
+    [[ $stderr == *memory* ]]
+    run --separate-stderr b connect --instance 2 --memory 32M h
+    fails "h:2 has a worker with other limits, or another environment: close it first"
+    run -0 b connect --instance 2 --memory 64M h
+    run -0 b connect --instance 2 h
+    for option in "--memory 1G" "--cpu 1" "-C /" "-e A=b" "--unset A"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr b eval --instance 2 $option h 1
+        fails "with --instance, --" "is for grapnel connect"
+    done
+}
+
+@test "an instance that is closed ends, and so does what runs in it" {
+    b connect --instance 2 --instance 2 h
+    b connect h
+    pid=$(worker)
+    run -0 "$GRAPNEL" ls -l
+    [[ $output =~ h:2\ +deployed\ .*\ $pid\ .*iB ]]
+    in_background eval --instance 2 h '(function() ready = true; os.execute("sleep 7191") end)()'
+    within 10 pgrep -fx 'sleep 7191'
+    run -0 b close --instance 2 h
+    [ "$output" = h:2 ]
+    finish "$job"
+    [ "$status" -eq 255 ]
+    says 'already closed: the connection was closed' "$T/err"
+    within 10 gone "$pid"
+    within 10 no_process 'sleep 7191'
+    run --separate-stderr two eval 1
+    fails "there is no such connection: h:2"
+    [ "$("$GRAPNEL" ls)" = h:1 ]
+    run -0 b run h -- echo on
+}
+
+@test "much goes through an instance, and a hundred commands leave nothing open" {
+    b connect --instance 2 h
+    run -0 two eval '#(...)' "\"$(head -c 100000 /dev/zero | tr '\0' x)\""
+    [ "$output" = 100000 ]
+    b eval --instance 2 h '("x"):rep(20000000)' >much
+    [ "$(wc -c <much)" -eq 20000003 ]
+    pid=$(worker)
+    fds() { find "/proc/$(broker_pid)/fd" "/proc/$pid/fd" | wc -l; }
+    before=$(fds)
+    for _ in {1..100}; do
+        "$GRAPNEL_BIN" eval --transport local --instance 2 h 1 </dev/null >/dev/null
+    done
+    within 5 sh -c "[ \$(find /proc/$(broker_pid)/fd /proc/$pid/fd | wc -l) -le $before ]"
+    [ "$(worker)" = "$pid" ]
+}

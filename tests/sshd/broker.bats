@@ -350,3 +350,33 @@ END
     [ -z "$stderr" ]
     run -255 g undeploy --purge --all
 }
+
+@test "an instance is kept between commands, with one login" {
+    g connect --instance 2 t
+    run -0 g eval --instance 2 t '(function() x = 41 end)()'
+    run -0 g repl --instance 2 t <<<'x = x + 1'
+    run -0 g eval --instance 2 "$SSHD_USER@t" x
+    [ "$output" = 42 ]
+    has_logged_in 1
+    pid=$(g call --instance 2 t proc.pid)
+    env --default-signal "$GRAPNEL_BIN" eval -F "$SSHD_CONFIG" --instance 2 t \
+        '(function() ready = true; require("time").sleep(1000) end)()' >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+    within 10 sh -c "[ \"\$('$GRAPNEL_BIN' eval -F '$SSHD_CONFIG' --instance 2 t ready)\" = true ]"
+    run -0 g close --instance 2 t
+    finish "$job"
+    [ "$status" -eq 255 ]
+    says 'the connection was closed' "$T/err"
+    run --separate-stderr g eval --instance 2 t x
+    fails "t: " "there is no such connection" "(grapnel connect t --instance 2 makes it)"
+    g connect --instance 2 t
+    run -0 g eval --instance 2 t x
+    [ "$output" = null ]
+    [ "$(g call --instance 2 t proc.pid)" != "$pid" ]
+    has_logged_in 1
+    # What is undeployed has no instances any more.
+    run -0 g undeploy t
+    run --separate-stderr g eval --instance 2 t x
+    fails "(grapnel connect t --instance 2 makes it)"
+    has_logged_in 1
+}
