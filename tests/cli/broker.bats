@@ -690,6 +690,15 @@ worker() {
     done
 }
 
+@test "an instance is not idle while it is used" {
+    b connect --keep 500ms --instance 2 h
+    run -0 two eval '(function() require("time").sleep(1.2) return "done" end)()'
+    [ "$output" = '"done"' ]
+    within 10 sh -c '[ -z "$("$GRAPNEL" ls)" ]'
+    run --separate-stderr two eval 1
+    fails "there is no such connection"
+}
+
 @test "an instance that is closed ends, and so does what runs in it" {
     b connect --instance 2 --instance 2 h
     b connect h

@@ -1,4 +1,4 @@
-/* How to connect, as the broker is told it. */
+/* How to connect, and what an instance is to have, as the broker is told it. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +117,48 @@ START_TEST(nonsense)
 }
 END_TEST
 
+static struct wishes *instance(const struct grapnel_instance_options *o)
+{
+    struct value *map = wishes_put_instance(o);
+    struct wishes *w = wishes_get(map);
+
+    values_free(map);
+    ck_assert_ptr_nonnull(w);
+    return w;
+}
+
+START_TEST(of_an_instance)
+{
+    const char *const env[] = {"A=1", "B=", NULL}, *const unset[] = {"C", NULL};
+    const struct grapnel_instance_options o = {.memory = 64 << 20,
+                                               .cpu_seconds = 9,
+                                               .depth = 5,
+                                               .cwd = "/srv",
+                                               .env = env,
+                                               .unset = unset},
+                                          less = {.memory = 64 << 20, .env = env},
+                                          other = {.memory = 32 << 20}, none = {0};
+    struct wishes *all = instance(&o), *some = instance(&less), *else_ = instance(&other),
+                  *empty = instance(&none);
+    const struct grapnel_instance_options *got = wishes_instance(all);
+
+    ck_assert_int_eq((int)got->memory, 64 << 20);
+    ck_assert_int_eq((int)got->cpu_seconds, 9);
+    ck_assert_int_eq(got->depth, 5);
+    ck_assert_str_eq(got->cwd, "/srv");
+    ck_assert_str_eq(got->env[1], "B=");
+    ck_assert_ptr_null(got->env[2]);
+    ck_assert_str_eq(got->unset[0], "C");
+    ck_assert_ptr_null(wishes_instance(empty)->env);
+    ck_assert(wishes_cover(all, all) && wishes_cover(all, some) && wishes_cover(all, empty));
+    ck_assert(!wishes_cover(some, all) && !wishes_cover(all, else_) && !wishes_cover(empty, some));
+    wishes_free(all);
+    wishes_free(some);
+    wishes_free(else_);
+    wishes_free(empty);
+}
+END_TEST
+
 static Suite *wishes_suite(void)
 {
     Suite *s = suite_create("wishes");
@@ -125,6 +167,7 @@ static Suite *wishes_suite(void)
     tcase_add_test(t, nothing);
     tcase_add_test(t, files_from_here);
     tcase_add_test(t, nonsense);
+    tcase_add_test(t, of_an_instance);
     suite_add_tcase(s, t);
     return s;
 }
