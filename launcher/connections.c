@@ -152,9 +152,17 @@ static void begin(struct get *get, struct cache *c, const char *host,
         take(get);
 }
 
+/* While its server was waited for. */
+static int was_closed(const struct get *get)
+{
+    return get->connection && !get->connection->of;
+}
+
 static int server_is_settled(void *arg)
 {
-    return !((struct get *)arg)->waits;
+    const struct get *get = arg;
+
+    return !get->waits || was_closed(get);
 }
 
 static int instance_is_settled(void *arg)
@@ -169,6 +177,8 @@ static void wait_for_server(struct get *get, struct grapnel *g)
     int code = get->waits ? context_wait(g, server_is_settled, get, UINT64_MAX) : 0;
 
     cache_leave(&get->waiter);
+    if (was_closed(get) && !get->error.code)
+        get->error = instances_remote(get->connection->end)->error;
     if (code < 0 && !get->error.code)
         errors_set(&get->error, code, "getting waits, and so is not for callbacks");
 }

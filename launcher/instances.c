@@ -198,9 +198,11 @@ void instances_end(struct grapnel_instance *i, int code, const char *text)
     remote_end(i->remote, code, text);
 }
 
+/* There is no worker to wait for before there is an agent to start it. */
 int instances_is_over(const struct grapnel_instance *i)
 {
-    return i->over;
+    return i->over ||
+           (i->closing && i->server && connection_state(i->server) == GRAPNEL_CONNECTING);
 }
 
 int instances_is_greeted(const struct grapnel_instance *i)

@@ -882,6 +882,28 @@ START_TEST(who_waits_for_one_that_is_closed_learns_it)
 }
 END_TEST
 
+START_TEST(one_that_is_being_made_is_closed_at_once)
+{
+    struct job jobs[THREADS];
+    uint64_t began;
+
+    ck_assert_int_eq(mkfifo(sshtools_path("gate"), 0600), 0);
+    start_jobs(jobs, &counted);
+    while (waiting() < THREADS)
+        sched_yield();
+    began = context_now();
+    ck_assert_msg(grapnel_close_connection(g, "here", &counted, 1, &error) == 1, "%s: %s",
+                  error.name, error.detail);
+    join_jobs(jobs); /* the gate is still shut */
+    ck_assert_uint_lt(context_now() - began, 3000000);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_ptr_null(jobs[i].c);
+        ck_assert_str_eq(jobs[i].error.name, "CLOSED");
+    }
+    ck_assert_str_eq(CONNECTIONS, "");
+}
+END_TEST
+
 /* Opens and closes for as long as it is told to. */
 static void *get_and_close(void *arg)
 {
@@ -1172,6 +1194,7 @@ static Suite *suite(void)
     tcase_add_test(t, closing_twice_closes_once);
     tcase_add_test(t, one_host_one_user_one_instance);
     tcase_add_test(t, who_waits_for_one_that_is_closed_learns_it);
+    tcase_add_test(t, one_that_is_being_made_is_closed_at_once);
     tcase_add_test(t, threads_get_and_close_what_others_use);
     tcase_add_test(t, who_is_told_may_close_it);
     tcase_add_test(t, callbacks_get_what_is_there);
