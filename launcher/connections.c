@@ -84,8 +84,9 @@ struct get {
     const char *host; /* for those of many */
     const struct grapnel_connect_options *options;
     int number;
-    struct cached *server;                 /* held while the rest goes on */
-    struct grapnel_connection *connection; /* held */
+    struct cached *server;                           /* held while the rest goes on */
+    struct grapnel_connection *connection;           /* held */
+    const struct grapnel_instance_options *instance; /* for one that is made; may be NULL */
     struct cache_waiter waiter;
     int waits; /* for the server */
     struct error error;
@@ -100,11 +101,23 @@ static void on_told(void *arg, struct cached *s, const struct error *e)
     get->error = *e;
 }
 
+/* Callbacks would be those of whoever came first, in what belongs to all. */
+static struct grapnel_instance_options instance_options(const struct get *get)
+{
+    static const struct grapnel_instance_options defaults;
+    struct grapnel_instance_options o = get->instance ? *get->instance : defaults;
+
+    o.number = get->number;
+    o.output = NULL;
+    o.ended = NULL;
+    return o;
+}
+
 /* The instance is there from now on, and held; that it answers is another matter. */
 static void take(struct get *get)
 {
     struct cached *s = get->server;
-    struct grapnel_instance_options o = {.number = get->number};
+    struct grapnel_instance_options o = instance_options(get);
     struct grapnel_connection *c = cache_instance(s, get->number);
     struct grapnel_instance *i;
 
@@ -138,6 +151,7 @@ static void begin(struct get *get, struct cache *c, const char *host,
 {
     int waits;
 
+    get->instance = o->instance;
     get->server = cache_want(c, host, o, &get->error);
     if (!get->server)
         return;

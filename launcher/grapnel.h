@@ -48,6 +48,7 @@ struct grapnel_broker;
 struct grapnel_server;
 struct grapnel_exec;
 struct grapnel_instance;
+struct grapnel_instance_options;
 struct grapnel_value;
 struct grapnel_ref;
 struct grapnel_future;
@@ -122,6 +123,9 @@ struct grapnel_connect_options {
      * since the connection was started.  The last is "ready". */
     void (*phase)(void *arg, const char *phase, const char *note, int64_t elapsed_us);
     void *phase_arg;
+    /* Of instances that the connection cache makes: its limits, folder, variables and so on; not
+     * its number and its callbacks.  Copied.  Elsewhere of no effect.  May be NULL. */
+    const struct grapnel_instance_options *instance;
 };
 
 /* Starts to connect and returns at once: commands may be started before it is ready, and are sent
@@ -575,6 +579,10 @@ GRAPNEL_API int grapnel_request_cancelled(const struct grapnel_request *request)
  * user, host, port, identities and whatever else of the options matters, exactly, after ssh_config:
  * aliases of one host share a server.  The user is "root" where neither options, ssh_options nor
  * host name one, whatever ssh_config says.  (one_shot is of no effect here.)
+ *
+ * options.instance matters when the instance is made.  Who gets one that is there, whatever it asks
+ * for, gets it as it is; and one that is remade is remade as it was.  Where limits must differ,
+ * take another number, or close it first.
  *
  * In a child of fork() all of this fails with ARGUMENT, and nothing of the parent's is touched. */
 

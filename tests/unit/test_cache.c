@@ -297,6 +297,119 @@ START_TEST(who_is_asked_answers)
 }
 END_TEST
 
+/* ---- options of instances ---- */
+
+/* What a Lua source gives there, as text; to be freed. */
+static char *said(struct grapnel_connection *c, const char *source)
+{
+    struct grapnel_value *v = NULL;
+    char *text;
+
+    ck_assert_msg(
+        grapnel_call(grapnel_connection_instance(c), "execute", &v, &error, "s", source) == 0,
+        "%s: %s", error.name, error.detail);
+    text = strdup(grapnel_value_string(v, NULL));
+    ck_assert_ptr_nonnull(text);
+    grapnel_value_free(v);
+    return text;
+}
+
+static void says(struct grapnel_connection *c, const char *source, const char *wanted)
+{
+    char *text = said(c, source);
+
+    ck_assert_str_eq(text, wanted);
+    free(text);
+}
+
+#define WHERE "local f <close> = io.popen 'pwd' return f:read()"
+#define A_IS  "return tostring(os.getenv 'A')"
+
+static void on_ended(void *arg, struct grapnel_instance *i, const struct grapnel_error *e)
+{
+    (void)arg;
+    (void)i;
+    (void)e;
+    ck_abort_msg("callbacks are not for what belongs to all");
+}
+
+START_TEST(instances_are_made_as_was_asked)
+{
+    char cwd[] = "/usr", a_is_b[] = "A=b";
+    const char *const env[] = {a_is_b, NULL}, *const unset[] = {"HOME", NULL};
+    struct grapnel_instance_options i = {
+        .cwd = cwd, .env = env, .unset = unset, .number = 9, .ended = on_ended};
+    struct grapnel_instance_options other = {.cwd = "/"};
+    struct grapnel_connect_options o = local, p = local;
+    struct grapnel_connection *c, *d;
+
+    o.instance = &i;
+    p.instance = &other;
+    c = get_by(&o, "here", 1);
+    ck_assert_str_eq(grapnel_connection_name(c), "root@here:1");
+    strcpy(cwd, "/no"); /* it has its own */
+    strcpy(a_is_b, "A=c");
+    says(c, WHERE, "/usr");
+    says(c, A_IS, "b");
+    says(c, "return tostring(os.getenv 'HOME')", "nil");
+    /* One that is there is as it is, and is remade as it was. */
+    d = get_by(&p, "here", 1);
+    ck_assert_ptr_eq(d, c);
+    says(d, WHERE, "/usr");
+    ck_assert_int_eq(grapnel_connection_reconnect(c, &error), 0);
+    says(c, WHERE, "/usr");
+    says(c, A_IS, "b");
+    grapnel_connection_release(d);
+    d = get_by(&p, "here", 2);
+    says(d, WHERE, "/");
+    says(d, A_IS, "nil");
+    grapnel_connection_release(d);
+    grapnel_connection_release(c);
+    ck_assert_int_eq(grapnel_close_connection(g, "here", &local, 1, &error), 1);
+    c = get_by(&p, "here", 1);
+    says(c, WHERE, "/");
+    grapnel_connection_release(c);
+}
+END_TEST
+
+START_TEST(instances_have_the_limits_that_were_asked_for)
+{
+    static const char *const hosts[] = {"a", "b", NULL};
+    struct grapnel_instance_options i = {
+        .memory = 32 << 20, .cpu_seconds = 1, .call_timeout = 20000};
+    struct grapnel_connect_options o = local;
+
+    o.instance = &i;
+    ck_assert_int_eq(grapnel_create_connections(g, hosts, &o, 1, &error), 0);
+    for (int at = 0; at < 2; at++) {
+        struct grapnel_connection *c = get(hosts[at], 1);
+        const char *source = at ? "while true do end" : "return #string.rep('x', 64 << 20)";
+        int code =
+            grapnel_call(grapnel_connection_instance(c), "execute", NULL, &error, "s", source);
+        ck_assert_int_lt(code, 0);
+        if (at)
+            check_failure("CPU_LIMIT", "");
+        grapnel_connection_release(c);
+    }
+}
+END_TEST
+
+START_TEST(an_instance_that_cannot_be_made_is_not_kept)
+{
+    struct grapnel_instance_options i = {.cwd = "/nonexistent"};
+    struct grapnel_connect_options o = local;
+
+    o.instance = &i;
+    ck_assert_ptr_null(grapnel_get_connection(g, "here", &o, 1, &error));
+    check_failure("CWD", "/nonexistent");
+    ck_assert_str_eq(CONNECTIONS, "");
+    visit("here", 1);
+    /* Nor is it when it travels with the agent. */
+    ck_assert_ptr_null(grapnel_get_connection(g, "there", &o, 1, &error));
+    ck_assert_str_eq(CONNECTIONS, "root@here:1");
+}
+END_TEST
+
 /* ---- at once ---- */
 
 struct job {
@@ -1174,6 +1287,9 @@ static Suite *suite(void)
     tcase_add_test(t, bad_targets_make_nothing);
     tcase_add_test(t, questions_make_nothing);
     tcase_add_test(t, who_is_asked_answers);
+    tcase_add_test(t, instances_are_made_as_was_asked);
+    tcase_add_test(t, instances_have_the_limits_that_were_asked_for);
+    tcase_add_test(t, an_instance_that_cannot_be_made_is_not_kept);
     tcase_add_test(t, threads_get_the_same_one);
     tcase_add_test(t, all_who_waited_learn_of_a_failure);
     tcase_add_test(t, many_are_made_at_once);
