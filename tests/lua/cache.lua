@@ -231,6 +231,23 @@ do
     os.remove(file)
 end
 
+-- What an instance is to have counts when it is made; who gets it later gets it as it is.
+do
+    local made = get(9, {cwd = "/usr", env = {MARK = "here"}, memory = 32 << 20, cpu = 100, depth = 3})
+    local function is_as_asked(conn)
+        eq(conn.execute "local f <close> = io.popen 'pwd' return f:read()", "/usr")
+        eq(conn.execute "return os.getenv 'MARK'", "here")
+        fails("memory limit was reached", conn.execute, "return #('x'):rep(64 << 20)")
+    end
+    is_as_asked(made)
+    is_as_asked(get(9, {cwd = "/", env = {MARK = "there"}}))
+    pcall(made.execute, "os.exit(3)")
+    is_as_asked(get(9))
+    made.close()
+    eq(get(9).execute "return os.getenv 'MARK'", nil)
+    get(9).close()
+end
+
 -- One whose agent was killed is remade, once, by whoever asks; it is the same object.
 do
     local one, two = get(1), get(2)
