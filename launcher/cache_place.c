@@ -1,5 +1,6 @@
 /* Where targets lead: from what was typed to a key, and what is remembered of that. */
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,8 +36,8 @@ static int write_typed(struct cache *c, const char *target, const struct grapnel
     return put_text(b, target) | put_text(b, o->user) | wire_put_u32(b, o->port) |
                    put_text(b, o->config_file) | put_text(b, o->transport) |
                    put_text(b, o->sudo_user) | wire_put_u64(b, (uint64_t)o->lease) |
-                   wire_put_u64(b, o->late_options) | put_list(b, o->identity_files) |
-                   put_list(b, o->ssh_options)
+                   wire_put_u64(b, o->late_options) | wire_put_u8(b, o->broker != 0) |
+                   put_list(b, o->identity_files) | put_list(b, o->ssh_options)
                ? -E_NOMEM
                : 0;
 }
@@ -135,6 +136,19 @@ void cache_place_clear(struct place *p)
     *p = (struct place){0};
 }
 
+/* A line by way of the broker is not the one that goes there directly.  NULL: memory is out. */
+static char *key_of(const struct route *r, const struct grapnel_connect_options *o)
+{
+    char *key = serverkey_make(r, o), *whole;
+
+    if (!key || !o->broker)
+        return key;
+    if (asprintf(&whole, "broker\n%s", key) < 0)
+        whole = NULL;
+    free(key);
+    return whole;
+}
+
 struct cached *cache_place_find(struct cache *c, const char *target,
                                 const struct grapnel_connect_options *o, struct place *p,
                                 struct error *e)
@@ -147,7 +161,7 @@ struct cached *cache_place_find(struct cache *c, const char *target,
     p->route = route_new(c->g, target, o, e);
     if (!p->route)
         return NULL;
-    p->key = serverkey_make(p->route, o);
+    p->key = key_of(p->route, o);
     p->name = serverkey_name(p->route, o);
     if (!p->key || !p->name) {
         errors_set(e, -E_NOMEM, "%s", target);

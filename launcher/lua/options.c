@@ -29,11 +29,12 @@ static const struct option {
             "transport", TEXT, connect.transport) OPTION("sudo", TEXT, connect.sudo_user)
             OPTION("connect_timeout", SECONDS, connect.connect_timeout) OPTION(
                 "lease", SECONDS, connect.lease) OPTION("cache_agent", FLAG, connect.cache_agent)
-                OPTION("instance", COUNT, instance.number) OPTION("memory", SIZE, instance.memory)
-                    OPTION("cpu", SIZE, instance.cpu_seconds) OPTION("depth", DEPTH, instance.depth)
-                        OPTION("cwd", TEXT, instance.cwd) OPTION("env", SETTING, instance.env)
-                            OPTION("service", VALUE, service) OPTION("teleport", FLAG, teleport)
-                                OPTION("require", VALUE, require)
+                OPTION("broker", FLAG, connect.broker) OPTION("instance", COUNT, instance.number)
+                    OPTION("memory", SIZE, instance.memory) OPTION("cpu", SIZE,
+                                                                   instance.cpu_seconds)
+                        OPTION("depth", DEPTH, instance.depth) OPTION("cwd", TEXT, instance.cwd)
+                            OPTION("env", SETTING, instance.env) OPTION("service", VALUE, service)
+                                OPTION("teleport", FLAG, teleport) OPTION("require", VALUE, require)
 #undef OPTION
 };
 

@@ -116,6 +116,34 @@ no_process() {
     done
 }
 
+@test "a Lua program goes through it when it asks for that" {
+    cat >pid.lua <<'LUA'
+local grapnel = require "grapnel"
+local function pid(connect, broker, instance)
+    local conn = connect("u@h", {transport = "local", broker = broker, instance = instance})
+    return math.tointeger(conn.facts().pid)
+end
+local connect, get = grapnel.connect, grapnel.get_connection
+print(pid(connect), pid(connect, false), pid(connect, true), pid(connect, true, 2))
+print(pid(get), pid(get, true), pid(get, true, 2))
+LUA
+    lua() {
+        with_module timeout 60 lua5.4 pid.lua 3>&- </dev/null
+    }
+    # Nothing is held, and nothing is started for that.
+    run -0 --separate-stderr lua
+    [ -z "$stderr" ]
+    [ ! -e "$XDG_RUNTIME_DIR/grapnel" ]
+    b connect u@h
+    pid=$(held pid)
+    run -0 --separate-stderr lua
+    [ -z "$stderr" ]
+    echo "$pid: $output"
+    # "own" is whatever is not held.
+    [ "$(sed -E "s/\\b$pid\\b/held/g; s/[0-9]+/own/g" <<<"$output")" = $'own\town\theld\theld\nown\theld\theld' ]
+    [ "$(held pid)" = "$pid" ]
+}
+
 @test "which way it goes is told" {
     b connect h
     run -0 --separate-stderr b run -v h -- true
