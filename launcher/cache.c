@@ -164,6 +164,8 @@ struct cached *cache_want(struct cache *c, const char *target,
     if (!s)
         return NULL;
     s->users++;
+    if (s->status == CACHE_DOWN)
+        connection_set_asker(s->server, o->asker); /* who is here now, not who was then */
     if (cache_life_want(s, e) < 0) {
         cache_done(s);
         return NULL;
@@ -272,6 +274,11 @@ void cache_keep(struct cached *s, int64_t idle_ms)
 void cache_set_passing(struct cached *s, int passing)
 {
     s->passing = passing;
+}
+
+void cache_set_lasting(struct cached *s, int lasting)
+{
+    s->lasting = lasting;
 }
 
 int cache_is_passing(const struct cached *s)

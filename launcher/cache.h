@@ -111,6 +111,9 @@ void cache_keep(struct cached *s, int64_t idle_ms);
  * staying until the limits say so; for who has no use of a cache. */
 void cache_set_passing(struct cached *s, int passing);
 int cache_is_passing(const struct cached *s);
+/* One that lasts stays when its line is lost, as long as it has instances: who wants it next makes
+ * it anew, as the next generation. */
+void cache_set_lasting(struct cached *s, int lasting);
 /* The servers, newest first: the first with s NULL.  NULL: no more. */
 struct cached *cache_next(struct cache *c, const struct cached *s);
 

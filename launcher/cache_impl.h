@@ -31,6 +31,7 @@ struct cached {
     int kept;      /* the attempt is on a line that was there before */
     int had_agent; /* when it was closed */
     int passing;   /* see cache_set_passing */
+    int lasting;   /* see cache_set_lasting */
     unsigned turn; /* of those who are told */
     size_t users;
     struct grapnel_connection *instances;

@@ -217,6 +217,9 @@ static void no_agent(struct cached *s)
         return;
     s->status = CACHE_DOWN;
     s->error = *connection_error(s->server);
+    if (before == CACHE_READY || before == CACHE_CHECKING)
+        context_trace(s->c->g, 1, s->name, "lost: %s: %s", errors_text(s->error.code),
+                      s->error.detail);
     cache_place_forget(s); /* it may be elsewhere by now */
     stop_timer(s);
     cache_life_forget_check(s);
@@ -376,8 +379,11 @@ static void forget(struct cached *s)
 /* Nothing is left of it. */
 static int is_spent(const struct cached *s)
 {
-    return s->status == CACHE_DOWN &&
-           (s->generation == 0 || connection_state(s->server) == GRAPNEL_GONE);
+    if (s->status != CACHE_DOWN)
+        return 0;
+    if (s->lasting && s->instances)
+        return 0;
+    return s->generation == 0 || connection_state(s->server) == GRAPNEL_GONE;
 }
 
 void cache_life_settle(struct cached *s)

@@ -9,6 +9,7 @@
 #define CONNECTION_LEASE_MS 30000 /* where none is asked for */
 
 struct agents_binary;
+struct asker;
 struct delivery;
 struct instance;
 struct route;
@@ -37,6 +38,8 @@ void connection_undeploy(struct grapnel_server *s, int64_t timeout_ms);
 int connection_deploy(struct grapnel_server *s, struct error *e);
 /* The same, and where no line is left, another is made.  Phases are not told any more. */
 int connection_revive(struct grapnel_server *s, struct error *e);
+/* Who is asked when the next line is made (may be NULL), instead of whom the options have told. */
+void connection_set_asker(struct grapnel_server *s, struct asker *asker);
 /* The line is closed now, without a word, and everything on it ends with this. */
 void connection_cut(struct grapnel_server *s, int code, const char *detail);
 /* As grapnel_server_silence. */

@@ -130,6 +130,11 @@ int connection_revive(struct grapnel_server *s, struct error *e)
     return start(s, e);
 }
 
+void connection_set_asker(struct grapnel_server *s, struct asker *asker)
+{
+    route_set_asker(s->route, asker);
+}
+
 void connection_cut(struct grapnel_server *s, int code, const char *detail)
 {
     connection_end_with(s, code, detail);

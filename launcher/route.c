@@ -79,6 +79,14 @@ void route_free(struct route *r)
     free(r);
 }
 
+void route_set_asker(struct route *r, struct asker *asker)
+{
+    struct asker *before = r->options.asker;
+
+    r->options.asker = asker ? asker_hold(asker) : NULL;
+    asker_free(before);
+}
+
 static int openssh_installed(void)
 {
     char path[4096];

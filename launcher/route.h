@@ -19,6 +19,8 @@ const char *route_target(const struct route *r);
 const char *route_key(const struct route *r);
 /* What ssh_config says of that host, likewise NULL. */
 const struct sshconfig *route_config(const struct route *r);
+/* From the next route_start on this one is asked; NULL: nobody. */
+void route_set_asker(struct route *r, struct asker *asker);
 /* From now on messages call the target by this name; before route_start.  0 or -E_NOMEM. */
 int route_rename(struct route *r, const char *name);
 

@@ -52,6 +52,8 @@ static void finish(struct hold *h, const struct error *failed)
         instance = visitor_instance_have(h->held, (int)h->number, h->terms, &before, &e);
         h->terms = NULL;
     }
+    if (instance)
+        cache_set_lasting(h->held, 1);
     if (!e.code && h->keep_ms >= 0)
         cache_keep(h->held, h->keep_ms);
     visitor_answer(&h->task, instance ? describe(h, instance, &before) : NULL, &e);

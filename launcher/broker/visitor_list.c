@@ -25,7 +25,7 @@ struct asked {
 
 static const char *state_name(enum grapnel_server_state state)
 {
-    static const char *const names[] = {"connecting", "deployed", "undeployed", "gone"};
+    static const char *const names[] = {"connecting", "deployed", "undeployed", "lost"};
 
     return names[state];
 }
@@ -72,7 +72,8 @@ static void describe_line(struct value *map, struct grapnel_server *s)
     values_set(map, "sent", values_int(info.link_sent));
     values_set(map, "received", values_int(info.link_received));
     values_set(map, "streams", values_int((int64_t)link_stream_count(connection_link(s))));
-    values_set(map, "pid", values_int(connection_pid(s)));
+    if (connection_state(s) == GRAPNEL_DEPLOYED)
+        values_set(map, "pid", values_int(connection_pid(s)));
 }
 
 static struct value *describe(struct listing *x, const struct cached *held, int usage)

@@ -40,6 +40,11 @@ in_background() {
     job=$!
 }
 
+# ls -l has it without a process.
+is_lost() {
+    "$GRAPNEL" ls -l | grep -Eq "^$1  +lost +[0-9.]+ m?s +[0-9.]+ m?s +-  "
+}
+
 no_process() {
     ! pgrep -fx "$1"
 }
@@ -308,7 +313,27 @@ LUA
     run -0 --separate-stderr b run h -- echo on
     [ "$output" = on ]
     [ -z "$stderr" ]
-    [ "$(agent_of h)" != "$agent" ]
+    # Not by a connection of its own: it is held again, under the same number.
+    [ "$(held pid)" != "$agent" ]
+    [ "$(agent_of h)" = "$(held pid)" ]
+    [ "$(held generation)" = 2 ]
+    run -0 "$GRAPNEL" ls
+    [ "$output" = h:1 ]
+    grep -q 'h: lost: .*137' "$XDG_RUNTIME_DIR/grapnel/log"
+}
+
+@test "a held server that has died is listed as lost, without a process, and can be closed" {
+    b connect h
+    agent=$(held pid)
+    kill -9 "$agent"
+    within 10 gone "$agent"
+    within 10 is_lost h:1
+    run -0 "$GRAPNEL" servers
+    [ "$output" = $'h\tlost' ]
+    run -0 --separate-stderr b close h
+    [ "$output" = h ]
+    run -0 "$GRAPNEL" ls
+    [ -z "$output" ]
 }
 
 @test "close while something runs: it fails at once, with the cause" {

@@ -133,12 +133,19 @@ no_agent() {
     sshd_inside kill -9 "$agent"
     run -0 --separate-stderr g run t -- echo on
     [ "$output" = on ]
-    [ "$(agent_of t)" != "$agent" ]
+    [ "$(held pid)" != "$agent" ]
+    [ "$(agent_of t)" = "$(held pid)" ]
     has_logged_in 1
     # All of the server's sessions.
     sshd_inside pkill -KILL -f '^sshd: [a-z]*@notty' || sshd_inside pkill -KILL -f '^sshd-session: [a-z]*@notty'
     run -0 --separate-stderr g run t -- echo on
     [ "$output" = on ]
+    has_logged_in 2
+    # It is held again, not connected to by each command.
+    [ "$(agent_of t)" = "$(held pid)" ]
+    [ "$(held generation)" = 3 ]
+    run -0 "$GRAPNEL" ls
+    [ "$output" = "$SSHD_USER@t:1" ]
     has_logged_in 2
 }
 
@@ -280,6 +287,12 @@ at_terminal() {
     run -0 "$GRAPNEL" run -F config -l stranger t -- id -un
     [ "$output" = stranger ]
     [ "$(wc -l <asked)" -eq 1 ]
+    # When the line is lost: who connects again is asked, not who did before.
+    sshd_inside pkill -KILL -f '^sshd: stranger' || sshd_inside pkill -KILL -f '^sshd-session: stranger'
+    within 10 says 'stranger@t: lost' "$XDG_RUNTIME_DIR/grapnel/log"
+    run -0 --separate-stderr "$GRAPNEL" connect -F config -l stranger t
+    [ "$output" = stranger@t:1 ]
+    [ "$(wc -l <asked)" -eq 2 ]
     "$GRAPNEL" close -F config -l stranger t
     askpass 'close sesame'
     run --separate-stderr "$GRAPNEL" connect -F config -l stranger t
