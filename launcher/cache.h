@@ -80,6 +80,10 @@ void cache_undeploy(struct cached *s);
 /* Reconnects one that has died, as if it was wanted.  0 or negative with *e filled. */
 int cache_renew(struct cached *s, struct error *e);
 
+/* Asks for a sign of life where it is taken to be alive, which holds up nobody; one that gives none
+ * is lost. */
+void cache_doubt(struct cached *s);
+
 /* Its key; "user@host"; where it is ("name:port" after ssh_config, or the word that is its target);
  * the user, or NULL where that is unknown. */
 const char *cache_key(const struct cached *s);

@@ -4,6 +4,8 @@
 
 #include "launcher/cache_impl.h"
 
+#define DOUBT_MS 50 /* clocks and timers differ by less */
+
 /* A question for a sign of life, which may outlive who asked. */
 struct check {
     struct cached *of; /* NULL: nobody cares any more */
@@ -98,9 +100,11 @@ static void on_answered(void *arg, const struct error *e, int64_t round_trip_us)
     if (!s)
         return;
     s->check = NULL;
-    if (e || s->status != CACHE_CHECKING)
+    if (e || (s->status != CACHE_CHECKING && s->status != CACHE_READY))
         return; /* that it has ended is told to cache_life_changed */
     stop_timer(s);
+    if (s->status == CACHE_READY)
+        return; /* it was in doubt only */
     s->status = CACHE_READY;
     s->wanted = 0;
     tell(s, 0, &none);
@@ -114,22 +118,38 @@ void cache_life_forget_check(struct cached *s)
     s->check = NULL;
 }
 
-static int ask(struct cached *s, struct error *e)
+static int send_check(struct cached *s, struct error *e)
 {
     struct check *check = calloc(1, sizeof *check);
 
     if (!check)
         return errors_set(e, -E_NOMEM, "ping");
+    cache_life_forget_check(s);
     check->of = s;
     if (connection_ping(s->server, on_answered, check, e) < 0) {
         free(check);
         return e->code;
     }
     s->check = check;
-    s->status = CACHE_CHECKING;
-    s->wanted = 1;
     set_timer(s, s->c->limits.patience);
     return 0;
+}
+
+static int ask(struct cached *s, struct error *e)
+{
+    if (send_check(s, e) < 0)
+        return e->code;
+    s->status = CACHE_CHECKING;
+    s->wanted = 1;
+    return 0;
+}
+
+void cache_doubt(struct cached *s)
+{
+    struct error e = {0};
+
+    if (s->status == CACHE_READY && !s->check)
+        send_check(s, &e); /* without memory it stays in doubt */
 }
 
 /* ---- coming ---- */
@@ -265,14 +285,24 @@ void cache_life_changed(void *arg, struct grapnel_server *server)
     look(arg);
 }
 
+/* Nothing was heard since it was asked, not even something else: answers may be long in coming when
+ * much is under way.  One that somebody waits for has no such excuse. */
+static int is_mute(const struct cached *s)
+{
+    return s->status == CACHE_CHECKING ||
+           connection_silence(s->server) > s->c->limits.patience - DOUBT_MS;
+}
+
 void cache_life_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct cached *s = w->data;
 
     (void)loop;
     (void)revents;
-    if (s->status == CACHE_CHECKING) {
+    if (s->status == CACHE_CHECKING || s->status == CACHE_READY) {
         cache_life_forget_check(s);
+        if (!is_mute(s))
+            return;
         connection_cut(s->server, -E_SILENT, "no answer to a ping");
         look(s);
     } else if (s->status == CACHE_DOWN && begin(s) < 0) {

@@ -268,7 +268,7 @@ void connection_on_deadline(struct ev_loop *loop, ev_timer *w, int revents)
         return;
     }
     if (s->by_broker) {
-        connection_end_with(s, -E_BROKER, "the server that it holds does not answer");
+        connection_end_with(s, -E_SILENT, "the agent there, which the broker holds");
         return;
     }
     bootstrap_noise(s->boot, said, sizeof said);

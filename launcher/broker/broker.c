@@ -11,14 +11,12 @@
 
 #include "launcher/broker/broker_impl.h"
 
-#define IDLE_MS  60000
-#define LEASE_MS 300000 /* what hundreds of idle servers cost is their heartbeats */
-#define FRESH_MS                                                                                   \
-    15000 /* who was not heard of for longer is asked before a client's bytes go there */
-#define TIDY_S     15.  /* links have given back by then what they do not need */
-#define RETRY_S    1.   /* when the lock is not to be had: somebody is about to come */
-#define LOCK_MS    1000 /* at the start */
-#define ACCEPT_MAX 16   /* at once, before others have their turn */
+#define IDLE_MS    60000
+#define LEASE_MS   300000 /* what hundreds of idle servers cost is their heartbeats */
+#define TIDY_S     15.    /* links have given back by then what they do not need */
+#define RETRY_S    1.     /* when the lock is not to be had: somebody is about to come */
+#define LOCK_MS    1000   /* at the start */
+#define ACCEPT_MAX 16     /* at once, before others have their turn */
 
 /* ---- leaving ---- */
 
@@ -193,7 +191,6 @@ static void raise_limits(void)
 static int start(struct broker *b, const struct grapnel_broker_options *o, struct error *e)
 {
     static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
-    static const struct grapnel_cache_limits limits = {.fresh = FRESH_MS};
     int fd;
 
     b->cache = cache_of(b->g);
@@ -201,7 +198,6 @@ static int start(struct broker *b, const struct grapnel_broker_options *o, struc
         return errors_set(e, -E_NOMEM, "the broker");
     mallopt(M_ARENA_MAX, 1); /* threads do little here, and each arena keeps what was taken once */
     b->g->lease_ms = LEASE_MS;
-    cache_set_limits(b->cache, &limits);
     raise_limits();
     for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++) {
         if (grapnel_on_signal(b->g, ending[i], on_signal, b) < 0)

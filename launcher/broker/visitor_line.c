@@ -77,6 +77,8 @@ static void join(struct line *x)
         e.code = -E_NOT_HELD; /* nothing was done there yet: the client connects by itself */
     if (e.code)
         splice_break(x->splice, e.code, e.detail);
+    else
+        cache_doubt(x->held); /* it may have frozen since it was heard of last */
 }
 
 /* A client that wants the server connects by itself then. */

@@ -336,6 +336,30 @@ LUA
     [ -z "$output" ]
 }
 
+@test "a held server that is frozen is replaced by who hits it" {
+    b connect h
+    agent=$(held pid)
+    kill -STOP "$agent"
+    # Heard of just now: who comes is told soon, and nothing is done twice.
+    run --separate-stderr b run h -- sh -c "echo x >>$T/ran"
+    kill -KILL "$agent" # it would see the end of its line only when it runs
+    fails "h: protocol: the line to the host was lost: no answer to a ping"
+    [ ! -e "$T/ran" ]
+    run -0 --separate-stderr b run h -- echo on
+    [ "$output$stderr" = on ]
+    [ "$(agent_of h)" = "$(held pid)" ]
+    [ "$(held generation)" = 2 ]
+    # Not heard of for more than two seconds: it is asked first, and replaced.
+    frozen=$(held pid)
+    sleep 2.1
+    kill -STOP "$frozen"
+    run --separate-stderr b run h -- echo anew
+    kill -KILL "$frozen"
+    [ "$status $output$stderr" = "0 anew" ]
+    [ "$(held generation)" = 3 ]
+    [ "$(held pid)" != "$frozen" ]
+}
+
 @test "close while something runs: it fails at once, with the cause" {
     b connect h
     in_background run h -- sh -c 'echo ready; exec sleep 7181'
