@@ -54,11 +54,14 @@ int connection_broker_failed(struct grapnel_server *s, const struct error *e)
 {
     struct error again = {0};
 
-    if (!s->by_broker || s->greeted || (e->code != -E_NOT_HELD && e->code != -E_ARCH) ||
+    if (!s->by_broker || s->greeted ||
+        (e->code != -E_NOT_HELD && e->code != -E_ARCH && e->code != -E_BROKER) ||
         (s->broker_only && e->code != -E_ARCH))
         return 0;
-    context_trace(s->g, 2, connection_target(s), "the broker: %s: %s", errors_text(e->code),
-                  e->detail);
+    context_trace(s->g, e->code == -E_BROKER ? 0 : 2, connection_target(s),
+                  e->code == -E_BROKER ? "connecting without the broker: %s: %s"
+                                       : "the broker: %s: %s",
+                  errors_text(e->code), e->detail);
     transport_free(s->transport);
     s->transport = NULL;
     s->by_broker = s->started = s->paused = 0;

@@ -10,7 +10,7 @@
 #include "proto/stream.h"
 
 #define QUEUE_MAX (256 * 1024) /* bytes that wait for the broker */
-#define SILENT_S  5.           /* its HELLO costs nothing but a process that runs */
+#define SILENT_S  1.           /* its HELLO costs nothing but a process that runs */
 
 struct broker_transport {
     struct transport base;
@@ -18,13 +18,14 @@ struct broker_transport {
     void *arg;
     struct grapnel *g;
     struct sockline *line;
-    struct stream *stream; /* NULL: it has ended */
+    struct value *args;    /* of the stream, until it is opened */
+    struct stream *stream; /* NULL: not yet, or it has ended */
     struct fifo out;
     struct fifo in;           /* what came while it was paused */
     ev_timer opened, resumed; /* never started: fed, so that they run from the loop */
     ev_timer silent;
     int heard; /* the agent has said something */
-    int is_opened, full, paused, eof, ending;
+    int full, paused, eof, ending;
     int finished;     /* the stream ended well */
     struct error why; /* else */
     pid_t pid;        /* the broker's */
@@ -122,9 +123,20 @@ static void on_hello(void *arg, struct link *l, const struct value *facts)
     (void)l;
     (void)facts;
     ev_timer_stop(t->g->loop, &t->silent);
+    ev_feed_event(t->g->loop, &t->opened, EV_CUSTOM);
 }
 
 static const struct link_handler link_callbacks = {.hello = on_hello, .wake = on_wake};
+
+/* It has not greeted: it leaves, and nobody need be told, or is something else. */
+static void explain(const struct broker_transport *t, const struct error *ended, struct error *e)
+{
+    if (ended->code == -E_LOST || ended->code == -E_CLOSED)
+        errors_set(e, -E_NOT_HELD, "the broker has just left");
+    else
+        errors_set(e, -E_BROKER, "what listens there does not speak as it does (process %d, %s)",
+                   (int)t->pid, t->where);
+}
 
 static void on_line_ended(void *arg, struct sockline *line)
 {
@@ -136,6 +148,8 @@ static void on_line_ended(void *arg, struct sockline *line)
         return;
     t->ending = 1;
     t->paused = 0;
+    if (t->args && !e.code)
+        explain(t, link_error(sockline_link(line)), &e);
     deliver(t);
     if (t->finished)
         t->handler.finished(t->arg, -1);
@@ -154,6 +168,20 @@ static void on_silent(struct ev_loop *loop, ev_timer *w, int revents)
     sockline_hang_up(t->line);
 }
 
+/* Only to who has greeted: one that does not answer now must not do later what has been done in
+ * another way by then. */
+static void open_stream(struct broker_transport *t)
+{
+    struct value *args = t->args;
+
+    t->args = NULL;
+    t->stream = stream_open(sockline_link(t->line), "server", args, &stream_callbacks, t, &t->why);
+    if (t->stream)
+        t->handler.opened(t->arg);
+    else
+        sockline_hang_up(t->line);
+}
+
 /* The first time that it runs it is writable from the start. */
 static void on_writable(struct ev_loop *loop, ev_timer *w, int revents)
 {
@@ -161,11 +189,10 @@ static void on_writable(struct ev_loop *loop, ev_timer *w, int revents)
 
     (void)loop;
     (void)revents;
-    if (t->is_opened)
-        t->handler.writable(t->arg);
+    if (t->args)
+        open_stream(t);
     else
-        t->handler.opened(t->arg);
-    t->is_opened = 1;
+        t->handler.writable(t->arg);
 }
 
 /* ---- the transport ---- */
@@ -232,6 +259,7 @@ static void broker_free(struct transport *base)
     ev_timer_stop(t->g->loop, &t->silent);
     fifo_free(&t->out);
     fifo_free(&t->in);
+    values_free(t->args);
     free(t);
 }
 
@@ -254,16 +282,14 @@ static const struct transport_class broker_class = {
     .counters = broker_counters,
 };
 
-static int open_stream(struct broker_transport *t, const char *key,
-                       const struct agents_binary *agent, struct error *e)
+static int put_args(struct broker_transport *t, const char *key, const struct agents_binary *agent,
+                    struct error *e)
 {
-    struct value *args = values_map();
-
-    values_set(args, "key", values_text(key));
-    values_set(args, "agent", values_text(agent->name));
-    values_set(args, "hash", values_text(agent->hash_hex));
-    t->stream = stream_open(sockline_link(t->line), "server", args, &stream_callbacks, t, e);
-    return t->stream ? 0 : e->code;
+    t->args = values_map();
+    values_set(t->args, "key", values_text(key));
+    values_set(t->args, "agent", values_text(agent->name));
+    values_set(t->args, "hash", values_text(agent->hash_hex));
+    return t->args ? 0 : errors_set(e, -E_NOMEM, "transport");
 }
 
 static struct broker_transport *make(struct grapnel *g, const struct transport_handler *handler,
@@ -301,13 +327,12 @@ struct transport *transport_broker(struct grapnel *g, const char *key,
         if (!t->line)
             errors_set(e, -E_NOMEM, "transport");
     }
-    if (!t || !t->line || open_stream(t, key, agent, e) < 0) {
+    if (!t || !t->line || put_args(t, key, agent, e) < 0) {
         if (t)
             broker_free(&t->base);
         return NULL;
     }
     ev_now_update(g->loop);
     ev_timer_start(g->loop, &t->silent);
-    ev_feed_event(g->loop, &t->opened, EV_CUSTOM);
     return &t->base;
 }

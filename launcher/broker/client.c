@@ -7,6 +7,7 @@
 #include "launcher/broker/client_impl.h"
 #include "launcher/broker/wishes.h"
 
+#define GREET_MS  2000  /* for a process that runs at all */
 #define ANSWER_MS 10000 /* for what costs the broker nothing */
 #define CLOSE_MS  30000 /* for agents to leave */
 
@@ -99,15 +100,24 @@ static int has_greeted(void *arg)
     return b->greeted || b->ended || b->g->abandoned;
 }
 
-int client_greet(struct grapnel_broker *b, struct error *e)
+static int says_something_else(struct grapnel_broker *b)
 {
-    int rc = context_wait(b->g, has_greeted, b, context_deadline(ANSWER_MS));
+    int code = link_error(sockline_link(b->line))->code;
+
+    return code && code != -E_LOST && code != -E_CLOSED;
+}
+
+int client_greet(struct grapnel_broker *b, const char *where, struct error *e)
+{
+    int rc = context_wait(b->g, has_greeted, b, context_deadline(GREET_MS));
 
     if (rc == 0 && b->greeted)
         return 1;
     if (b->g->abandoned)
         return errors_set(e, -E_CANCELLED, "all lines were cut");
-    return rc == 0 ? 0 : errors_set(e, -E_BROKER, "it does not answer");
+    if (rc == 0 && says_something_else(b))
+        return errors_set(e, -E_BROKER, "what listens there does not speak as it does (%s)", where);
+    return rc == 0 ? 0 : errors_set(e, -E_BROKER, "it does not answer (%s)", where);
 }
 
 void grapnel_broker_free(struct grapnel_broker *b)

@@ -22,8 +22,9 @@ struct grapnel_broker {
 /* Takes fd over.  NULL: memory is out. */
 struct grapnel_broker *client_new(struct grapnel *g, int fd);
 void client_free(struct grapnel_broker *b);
-/* Waits until it has said who it is.  1; 0: it has left without a word; or negative with *e. */
-int client_greet(struct grapnel_broker *b, struct error *e);
+/* Waits until it has said who it is; `where`: its socket, for people.  1; 0: it has left without a
+ * word; or negative with *e. */
+int client_greet(struct grapnel_broker *b, const char *where, struct error *e);
 
 /* The broker's call "ask": the person here is asked, and then it is answered. */
 void client_asked(struct grapnel_broker *b, uint32_t id, const struct value *args);

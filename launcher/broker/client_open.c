@@ -116,7 +116,7 @@ static int meet(struct grapnel *g, struct place *place, int replace, struct grap
     *b = client_new(g, fd);
     if (!*b)
         return errors_set(e, -E_NOMEM, "the broker");
-    rc = client_greet(*b, e);
+    rc = client_greet(*b, place_socket(place), e);
     if (rc == 1 && ((*b)->leaving || ((*b)->stale && replace))) {
         /* One of another build has agents of that build: it goes, and what it holds with it, when
          * nobody uses it any more. */
