@@ -271,6 +271,11 @@ void cache_keep(struct cached *s, int64_t idle_ms)
     cache_limit_changed(s->c);
 }
 
+int64_t cache_kept(const struct cached *s)
+{
+    return s->keep_ms < 0 ? s->c->limits.idle : s->keep_ms;
+}
+
 void cache_set_passing(struct cached *s, int passing)
 {
     s->passing = passing;

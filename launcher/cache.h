@@ -111,6 +111,8 @@ uint64_t cache_made(const struct cached *s);
 uint64_t cache_used(const struct cached *s);
 /* An idle limit of its own, in ms; 0: it has none, < 0: that of the cache. */
 void cache_keep(struct cached *s, int64_t idle_ms);
+/* The idle limit that it is under, in ms; 0: none. */
+int64_t cache_kept(const struct cached *s);
 /* One that is passing through leaves with its last user and the last of its instances, instead of
  * staying until the limits say so; for who has no use of a cache. */
 void cache_set_passing(struct cached *s, int passing);

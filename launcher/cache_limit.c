@@ -57,11 +57,6 @@ int cache_limit_instance(struct cache *c, struct error *e)
 
 /* ---- time ---- */
 
-static int64_t idle_limit(const struct cached *s)
-{
-    return s->keep_ms < 0 ? s->c->limits.idle : s->keep_ms;
-}
-
 /* When what was used last then is to be closed; UINT64_MAX: never. */
 static uint64_t due_us(int64_t idle_ms, uint64_t used_us)
 {
@@ -70,13 +65,13 @@ static uint64_t due_us(int64_t idle_ms, uint64_t used_us)
 
 static uint64_t server_due(const struct cached *s)
 {
-    return s->users == 0 && s->status != CACHE_CONNECTING ? due_us(idle_limit(s), s->used_us)
+    return s->users == 0 && s->status != CACHE_CONNECTING ? due_us(cache_kept(s), s->used_us)
                                                           : UINT64_MAX;
 }
 
 static uint64_t instance_due(const struct grapnel_connection *i)
 {
-    return i->users == 0 ? due_us(idle_limit(i->of), i->used_us) : UINT64_MAX;
+    return i->users == 0 ? due_us(cache_kept(i->of), i->used_us) : UINT64_MAX;
 }
 
 static void schedule(struct cache *c, uint64_t due)
@@ -149,7 +144,7 @@ void cache_limit_unused(struct cached *s)
 {
     uint64_t due = server_due(s), at;
 
-    if (idle_limit(s) <= 0 || s->status >= CACHE_CLOSING)
+    if (cache_kept(s) <= 0 || s->status >= CACHE_CLOSING)
         return;
     for (struct grapnel_connection *i = s->instances; i; i = i->next) {
         at = instance_due(i);

@@ -86,6 +86,7 @@ static struct value *describe(struct listing *x, const struct cached *held, int 
     values_set(map, "state", values_text(state_name(cache_state(held))));
     values_set(map, "age_ms", values_int((int64_t)(now - cache_made(held)) / 1000));
     values_set(map, "idle_ms", values_int((int64_t)(now - cache_used(held)) / 1000));
+    values_set(map, "keep_ms", values_int(cache_kept(held)));
     values_set(map, "users", values_int((int64_t)cache_users(held)));
     values_set(map, "generation", values_int(cache_generation(held)));
     values_set(map, "instances", instances(x, held, usage, now));

@@ -9,7 +9,7 @@
 #include "launcher/cli/reach.h"
 #include "launcher/cli/say.h"
 
-#define COLUMNS 10
+#define COLUMNS 11
 
 /* One line: a server, or an instance of it. */
 struct row {
@@ -121,13 +121,18 @@ static void fill(cell cells[COLUMNS], const struct row *r)
     size_cell(cells[6], s, "received");
     number_cell(cells[7], s, "streams");
     size_cell(cells[8], worker ? r->instance : s, worker ? "worker_rss" : "rss");
-    snprintf(cells[9], sizeof(cell), "%s", text_of(s, "transport"));
+    if (number_of(s, "keep_ms") > 0)
+        time_cell(cells[9], s, "keep_ms", 1000);
+    else
+        snprintf(cells[9], sizeof(cell), "-");
+    snprintf(cells[10], sizeof(cell), "%s", text_of(s, "transport"));
 }
 
 static int print_long(const struct row *rows, size_t count, struct grapnel_error *error)
 {
-    static const char *const heads[COLUMNS] = {"STATE", "AGE",      "IDLE",    "PID",    "RTT",
-                                               "SENT",  "RECEIVED", "STREAMS", "MEMORY", "LINE"};
+    static const char *const heads[COLUMNS] = {"STATE",  "AGE",  "IDLE",     "PID",
+                                               "RTT",    "SENT", "RECEIVED", "STREAMS",
+                                               "MEMORY", "KEEP", "LINE"};
     cell(*cells)[COLUMNS] = calloc(count + 1, sizeof *cells);
     int widths[COLUMNS] = {0}, name = 4;
 

@@ -438,7 +438,7 @@ int options_parse(struct options *o, const struct verb *verb, int argc, char *co
     struct reader r = {.o = o, .argc = argc, .argv = argv, .error = error};
     int rc;
 
-    *o = (struct options){.verb = verb, .keep = -1};
+    *o = (struct options){.verb = verb};
     if (verb->shape == SHAPE_WORDS)
         return parse_plain(o, argc, argv);
     rc = read_words(&r);

@@ -305,6 +305,21 @@ LUA
     within 10 test -z "$("$GRAPNEL" ls)" || within 10 sh -c '[ -z "$("$GRAPNEL" ls)" ]'
 }
 
+@test "--keep is that of the last connect, without which it is never, and it is shown" {
+    b connect --keep 1h h
+    [ "$(held keep_ms)" = 3600000 ]
+    run -0 "$GRAPNEL" ls -l
+    [[ ${lines[1]} =~ \ 3600\.00\ s\ +local$ ]]
+    b connect --keep 300ms h
+    b connect --instance 2 h
+    [ "$(held keep_ms)" = 0 ]
+    run -0 "$GRAPNEL" ls -l
+    [[ ${lines[1]} =~ \ -\ +local$ ]]
+    sleep 0.7
+    run -0 "$GRAPNEL" ls
+    [ "$output" = $'h:2\nh:1' ]
+}
+
 @test "a held server that dies is made anew for who needs it next" {
     b connect h
     agent=$(held pid)
@@ -397,14 +412,14 @@ LUA
     b connect h
     b run h -- true
     run -0 "$GRAPNEL" ls -l
-    [[ ${lines[0]} =~ ^NAME\ +STATE\ +AGE\ +IDLE\ +PID\ +RTT\ +SENT\ +RECEIVED\ +STREAMS\ +MEMORY\ +LINE$ ]]
-    [[ ${lines[1]} =~ ^h:1\ +deployed\ .*\ "$(held pid)"\ .*iB\ +local$ ]]
+    [[ ${lines[0]} =~ ^NAME\ +STATE\ +AGE\ +IDLE\ +PID\ +RTT\ +SENT\ +RECEIVED\ +STREAMS\ +MEMORY\ +KEEP\ +LINE$ ]]
+    [[ ${lines[1]} =~ ^h:1\ +deployed\ .*\ "$(held pid)"\ .*iB\ +-\ +local$ ]]
     run -0 "$GRAPNEL" ls --json
     python3 - "$output" <<'PY'
 import json, sys
 d = json.loads(sys.argv[1])
 assert d["name"] == "h:1" and d["server"] == "h" and d["state"] == "deployed", d
-for key in "age_ms idle_ms pid round_trip_us sent received rss generation users".split():
+for key in "age_ms idle_ms keep_ms pid round_trip_us sent received rss generation users".split():
     assert isinstance(d[key], int), key
 assert d["rss"] > 0 and d["sent"] > 0 and d["received"] > 0
 PY
