@@ -196,6 +196,51 @@ void cache_done(struct cached *s)
     cache_life_settle(s);
 }
 
+/* ---- waiters ---- */
+
+static int await(struct cached *s, struct cache_waiter *w,
+                 void (*told)(void *arg, struct cached *s, const struct error *e), void *arg,
+                 int rest)
+{
+    *w = (struct cache_waiter){
+        .next = s->waiters, .of = s, .rest = rest, .turn = s->turn, .told = told, .arg = arg};
+    s->waiters = w;
+    return 1;
+}
+
+int cache_await(struct cached *s, struct cache_waiter *w,
+                void (*told)(void *arg, struct cached *s, const struct error *e), void *arg)
+{
+    w->of = NULL;
+    if (s->status == CACHE_READY)
+        return 0;
+    if (s->status >= CACHE_DOWN)
+        return s->error.code ? s->error.code : -E_CLOSED;
+    return await(s, w, told, arg, 0);
+}
+
+int cache_await_rest(struct cached *s, struct cache_waiter *w,
+                     void (*told)(void *arg, struct cached *s, const struct error *e), void *arg)
+{
+    w->of = NULL;
+    if (s->status != CACHE_UNDEPLOYING && s->status != CACHE_CLOSING)
+        return 0;
+    return await(s, w, told, arg, 1);
+}
+
+void cache_leave(struct cache_waiter *w)
+{
+    if (!w->of)
+        return;
+    for (struct cache_waiter **at = &w->of->waiters; *at; at = &(*at)->next) {
+        if (*at == w) {
+            *at = w->next;
+            break;
+        }
+    }
+    w->of = NULL;
+}
+
 /* ---- facts ---- */
 
 const char *cache_key(const struct cached *s)
