@@ -301,9 +301,16 @@ void place_unlisten(struct place *p)
 int place_open_log(struct place *p)
 {
     struct stat st;
+    int fd;
 
     if (fstatat(p->folder, LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > LOG_MAX)
         renameat(p->folder, LOG_NAME, p->folder, LOG_NAME ".old");
-    return openat(p->folder, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-                  0600);
+    /* A FIFO in its place must not hold up who opens it, nor the broker later. */
+    fd = openat(p->folder, LOG_NAME,
+                O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
+        close(fd);
+        return -1;
+    }
+    return fd;
 }

@@ -530,6 +530,20 @@ PY
     [ "$(agent_of h)" = "$(held pid)" ]
 }
 
+@test "a log that is no file holds up nobody" {
+    mkdir -m 700 "$XDG_RUNTIME_DIR/grapnel"
+    mkfifo -m 600 "$XDG_RUNTIME_DIR/grapnel/log"
+    run -0 --separate-stderr timeout -k 1 20 "$GRAPNEL_BIN" connect --transport local h
+    [ "$output" = h:1 ]
+    # Without a log the broker's number is found at its socket.
+    kill "$(python3 -c 'import socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+print(struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])' "$XDG_RUNTIME_DIR/grapnel/broker")"
+    within 10 test ! -e "$XDG_RUNTIME_DIR/grapnel/broker"
+    rm "$XDG_RUNTIME_DIR/grapnel/log" # which the teardown would read
+}
+
 @test "a broker that does not answer is passed over with a warning, and nothing is done twice" {
     b connect h
     broker=$(broker_pid)
