@@ -688,7 +688,7 @@ worker() {
     run -0 --separate-stderr two eval 'print("said")'
     [ -z "$output" ]
     [ "$stderr" = said ]
-    for n in 1 2 3; do
+    for _ in 1 2 3; do
         run -0 --separate-stderr two script - <<<'print("out") io.stderr:write("err\n")'
         [ "$output" = out ]
         [ "$stderr" = err ]

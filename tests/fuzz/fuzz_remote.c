@@ -95,6 +95,17 @@ void instance_cancel_all(struct grapnel_server *s)
     (void)s;
 }
 
+void instance_held_end_all(struct grapnel_server *s, const struct error *e)
+{
+    (void)s;
+    (void)e;
+}
+
+void instance_held_free_all(struct grapnel_server *s)
+{
+    (void)s;
+}
+
 /* ---- the program ---- */
 
 static void look(const struct grapnel_value *v)
