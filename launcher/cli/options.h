@@ -30,7 +30,7 @@ struct options {
     int64_t lease;
     int cache_agent;
     int no_broker;
-    int64_t keep; /* ms; -1: not given */
+    int64_t keep; /* ms; 0: for ever */
     int instance; /* 0: not given */
     int all;
     int purge;

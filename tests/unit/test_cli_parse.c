@@ -257,7 +257,7 @@ START_TEST(held_connections)
     ck_assert_str_eq(o.ssh_options.items[0], "User=\"george\"");
     options_clear(&o);
     ck_assert_int_eq(parse(&o, "close", all, &error), 0);
-    ck_assert(o.all && o.word_count == 0 && o.keep == -1);
+    ck_assert(o.all && o.word_count == 0 && o.keep == 0);
     options_clear(&o);
     ck_assert_int_lt(parse(&o, "close", both, &error), 0);
     options_clear(&o);
