@@ -493,7 +493,7 @@ START_TEST(the_agent_leaves)
     do {
         harness_free(&r);
         harness_do(&n->h, &r, harness_argv("true", NULL), 0);
-    } while (r.code == 0 && harness_int(&r, "status", -1) == 0);
+    } while (r.code == 0); /* the last one that ran may have met its end with the others */
     ck_assert_int_eq(r.code, -E_CLOSED);
     late = nest_open(h, 0);
     nest_closed(late);
