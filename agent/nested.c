@@ -133,18 +133,11 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
 static size_t on_fill(void *arg, struct stream *s, uint8_t *at, size_t room)
 {
     struct nested *n = arg;
-    struct link *link = session_link(n->session);
-    uint64_t now = clock_now_us();
     size_t got = 0;
-    const uint8_t *bytes;
-    size_t part;
 
     (void)s;
-    while (got < room && !n->mute && link_output(link, &bytes, &part, now) == 0 && part > 0) {
-        part = part < room - got ? part : room - got;
-        memcpy(at + got, bytes, part);
-        link_sent(link, part, now);
-        got += part;
+    if (!n->mute) {
+        got = link_fill(session_link(n->session), at, room, clock_now_us());
     }
     session_look(n->session);
     return got;

@@ -354,17 +354,14 @@ int grapnel_create_connections(struct grapnel *g, const char *const *hosts,
 void grapnel_connection_release(struct grapnel_connection *c)
 {
     struct grapnel *g = c ? instances_context(c->end) : NULL;
+    int last;
 
     if (!c || context_forked(g, NULL))
         return;
     context_lock(g);
-    if (c->users > 1) {
-        cache_done_instance(c);
-        context_unlock_quiet(g);
-    } else {
-        cache_done_instance(c);
-        context_unlock(g);
-    }
+    last = c->users == 1;
+    cache_done_instance(c);
+    (last ? context_unlock : context_unlock_quiet)(g);
 }
 
 struct grapnel_instance *grapnel_connection_instance(struct grapnel_connection *c)

@@ -17,13 +17,11 @@ static int choose(struct choice *choice, struct grapnel *g, const char *host,
                   const struct grapnel_connect_options *options, int number, struct error *e)
 {
     struct grapnel_connect_options o;
-    struct cache *c = cache_of(g);
+    struct cache *c = connections_cache(g, e);
 
     *choice = (struct choice){.number = number};
-    if (!c)
-        return errors_set(e, -E_NOMEM, "cache");
-    if (number < 0 || number > CACHE_INSTANCE_MAX)
-        return errors_set(e, -E_ARGUMENT, "%d is no instance: 1 to %d", number, CACHE_INSTANCE_MAX);
+    if (!c || (number != 0 && connections_number(number, e) < 0))
+        return e->code;
     if (context_in_callback(g))
         return errors_set(e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     if (host) {

@@ -177,21 +177,11 @@ static void on_bytes(void *arg, const uint8_t *bytes, size_t n)
 static size_t on_fill(void *arg, uint8_t *at, size_t room)
 {
     struct remote *c = arg;
-    size_t done = 0, n = 0;
-    const uint8_t *bytes;
+    size_t done;
 
     remote_hold(c);
     ref_send_released(c);
-    while (done < room) {
-        uint64_t now = context_now();
-        link_output(c->link, &bytes, &n, now);
-        n = n < room - done ? n : room - done;
-        if (n == 0)
-            break;
-        memcpy(at + done, bytes, n);
-        link_sent(c->link, n, now);
-        done += n;
-    }
+    done = link_fill(c->link, at, room, context_now());
     give_room(c);
     remote_release(c);
     return done;

@@ -119,6 +119,9 @@ void link_input_end(struct link *l, uint64_t now_us);
 int link_output(struct link *l, const uint8_t **bytes, size_t *n, uint64_t now_us);
 /* The first n of them were sent. */
 void link_sent(struct link *l, size_t n, uint64_t now_us);
+/* Both, for a pipe that is another link's stream: copies what should be sent now to `at`, at most
+ * `room` bytes, and returns how many, which count as sent. */
+size_t link_fill(struct link *l, uint8_t *at, size_t room, uint64_t now_us);
 /* True when link_output would give something. */
 int link_has_output(const struct link *l);
 /* True when the owner must stop reading the pipe until output has drained: a peer that does not

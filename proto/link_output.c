@@ -434,3 +434,17 @@ void link_last_words(struct link *l, int code, const char *text)
                       .body_length = link_text_length(text, frames_body_limit(FRAME_GOODBYE))};
     (void)link_put(l, &f); /* without memory the peer learns it from the pipe's end */
 }
+
+size_t link_fill(struct link *l, uint8_t *at, size_t room, uint64_t now_us)
+{
+    size_t done = 0, n;
+    const uint8_t *bytes;
+
+    while (done < room && link_output(l, &bytes, &n, now_us) == 0 && n > 0) {
+        n = n < room - done ? n : room - done;
+        memcpy(at + done, bytes, n);
+        link_sent(l, n, now_us);
+        done += n;
+    }
+    return done;
+}
