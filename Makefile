@@ -7,7 +7,7 @@
 #                     and for the worker
 #   agent/*.c         the agent
 #   agent/worker/*.c  the worker, in which an instance's Lua runs on the host
-#   launcher/*.c      libgrapnel; launcher/ssh/*.c its SSH, launcher/broker/*.c the broker
+#   launcher/*.c      libgrapnel, with its folders but these two:
 #   launcher/lua/*.c  the Lua module, build/lua/grapnel.so
 #   launcher/cli/*.c  the grapnel command
 #   examples/*.c      programs that use the library
@@ -150,9 +150,9 @@ PROTO_SRC    := $(wildcard proto/*.c)
 PEER_SRC     := $(wildcard peer/*.c)
 AGENT_SRC    := $(wildcard agent/*.c)
 WORKER_SRC   := $(wildcard agent/worker/*.c)
-LAUNCHER_SRC := $(wildcard launcher/*.c launcher/ssh/*.c launcher/broker/*.c)
 MODULE_SRC   := $(wildcard launcher/lua/*.c)
 CLI_SRC      := $(wildcard launcher/cli/*.c)
+LAUNCHER_SRC := $(filter-out $(MODULE_SRC) $(CLI_SRC),$(wildcard launcher/*.c launcher/*/*.c))
 # For its own program only: main(), and the worker's stand-in for what is in proto/.
 OWN_SRC      := $(filter %/main.c agent/worker/deflate.c,$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC))
 LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/lua/*.lua launcher/cli/*.lua)
@@ -230,7 +230,7 @@ $(OBJ)/agent/%.o: %.c $(GEN)/config.h
 	$(Q)$(AGENT_CC) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@
 
 # The launcher's table of agents is the only reader of the manifests.
-$(call host,launcher/agents.c): | $(MANIFESTS)
+$(call host,launcher/bootstrap/agents.c): | $(MANIFESTS)
 $(call host,$(PEER_SRC) $(WORKER_SRC) $(MODULE_SRC) $(CLI_SRC)) $(WORKER_OBJ): | $(LUA_GEN)
 
 # A change of flags or of static libraries rebuilds all.

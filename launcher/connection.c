@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/agents.h"
-#include "launcher/archmemory.h"
+#include "launcher/bootstrap/agents.h"
+#include "launcher/bootstrap/archmemory.h"
+#include "launcher/cache/serverkey.h"
 #include "launcher/connection_impl.h"
-#include "launcher/delivery.h"
-#include "launcher/instance.h"
-#include "launcher/instances.h"
-#include "launcher/serverkey.h"
+#include "launcher/remote/delivery.h"
+#include "launcher/remote/instance.h"
+#include "launcher/remote/instances.h"
 
 #define TIMEOUT_MS 30000
 

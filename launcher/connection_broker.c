@@ -1,9 +1,9 @@
 /* A connection by way of the broker: the link runs over a stream of a server that is held there. */
 #include <stdlib.h>
 
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "launcher/connection_impl.h"
-#include "launcher/transport_broker.h"
+#include "launcher/transport/transport_broker.h"
 
 static void forget_key(struct grapnel_server *s)
 {

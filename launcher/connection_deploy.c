@@ -1,9 +1,9 @@
 /* Agents that come and go on one line. */
 #include "launcher/connection_impl.h"
-#include "launcher/delivery.h"
-#include "launcher/exec.h"
-#include "launcher/instance.h"
-#include "launcher/instances.h"
+#include "launcher/exec/exec.h"
+#include "launcher/remote/delivery.h"
+#include "launcher/remote/instance.h"
+#include "launcher/remote/instances.h"
 
 enum grapnel_server_state connection_state(const struct grapnel_server *s)
 {

@@ -5,10 +5,10 @@
 #ifndef GRAPNEL_LAUNCHER_CONNECTION_IMPL_H
 #define GRAPNEL_LAUNCHER_CONNECTION_IMPL_H
 
-#include "launcher/bootstrap.h"
+#include "launcher/bootstrap/bootstrap.h"
 #include "launcher/connection.h"
 #include "launcher/route.h"
-#include "launcher/transport.h"
+#include "launcher/transport/transport.h"
 
 struct ping;
 

@@ -1,10 +1,10 @@
 /* The line of a connection: what its transport says, and the attempts to start the agent on it. */
 #include <stdio.h>
 
-#include "launcher/agents.h"
-#include "launcher/archmemory.h"
+#include "launcher/bootstrap/agents.h"
+#include "launcher/bootstrap/archmemory.h"
 #include "launcher/connection_impl.h"
-#include "launcher/delivery.h"
+#include "launcher/remote/delivery.h"
 
 #define ATTEMPTS_MAX                                                                               \
     11 /* one for what is kept there, one for the architecture, one for gzip, one a                \

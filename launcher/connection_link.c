@@ -1,5 +1,5 @@
 /* The link of a connection: what it says, and what it has to send. */
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "launcher/connection_impl.h"
 
 #define EARLY_MAX (1024 * 1024)

@@ -11,9 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "launcher/agents.h"
 #include "launcher/blocking.h"
-#include "launcher/cache.h"
+#include "launcher/bootstrap/agents.h"
+#include "launcher/cache/cache.h"
 #include "launcher/connection.h"
 #include "launcher/foreign.h"
 #include "launcher/safetext.h"

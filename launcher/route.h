@@ -4,7 +4,7 @@
 #define GRAPNEL_LAUNCHER_ROUTE_H
 
 #include "launcher/grapnel.h"
-#include "launcher/transport.h"
+#include "launcher/transport/transport.h"
 
 struct route;
 struct sshconfig;

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 
 #include "launcher/connection_impl.h"
-#include "launcher/exec.h"
-#include "launcher/instance.h"
+#include "launcher/exec/exec.h"
+#include "launcher/remote/instance.h"
 
 #define CLOSE_MS 5000
 

@@ -7,7 +7,7 @@
 
 #include "launcher/broker/place.h"
 #include "launcher/broker/sockline.h"
-#include "launcher/cache.h"
+#include "launcher/cache/cache.h"
 
 struct asker;
 struct asking;

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "launcher/broker/client_impl.h"
 #include "launcher/broker/wishes.h"
 

@@ -5,8 +5,8 @@
 
 #include "launcher/broker/client_impl.h"
 #include "launcher/broker/wishes.h"
+#include "launcher/cache/serverkey.h"
 #include "launcher/route.h"
-#include "launcher/serverkey.h"
 #include "launcher/ssh/ask.h"
 #include "launcher/ssh/sshconfig.h"
 

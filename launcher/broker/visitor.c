@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "launcher/broker/broker_impl.h"
 
 void visitor_add(struct visitor *v, struct task *t, uint32_t id, void (*drop)(struct task *t))

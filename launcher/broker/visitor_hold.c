@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "launcher/broker/broker_impl.h"
 #include "launcher/broker/wishes.h"
 #include "launcher/ssh/asker.h"

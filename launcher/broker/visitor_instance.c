@@ -5,7 +5,7 @@
 #include "launcher/broker/broker_impl.h"
 #include "launcher/broker/splice.h"
 #include "launcher/broker/wishes.h"
-#include "launcher/instances.h"
+#include "launcher/remote/instances.h"
 
 struct slot {
     struct wishes *terms;            /* what its worker is to have */

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "launcher/broker/broker_impl.h"
 
 #define ASK_S 2. /* for the agents to tell what they take */

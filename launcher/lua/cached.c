@@ -2,7 +2,7 @@
 
 #include <lauxlib.h>
 
-#include "launcher/connections.h"
+#include "launcher/cache/connections.h"
 #include "launcher/lua/cachelist.h"
 #include "launcher/lua/connect.h"
 #include "launcher/lua/held.h"

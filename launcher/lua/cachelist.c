@@ -2,7 +2,7 @@
 
 #include <lauxlib.h>
 
-#include "launcher/cache.h"
+#include "launcher/cache/cache.h"
 #include "launcher/lua/cached.h"
 #include "launcher/lua/held.h"
 

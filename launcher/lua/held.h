@@ -7,7 +7,7 @@
 
 #include <lua.h>
 
-#include "launcher/cache.h"
+#include "launcher/cache/cache.h"
 #include "launcher/lua/host.h"
 
 struct held;

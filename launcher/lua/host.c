@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/cache.h"
+#include "launcher/cache/cache.h"
 #include "launcher/lua/held.h"
 #include "launcher/lua/input.h"
 #include "launcher/lua/line.h"

@@ -3,8 +3,8 @@
 #ifndef GRAPNEL_LAUNCHER_LUA_LINE_H
 #define GRAPNEL_LAUNCHER_LUA_LINE_H
 
-#include "launcher/instance.h"
 #include "launcher/lua/host.h"
+#include "launcher/remote/instance.h"
 
 struct line;
 struct peer;

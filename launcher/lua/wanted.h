@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-#include "launcher/cache.h"
+#include "launcher/cache/cache.h"
 #include "launcher/lua/host.h"
 
 struct wanted;

@@ -17,7 +17,7 @@
 #include "launcher/ssh/ssh2_channel.h"
 #include "launcher/ssh/ssh2_session.h"
 #include "launcher/ssh/sshconfig.h"
-#include "launcher/transport.h"
+#include "launcher/transport/transport.h"
 
 enum ssh2_stage {
     SSH2_DIAL,      /* resolving and connecting */

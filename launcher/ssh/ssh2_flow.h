@@ -1,5 +1,5 @@
-/* The bytes of a running command: SSH2_RUN and SSH2_CLOSING; and what the server says when none runs:
- * SSH2_IDLE. */
+/* The bytes of a running command: SSH2_RUN and SSH2_CLOSING; and what the server says when none
+ * runs: SSH2_IDLE. */
 #ifndef GRAPNEL_LAUNCHER_SSH2_FLOW_H
 #define GRAPNEL_LAUNCHER_SSH2_FLOW_H
 

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "launcher/archmemory.h"
+#include "launcher/bootstrap/archmemory.h"
 #include "tests/fuzz/seeds.h"
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv);

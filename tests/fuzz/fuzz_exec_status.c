@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/exec_impl.h"
+#include "launcher/exec/exec_impl.h"
 #include "proto/signals.h"
 #include "tests/fuzz/seeds.h"
 

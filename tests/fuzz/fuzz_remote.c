@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "launcher/connection_impl.h"
-#include "launcher/remote.h"
+#include "launcher/remote/remote.h"
 #include "proto/frames.h"
 #include "tests/fuzz/seeds.h"
 
@@ -36,7 +36,7 @@ static struct grapnel_request *requests[REQUESTS];
 static unsigned step;
 static int passed, gone;
 
-/* ---- in the place of launcher/instance.c and of a connection ---- */
+/* ---- in the place of launcher/remote/instance.c and of a connection ---- */
 
 struct instance {
     struct instance_handler handler;

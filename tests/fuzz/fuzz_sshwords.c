@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/agents.h"
-#include "launcher/bootstrap.h"
+#include "launcher/bootstrap/agents.h"
+#include "launcher/bootstrap/bootstrap.h"
 #include "launcher/safetext.h"
 #include "launcher/ssh/sshwords.h"
 #include "tests/fuzz/seeds.h"

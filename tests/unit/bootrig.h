@@ -2,7 +2,7 @@
 #ifndef TESTS_UNIT_BOOTRIG_H
 #define TESTS_UNIT_BOOTRIG_H
 
-#include "launcher/bootstrap.h"
+#include "launcher/bootstrap/bootstrap.h"
 
 #define BOOTRIG_SHELLS 9
 

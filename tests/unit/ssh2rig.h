@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "launcher/transport.h"
+#include "launcher/transport/transport.h"
 #include "proto/errors.h"
 #include "proto/wire.h"
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "tests/unit/unit.h"
 
 static char root[64]; /* a fresh folder for each test */

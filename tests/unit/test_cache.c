@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launcher/cache_impl.h"
+#include "launcher/cache/cache_impl.h"
 #include "tests/agent/harness.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/early.h"
+#include "launcher/bootstrap/early.h"
 #include "proto/link.h"
 #include "proto/stream.h"
 #include "tests/unit/unit.h"

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stdint.h>
 
-#include "launcher/exec_impl.h"
+#include "launcher/exec/exec_impl.h"
 #include "tests/unit/unit.h"
 
 static struct grapnel_exec_status s;

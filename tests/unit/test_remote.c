@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/instance.h"
+#include "launcher/remote/instance.h"
 #include "proto/stream.h"
 #include "tests/unit/unit.h"
 
-/* ---- the worker: takes the place of launcher/instance.c ---- */
+/* ---- the worker: takes the place of launcher/remote/instance.c ---- */
 
 #define NEVER_MAX 16
 

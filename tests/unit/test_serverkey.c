@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/serverkey.h"
+#include "launcher/cache/serverkey.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 

@@ -11,7 +11,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "launcher/agents.h"
+#include "launcher/bootstrap/agents.h"
 #include "launcher/grapnel.h"
 #include "tests/unit/unit.h"
 

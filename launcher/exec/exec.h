@@ -1,0 +1,10 @@
+/* The commands of a server, for the server.  Everything here needs the context's lock. */
+#ifndef GRAPNEL_LAUNCHER_EXEC_EXEC_H
+#define GRAPNEL_LAUNCHER_EXEC_EXEC_H
+
+#include "launcher/grapnel.h"
+
+/* Cancels all that run on s; each ends when the host confirms. */
+void exec_cancel_all(struct grapnel_server *s);
+
+#endif
