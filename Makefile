@@ -396,7 +396,7 @@ $(FUZZ_OBJ)/%.o: %.c Makefile config.mk $(GEN)/config.h
 	$(call say,CC,$< (fuzz))
 	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -MMD -MP -c $< -o $@
 
-$(FUZZ_OBJ)/launcher/agents.o: | $(MANIFESTS)
+$(FUZZ_OBJ)/launcher/bootstrap/agents.o: | $(MANIFESTS)
 $(FUZZ_LIB_OBJ): | $(LUA_GEN)
 
 $(FUZZ_LIB): $(FUZZ_LIB_OBJ)

@@ -147,6 +147,28 @@ void rig_stop(pid_t pid)
     waitpid(pid, NULL, 0);
 }
 
+struct grapnel_server *rig_open(struct grapnel *g, unsigned port, int cache_agent)
+{
+    const char *identities[] = {sshtools_path("id"), NULL};
+    char known[300];
+    const char *settings[] = {known, "GlobalKnownHostsFile=none", "IdentityAgent=none",
+                              "IdentitiesOnly=yes", NULL};
+    struct grapnel_connect_options o = {.transport = "ssh2",
+                                        .port = port,
+                                        .user = getpwuid(getuid())->pw_name,
+                                        .config_file = "none",
+                                        .identity_files = identities,
+                                        .ssh_options = settings,
+                                        .cache_agent = cache_agent};
+    struct grapnel_error e = {0};
+    struct grapnel_server *s;
+
+    snprintf(known, sizeof known, "UserKnownHostsFile=%s", sshtools_path("known_hosts"));
+    s = grapnel_open(g, "127.0.0.1", &o, &e);
+    ck_assert_msg(s != NULL, "%s: %s", e.text, e.detail);
+    return s;
+}
+
 unsigned rig_fake(const void *text, size_t n, int linger, pid_t *pid)
 {
     unsigned port;

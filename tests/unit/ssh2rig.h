@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "launcher/grapnel.h"
 #include "launcher/transport/transport.h"
 #include "proto/errors.h"
 #include "proto/wire.h"
@@ -21,6 +22,8 @@
  * machine. */
 unsigned rig_sshd(const char *folder, const char *extra, pid_t *pid);
 void rig_stop(pid_t pid);
+/* Starts to connect to it with the key id, as grapnel_open; never NULL. */
+struct grapnel_server *rig_open(struct grapnel *g, unsigned port, int cache_agent);
 
 /* Listens on a free loopback port and answers one connection after another with `text` (n bytes);
  * then closes it (linger 0), or keeps it open (1). */

@@ -2,7 +2,6 @@
  * signs of life.  Over the local transport, which keeps nothing, and over a real sshd. */
 #include <poll.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <signal.h>
 
 #include "launcher/connection.h"
@@ -35,23 +34,7 @@ static struct grapnel_server *open_local(void)
 
 static struct grapnel_server *open_ssh(void)
 {
-    const char *identities[] = {sshtools_path("id"), NULL};
-    char known[300];
-    const char *settings[] = {known, "GlobalKnownHostsFile=none", "IdentityAgent=none",
-                              "IdentitiesOnly=yes", NULL};
-    struct grapnel_connect_options o = {.transport = "ssh2",
-                                        .port = port,
-                                        .user = getpwuid(getuid())->pw_name,
-                                        .config_file = "none",
-                                        .identity_files = identities,
-                                        .ssh_options = settings};
-    struct grapnel_error e = {0};
-    struct grapnel_server *s;
-
-    snprintf(known, sizeof known, "UserKnownHostsFile=%s", sshtools_path("known_hosts"));
-    s = grapnel_open(g, "127.0.0.1", &o, &e);
-    ck_assert_msg(s != NULL, "%s: %s", e.text, e.detail);
-    return s;
+    return rig_open(g, port, 0);
 }
 
 static void ready(struct grapnel_server *s)

@@ -2,7 +2,6 @@
  * local transport and a real sshd.  What the start script makes of a bad copy is in
  * test_bootstrap. */
 #include <pthread.h>
-#include <pwd.h>
 
 #include "launcher/grapnel.h"
 #include "ssh2rig.h"
@@ -36,23 +35,10 @@ static struct grapnel_server *open_local(void)
 
 static struct grapnel_server *open_ssh(int cache_agent)
 {
-    const char *identities[] = {sshtools_path("id"), NULL};
-    char known[300];
-    const char *settings[] = {known, "GlobalKnownHostsFile=none", "IdentityAgent=none",
-                              "IdentitiesOnly=yes", NULL};
-    struct grapnel_connect_options o = {.transport = "ssh2",
-                                        .port = port,
-                                        .user = getpwuid(getuid())->pw_name,
-                                        .config_file = "none",
-                                        .identity_files = identities,
-                                        .ssh_options = settings,
-                                        .cache_agent = cache_agent};
+    struct grapnel_server *s = rig_open(g, port, cache_agent);
     struct grapnel_error e = {0};
-    struct grapnel_server *s;
 
-    snprintf(known, sizeof known, "UserKnownHostsFile=%s", sshtools_path("known_hosts"));
-    s = grapnel_connect(g, "127.0.0.1", &o, &e);
-    ck_assert_msg(s != NULL, "%s: %s", e.text, e.detail);
+    ck_assert_msg(grapnel_wait_ready(s, -1, &e) == 0, "%s: %s", e.text, e.detail);
     return s;
 }
 
