@@ -11,12 +11,18 @@ local namespace = common.namespace or setmetatable({}, {__index = _G})
 common.namespace = namespace
 common.finders = common.finders or {}
 
--- The newest of a list whose link lives; the others go.
-local function newest(list)
-    while list[1] and list[#list].core:closed() do
-        table.remove(list)
+-- The list, from which those have gone whose links have ended.
+local function living(list)
+    for i = #list, 1, -1 do
+        if list[i].core:closed() then
+            table.remove(list, i)
+        end
     end
-    return list[#list]
+    return list
+end
+
+local function newest(list)
+    return living(list)[#list]
 end
 
 local function remove(list, one)
@@ -186,7 +192,7 @@ function far.require_from(f)
     remove(common.finders, mine)
     mine = f and {core = core, find = f}
     if mine then
-        table.insert(common.finders, mine)
+        table.insert(living(common.finders), mine)
     end
     if not common.searches then
         common.searches = true
@@ -253,7 +259,7 @@ end
 -- is returned is called.
 function far.redirect_stdio(out, err)
     local own = {core = core, out = out, err = err}
-    table.insert(common.redirections, own)
+    table.insert(living(common.redirections), own)
     return function()
         remove(common.redirections, own)
     end

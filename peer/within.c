@@ -102,6 +102,9 @@ static int l_make(lua_State *L)
     options.depth_max = w->outer->o.depth_max;
     options.teleport = w->outer->o.teleport;
     options.name = w->outer->name;
+    /* Links that have ended go with the objects that point to them, whose size says nothing of that:
+     * this one counts as so much garbage. */
+    (void)lua_gc(L, LUA_GCSTEP, (int)(sizeof(struct peer) / 1024));
     w->peer = peer_new(L, w->outer->tasks, &options);
     w->peer->family = w->outer;
     w->withheld = wire_length(&w->early);

@@ -872,3 +872,17 @@ worker() {
     within 5 sh -c "[ \$(find /proc/$(broker_pid)/fd /proc/$pid/fd | wc -l) -le $before ]"
     [ "$(worker)" = "$pid" ]
 }
+
+@test "commands that have ended leave no memory in the instance" {
+    b connect --instance 2 h
+    some() {
+        for _ in $(seq "$1"); do
+            "$GRAPNEL_BIN" eval --transport local --instance 2 h 1 </dev/null >/dev/null
+        done
+    }
+    resident() { awk '/^VmRSS/ { print $2 }' "/proc/$(worker)/status"; }
+    some 30
+    before=$(resident)
+    some 100
+    [ "$(resident)" -le $((before + 300)) ] # KiB
+}
