@@ -35,20 +35,40 @@ uint64_t context_deadline(int64_t timeout_ms)
     return timeout_ms < 0 ? UINT64_MAX : context_now() + (uint64_t)timeout_ms * 1000;
 }
 
+static int is_ours(const struct grapnel *g)
+{
+    return g->pid == getpid();
+}
+
+int context_refuse_forked(const struct grapnel *g, struct error *e)
+{
+    if (is_ours(g))
+        return 0;
+    return errors_set(e, -E_ARGUMENT, "the process was forked: what its parent has is not for it");
+}
+
 int context_forked(const struct grapnel *g, struct grapnel_error *to)
 {
     struct error e = {0};
 
-    if (g->pid == getpid())
+    if (context_refuse_forked(g, &e) == 0)
         return 0;
-    errors_set(&e, -E_ARGUMENT, "the process was forked: what its parent has is not for it");
     context_error(to, "", &e);
     return 1;
 }
 
 void context_lock(struct grapnel *g)
 {
+    if (is_ours(g))
+        pthread_mutex_lock(&g->lock);
+}
+
+int context_enter(struct grapnel *g, struct grapnel_error *error)
+{
+    if (context_forked(g, error))
+        return -E_ARGUMENT;
     pthread_mutex_lock(&g->lock);
+    return 0;
 }
 
 void context_wake(struct grapnel *g)
@@ -58,6 +78,8 @@ void context_wake(struct grapnel *g)
 
 void context_unlock(struct grapnel *g)
 {
+    if (!is_ours(g))
+        return;
     if (g->led && !pthread_equal(g->leader, pthread_self()))
         context_wake(g);
     pthread_mutex_unlock(&g->lock);
@@ -65,7 +87,8 @@ void context_unlock(struct grapnel *g)
 
 void context_unlock_quiet(struct grapnel *g)
 {
-    pthread_mutex_unlock(&g->lock);
+    if (is_ours(g))
+        pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- driving ---- */
@@ -177,7 +200,7 @@ int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64
     struct context_sigpipe held;
     int result = 0;
 
-    if (context_in_callback(g))
+    if (!is_ours(g) || context_in_callback(g))
         return -E_ARGUMENT;
     context_hold_sigpipe(&held);
     while (!reached(arg)) {

@@ -49,10 +49,16 @@ struct grapnel {
     struct context_signal *signals;
 };
 
-/* True in a child of fork: it must not even lock.  *to (may be NULL) is filled then. */
+/* True in a child of fork: it has no part in the lines, and nobody there would ever release the
+ * lock, so that locking does nothing then.  *to (may be NULL) is filled. */
 int context_forked(const struct grapnel *g, struct grapnel_error *to);
+/* The same as an inner error: 0, or -E_ARGUMENT in a child of fork, with *e filled. */
+int context_refuse_forked(const struct grapnel *g, struct error *e);
 
 void context_lock(struct grapnel *g);
+/* The same for what a child of fork must not do: 0; or -E_ARGUMENT there, with *error (may be NULL)
+ * filled, and nothing is locked. */
+int context_enter(struct grapnel *g, struct grapnel_error *error);
 /* Also makes the leading thread notice changed watchers. */
 void context_unlock(struct grapnel *g);
 /* The same where nothing was changed that the leading thread must know. */
@@ -63,7 +69,7 @@ void context_wake(struct grapnel *g);
 
 /* With the lock held once: drives the loop (or waits for who does) until reached(arg) is true or
  * the monotonic deadline (µs; UINT64_MAX: none) has passed.  0, -E_TIMEOUT, or -E_ARGUMENT when
- * called from a callback. */
+ * called from a callback or in a child of fork. */
 int context_wait(struct grapnel *g, int (*reached)(void *arg), void *arg, uint64_t deadline_us);
 
 /* True in the thread that drives the loop, while it is not asleep: what the callers of the present

@@ -99,9 +99,10 @@ static int make(struct grapnel *g)
 
 int grapnel_fd(struct grapnel *g)
 {
-    int rc = 0;
+    int rc = context_enter(g, NULL);
 
-    context_lock(g);
+    if (rc < 0)
+        return rc;
     if (!g->foreign)
         rc = make(g);
     if (rc == 0)
@@ -115,9 +116,10 @@ int grapnel_fd(struct grapnel *g)
 int grapnel_dispatch(struct grapnel *g)
 {
     struct context_sigpipe held;
-    int rc = 0;
+    int rc = context_enter(g, NULL);
 
-    context_lock(g);
+    if (rc < 0)
+        return rc;
     if (context_in_callback(g)) {
         rc = -E_ARGUMENT;
     } else {

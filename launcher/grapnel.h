@@ -23,8 +23,9 @@
  *   whichever thread drives the loop (one that waits, or the context's own heartbeat thread); they
  *   may call anything here that does not wait, and must not block.
  * - Times are milliseconds, sizes are bytes.
- * - After fork() a child must not use a context of its parent, but for grapnel_free, which does
- *   nothing then.
+ * - A child of fork() has no part in the contexts of its parent: what would send or wait fails with
+ *   ARGUMENT there, what frees does nothing, and nothing of the parent's is touched.  It can make a
+ *   context of its own.
  */
 #ifndef GRAPNEL_H
 #define GRAPNEL_H

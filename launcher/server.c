@@ -54,7 +54,8 @@ struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
     struct context_sigpipe held;
     struct error e = {0};
 
-    context_lock(g);
+    if (context_enter(g, error) < 0)
+        return NULL;
     context_hold_sigpipe(&held);
     s = connection_open(g, target, options, &e);
     if (!s)
@@ -76,7 +77,8 @@ int grapnel_wait_ready(struct grapnel_server *s, int64_t timeout, struct grapnel
     struct grapnel *g = s->g;
     struct error e = {0};
 
-    context_lock(g);
+    if (context_enter(g, error) < 0)
+        return -E_ARGUMENT;
     e.code = context_wait(g, is_ready, s, context_deadline(timeout));
     /* What has ended as it was to end may have been ready; that it was so once is enough then. */
     if (!e.code && (!s->greeted || s->leaving || s->error.code != -E_CLOSED))
@@ -112,7 +114,8 @@ int grapnel_close(struct grapnel_server *s, int64_t timeout, struct grapnel_erro
     struct grapnel *g = s->g;
     struct error e = {0};
 
-    context_lock(g);
+    if (context_enter(g, error) < 0)
+        return -E_ARGUMENT;
     if (context_in_callback(g)) {
         errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     } else {
@@ -134,9 +137,8 @@ void grapnel_server_free(struct grapnel_server *s)
 {
     struct grapnel *g = s ? s->g : NULL;
 
-    if (!s)
+    if (!s || context_enter(g, NULL) < 0)
         return;
-    context_lock(g);
     s->changed = NULL;
     connection_end_with(s, -E_CLOSED, "");
     if (context_in_callback(g)) {
@@ -187,7 +189,10 @@ static char *ask(struct grapnel_server *s, const char *name, int64_t timeout,
     uint32_t id;
     int code = q ? 0 : -E_NOMEM;
 
-    context_lock(s->g);
+    if (context_enter(s->g, error) < 0) {
+        free(q);
+        return NULL;
+    }
     if (s->error.code)
         e = s->error;
     else if (!q || (code = link_call(s->link, name, NULL, on_answer, q, &id)) < 0)

@@ -31,7 +31,8 @@ int grapnel_deploy(struct grapnel_server *s, struct grapnel_error *error)
     struct context_sigpipe held;
     struct error e = {0};
 
-    context_lock(s->g);
+    if (context_enter(s->g, error) < 0)
+        return -E_ARGUMENT;
     context_hold_sigpipe(&held);
     connection_deploy(s, &e);
     context_release_sigpipe(&held);
@@ -59,7 +60,8 @@ int grapnel_undeploy(struct grapnel_server *s, int64_t timeout, struct grapnel_e
     struct leaving l = {.s = s};
     struct error e = {0};
 
-    context_lock(s->g);
+    if (context_enter(s->g, error) < 0)
+        return -E_ARGUMENT;
     if (context_in_callback(s->g)) {
         errors_set(&e, -E_ARGUMENT, "undeploying waits, and so is not for callbacks");
     } else if (!s->error.code) {
@@ -107,7 +109,10 @@ int grapnel_ping(struct grapnel_server *s, int64_t timeout, int64_t *round_trip_
     struct question *q = calloc(1, sizeof *q);
     struct error e = {0};
 
-    context_lock(s->g);
+    if (context_enter(s->g, error) < 0) {
+        free(q);
+        return -E_ARGUMENT;
+    }
     if (!q)
         errors_set(&e, -E_NOMEM, "ping");
     else if (connection_ping(s, on_answered, q, &e) < 0)

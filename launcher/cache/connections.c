@@ -366,7 +366,7 @@ void grapnel_connection_release(struct grapnel_connection *c)
 
 struct grapnel_instance *grapnel_connection_instance(struct grapnel_connection *c)
 {
-    return c->end;
+    return context_forked(instances_context(c->end), NULL) ? NULL : c->end;
 }
 
 struct grapnel_server *grapnel_connection_server(struct grapnel_connection *c)

@@ -331,10 +331,12 @@ struct grapnel_exec *grapnel_exec_start(struct grapnel_server *s,
                                         struct grapnel_error *error)
 {
     struct grapnel *g = connection_context(s);
-    struct grapnel_exec *x = calloc(1, sizeof *x);
+    struct grapnel_exec *x;
     struct error e = {0};
 
-    context_lock(g);
+    if (context_enter(g, error) < 0)
+        return NULL;
+    x = calloc(1, sizeof *x);
     if (!x || (x->target = strdup(connection_target(s))) == NULL) {
         free(x);
         x = NULL;

@@ -130,7 +130,8 @@ int grapnel_exec_wait(struct grapnel_exec *x, int64_t timeout, struct grapnel_ex
 {
     struct error e = {0};
 
-    context_lock(x->g);
+    if (context_enter(x->g, error) < 0)
+        return -E_ARGUMENT;
     e.code = context_wait(x->g, is_done, x, context_deadline(timeout));
     if (!e.code)
         e = x->error;
@@ -144,9 +145,8 @@ void grapnel_exec_free(struct grapnel_exec *x)
 {
     struct grapnel *g = x ? x->g : NULL;
 
-    if (!x)
+    if (!x || context_enter(g, NULL) < 0)
         return;
-    context_lock(g);
     x->freed = 1;
     if (x->done) {
         exec_destroy(x);

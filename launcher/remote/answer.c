@@ -242,7 +242,8 @@ int grapnel_future_wait(struct grapnel_future *f, int64_t timeout, struct grapne
     struct remote *c = f->remote;
     int code;
 
-    context_lock(c->g);
+    if (context_enter(c->g, error) < 0)
+        return -E_ARGUMENT;
     code = answer_wait(f, timeout, error);
     remote_unlock(c);
     return code;
@@ -371,9 +372,8 @@ void grapnel_future_free(struct grapnel_future *f)
 {
     struct grapnel *g = f ? f->remote->g : NULL;
 
-    if (!f)
+    if (!f || context_enter(g, NULL) < 0)
         return;
-    context_lock(g);
     if (!f->under_way) {
         answer_destroy(f);
         context_unlock_quiet(g);

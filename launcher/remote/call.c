@@ -31,6 +31,8 @@ static int check_question(const struct question *q, size_t count, struct error *
 {
     size_t i = 0, most = sizeof operations / sizeof *operations;
 
+    if (context_refuse_forked(q->remote->g, e) < 0)
+        return e->code;
     while (i < most && strcmp(operations[i].name, q->op) != 0)
         i++;
     if (i == most)

@@ -221,7 +221,8 @@ struct grapnel_instance *grapnel_instance_open(struct grapnel_server *s,
     struct grapnel_instance *i;
     struct error e = {0};
 
-    context_lock(g);
+    if (context_enter(g, error) < 0)
+        return NULL;
     i = instances_open(s, options ? options : &defaults, &e);
     if (!i)
         context_error(error, connection_target(s), &e);
@@ -248,7 +249,8 @@ int grapnel_instance_reopen(struct grapnel_instance *i, struct grapnel_error *er
 {
     struct error e = {0};
 
-    context_lock(i->g);
+    if (context_enter(i->g, error) < 0)
+        return -E_ARGUMENT;
     instances_reopen(i, &e);
     context_unlock(i->g);
     return e.code ? context_error(error, i->name, &e) : 0;
@@ -264,7 +266,8 @@ int grapnel_instance_close(struct grapnel_instance *i, int64_t timeout, struct g
     struct grapnel *g = i->g;
     struct error e = {0};
 
-    context_lock(g);
+    if (context_enter(g, error) < 0)
+        return -E_ARGUMENT;
     if (context_in_callback(g)) {
         errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     } else {
@@ -282,9 +285,8 @@ void grapnel_instance_free(struct grapnel_instance *i)
     struct grapnel *g = i ? i->g : NULL;
     struct remote *remote;
 
-    if (!i)
+    if (!i || context_enter(g, NULL) < 0)
         return;
-    context_lock(g);
     remote = i->remote;
     destroy(i);
     remote_leave(remote, -E_CANCELLED, "the instance was freed");

@@ -1176,11 +1176,45 @@ static int is_refused(const char *name)
     return strcmp(name, "ARGUMENT") == 0 && strstr(error.detail, "forked");
 }
 
+/* What runs on the parent's lines, by the handles that it has left. */
+static int uses_lines(struct grapnel_server *s, struct grapnel_instance *i, struct grapnel_exec *x,
+                      struct grapnel_future *f)
+{
+    const char *argv[] = {"true", NULL};
+    struct grapnel_exec_options command = {.argv = argv};
+    struct grapnel_result result;
+    int bad = 0;
+
+    bad |= grapnel_call(i, "proc.pid", NULL, &error, "") != -3 || !is_refused(error.name);
+    bad |= grapnel_call_start(i, "proc.pid", &error, "") || !is_refused(error.name);
+    bad |= grapnel_future_wait(f, 1000, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_run(s, &command, &result, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_exec_wait(x, 1000, NULL, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_ping(s, 1000, NULL, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_usage_json(s, 1000, &error) || !is_refused(error.name);
+    bad |= grapnel_wait_ready(s, 1000, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_instance_open(s, NULL, &error) || !is_refused(error.name);
+    bad |= grapnel_instance_reopen(i, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_instance_close(i, 1000, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_undeploy(s, 1000, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_deploy(s, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_close(s, 1000, &error) != -3 || !is_refused(error.name);
+    bad |= grapnel_open(g, "here", &local, &error) || !is_refused(error.name);
+    bad |= grapnel_drive(g, 1000) != -3 || grapnel_dispatch(g) != -3 || grapnel_fd(g) != -3;
+    (void)grapnel_exec_signal(x, "KILL", NULL);
+    (void)grapnel_exec_cancel(x);
+    grapnel_future_free(f);
+    grapnel_exec_free(x);
+    grapnel_instance_free(i);
+    grapnel_server_free(s);
+    return bad;
+}
+
 /* All that a child does with what its parent has; 0 when all of it is refused. */
 static int in_child(struct grapnel_connection *c)
 {
     struct grapnel_cache_limits limits = {0};
-    int bad = 0;
+    int bad = grapnel_connection_instance(c) != NULL;
 
     bad |= grapnel_get_connection(g, "here", &local, 1, &error) || !is_refused(error.name);
     bad |= grapnel_list_connections(g, &error) || !is_refused(error.name);
@@ -1201,18 +1235,32 @@ static int in_child(struct grapnel_connection *c)
 START_TEST(a_child_has_no_part_in_it)
 {
     struct grapnel_connection *c = get("here", 1);
+    struct grapnel_instance *i = grapnel_connection_instance(c);
+    struct grapnel_server *server = grapnel_connection_server(c);
+    const char *argv[] = {"cat", NULL};
+    struct grapnel_exec_options cat = {.argv = argv};
+    struct grapnel_exec *x = grapnel_exec_start(server, &cat, NULL, NULL, &error);
+    struct grapnel_future *f = grapnel_call_start(i, "time.sleep", &error, "d", 0.3);
+    struct grapnel_exec_status ended;
     pid_t child;
     int status;
 
+    ck_assert(x && f);
     /* Also while the lock is held: nobody in the child would ever release it. */
     context_lock(g);
     child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0)
-        _exit(in_child(c));
+        _exit(uses_lines(server, i, x, f) | in_child(c) << 1);
     context_unlock(g);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(grapnel_future_wait(f, 20000, &error), 0);
+    ck_assert_int_eq(grapnel_exec_eof(x), 0);
+    ck_assert_int_eq(grapnel_exec_wait(x, 20000, &ended, &error), 0);
+    ck_assert(ended.exited && ended.exit_status == 0);
+    grapnel_future_free(f);
+    grapnel_exec_free(x);
     ck_assert_int_eq(number(c, "return 7"), 7);
     ck_assert_ptr_eq(get("here", 1), c);
     ck_assert_int_eq(grapnel_connection_generation(c), 1);
