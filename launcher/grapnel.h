@@ -607,8 +607,8 @@ GRAPNEL_API struct grapnel_server *grapnel_connection_server(struct grapnel_conn
 GRAPNEL_API const char *grapnel_connection_name(const struct grapnel_connection *c);
 /* 1, and one more each time that its instance was remade: what was in it is gone then. */
 GRAPNEL_API int grapnel_connection_generation(struct grapnel_connection *c);
-/* A new, empty instance in its place, on a new agent or line if the old one has died.  Waits.  0 or
- * negative. */
+/* A new, empty instance in its place, on a new agent or line if the old one has died.  Waits, and so
+ * is not for callbacks.  0 or negative. */
 GRAPNEL_API int grapnel_connection_reconnect(struct grapnel_connection *c,
                                              struct grapnel_error *error);
 
@@ -630,6 +630,9 @@ GRAPNEL_API int grapnel_check_connection(struct grapnel *g, const char *host,
  */
 GRAPNEL_API char **grapnel_check_connections(struct grapnel *g, int64_t timeout,
                                              struct grapnel_error *error);
+/* Glusto's other words for the two. */
+#define grapnel_ping_connection  grapnel_check_connection
+#define grapnel_ping_connections grapnel_check_connections
 
 /* Lists, newest first, NULL-terminated, for grapnel_strings_free; NULL with *error.  Connections
  * are "user@host:N", servers "user@host", with the host as it was typed first.  A deployed server
@@ -681,7 +684,7 @@ struct grapnel_cache_limits {
     void *arg;
 };
 
-/* From now on; *limits is copied.  0 or negative. */
+/* From now on; *limits, which may be NULL for none, is copied.  0 or negative. */
 GRAPNEL_API int grapnel_cache_limits(struct grapnel *g, const struct grapnel_cache_limits *limits,
                                      struct grapnel_error *error);
 

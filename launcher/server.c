@@ -41,8 +41,12 @@ struct grapnel_server *connection_open(struct grapnel *g, const char *target,
 {
     static const struct grapnel_connect_options defaults;
     const struct grapnel_connect_options *o = options ? options : &defaults;
-    struct route *route = route_new(g, target, o, e);
+    struct route *route = NULL;
 
+    if (target)
+        route = route_new(g, target, o, e);
+    else
+        errors_set(e, -E_ARGUMENT, "the target is NULL");
     return route ? connection_open_route(g, route, o, e) : NULL;
 }
 
@@ -59,7 +63,7 @@ struct grapnel_server *grapnel_open(struct grapnel *g, const char *target,
     context_hold_sigpipe(&held);
     s = connection_open(g, target, options, &e);
     if (!s)
-        context_error(error, target, &e);
+        context_error(error, target ? target : "", &e);
     context_release_sigpipe(&held);
     context_unlock(g);
     return s;

@@ -264,18 +264,27 @@ struct cache *connections_cache(struct grapnel *g, struct error *e)
     return c;
 }
 
+int connections_host(const void *host, struct error *e)
+{
+    return host ? 0 : errors_set(e, -E_ARGUMENT, "the host is NULL");
+}
+
 struct grapnel_connection *grapnel_get_connection(struct grapnel *g, const char *host,
                                                   const struct grapnel_connect_options *options,
                                                   int instance, struct grapnel_error *error)
 {
-    struct grapnel_connect_options o = connections_options(host, options);
     struct get get = {.number = instance};
+    struct grapnel_connect_options o;
     struct context_sigpipe held;
     struct cache *c;
 
-    if (context_forked(g, error))
+    if (connections_host(host, &get.error) < 0) {
+        context_error(error, "", &get.error);
         return NULL;
-    context_lock(g);
+    }
+    o = connections_options(host, options);
+    if (context_enter(g, error) < 0)
+        return NULL;
     get.connection = hit(g, host, &o, instance);
     if (get.connection) {
         context_unlock_quiet(g);
@@ -326,7 +335,7 @@ int grapnel_create_connections(struct grapnel *g, const char *const *hosts,
 
     if (context_forked(g, error))
         return -E_ARGUMENT;
-    if (connections_number(n, &e) < 0)
+    if (connections_number(n, &e) < 0 || connections_host(hosts, &e) < 0)
         return context_error(error, "", &e);
     while (hosts[count])
         count++;
@@ -366,7 +375,7 @@ void grapnel_connection_release(struct grapnel_connection *c)
 
 struct grapnel_instance *grapnel_connection_instance(struct grapnel_connection *c)
 {
-    return context_forked(instances_context(c->end), NULL) ? NULL : c->end;
+    return c && !context_forked(instances_context(c->end), NULL) ? c->end : NULL;
 }
 
 struct grapnel_server *grapnel_connection_server(struct grapnel_connection *c)
@@ -422,16 +431,21 @@ static void reconnect(struct get *get, struct grapnel *g)
 
 int grapnel_connection_reconnect(struct grapnel_connection *c, struct grapnel_error *error)
 {
-    struct grapnel *g = instances_context(c->end);
-    struct get get = {.connection = c, .server = c->of};
+    struct grapnel *g = c ? instances_context(c->end) : NULL;
+    struct get get = {.connection = c};
     struct context_sigpipe held;
 
-    if (context_forked(g, error))
+    if (!c) {
+        errors_set(&get.error, -E_ARGUMENT, "the connection is NULL");
+        return context_error(error, "", &get.error);
+    }
+    if (context_enter(g, error) < 0)
         return -E_ARGUMENT;
-    context_lock(g);
     get.server = c->of;
     context_hold_sigpipe(&held);
-    if (!get.server) {
+    if (context_in_callback(g)) {
+        errors_set(&get.error, -E_ARGUMENT, "reconnecting waits, and so is not for callbacks");
+    } else if (!get.server) {
         errors_set(&get.error, -E_CLOSED, "the connection was closed");
     } else {
         cache_hold(get.server);

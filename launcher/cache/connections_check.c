@@ -37,9 +37,10 @@ int grapnel_check_connection(struct grapnel *g, const char *host,
     uint64_t began = context_now();
     int code;
 
-    if (context_forked(g, error))
+    if (connections_host(host, &e) < 0)
+        return context_error(error, "", &e);
+    if (context_enter(g, error) < 0)
         return -E_ARGUMENT;
-    context_lock(g);
     c = find(g, host, options, instance, &e);
     context_unlock(g);
     if (!c)
@@ -131,9 +132,8 @@ char **grapnel_check_connections(struct grapnel *g, int64_t timeout, struct grap
     uint64_t deadline = context_deadline(timeout);
     char **names = NULL;
 
-    if (context_forked(g, error))
+    if (context_enter(g, error) < 0)
         return NULL;
-    context_lock(g);
     if (connections_cache(g, &e))
         list = ask_all(g->cache, &n);
     context_unlock(g);

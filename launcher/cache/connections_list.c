@@ -104,9 +104,8 @@ static char **list_of(struct grapnel *g, enum what what, struct grapnel_error *e
     char **names = NULL;
     size_t n = 0;
 
-    if (context_forked(g, error))
+    if (context_enter(g, error) < 0)
         return NULL;
-    context_lock(g);
     if (g->cache)
         n = gather(g->cache, what, NULL);
     entries = calloc(n + 1, sizeof *entries);
@@ -203,9 +202,8 @@ int grapnel_close_connection(struct grapnel *g, const char *host,
     struct closed closed = {0};
     struct error e = {0};
 
-    if (context_forked(g, error))
+    if (context_enter(g, error) < 0)
         return -E_ARGUMENT;
-    context_lock(g);
     if (choose(&choice, g, host, options, instance, &e) == 0)
         close_chosen(g, &choice, &closed, &e);
     clear(&choice);
@@ -287,9 +285,8 @@ static int leave(struct grapnel *g, const char *host, const struct grapnel_conne
     struct error e = {0};
     int n = 0;
 
-    if (context_forked(g, error))
+    if (context_enter(g, error) < 0)
         return -E_ARGUMENT;
-    context_lock(g);
     if (choose(&choice, g, host, options, 0, &e) == 0)
         n = leave_chosen(g, &choice, undeploy, &e);
     clear(&choice);
@@ -326,12 +323,13 @@ int grapnel_close_ssh_connections(struct grapnel *g, struct grapnel_error *error
 int grapnel_cache_limits(struct grapnel *g, const struct grapnel_cache_limits *limits,
                          struct grapnel_error *error)
 {
+    static const struct grapnel_cache_limits none;
     struct error e = {0};
     struct cache *c;
 
-    if (context_forked(g, error))
+    if (context_enter(g, error) < 0)
         return -E_ARGUMENT;
-    context_lock(g);
+    limits = limits ? limits : &none;
     c = connections_cache(g, &e);
     if (c && (limits->idle < 0 || limits->back_off < 0 || limits->back_off_most < 0))
         errors_set(&e, -E_ARGUMENT, "a time is negative");

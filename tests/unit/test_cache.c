@@ -1171,6 +1171,43 @@ START_TEST(callbacks_get_what_is_there)
 }
 END_TEST
 
+static int refusals;
+
+static void reconnect_in_callback(void *arg, struct grapnel_future *f)
+{
+    (void)f;
+    ck_assert_int_eq(grapnel_connection_reconnect(arg, &in_callback), -3);
+    refusals++;
+    grapnel_stop(g);
+}
+
+START_TEST(what_is_missing_is_told)
+{
+    const char *const none[] = {NULL};
+    struct grapnel_connection *c = get("here", 1);
+    struct grapnel_future *f =
+        grapnel_call_start(grapnel_connection_instance(c), "time.sleep", &error, "d", 0.01);
+
+    ck_assert_ptr_null(grapnel_get_connection(g, NULL, &local, 1, &error));
+    ck_assert_str_eq(error.name, "ARGUMENT");
+    ck_assert_int_eq(grapnel_check_connection(g, NULL, &local, 1, 10, NULL, &error), -3);
+    ck_assert_int_eq(grapnel_create_connections(g, NULL, &local, 1, &error), -3);
+    ck_assert_int_eq(grapnel_create_connections(g, none, &local, 1, &error), 0);
+    ck_assert_ptr_null(grapnel_connect(g, NULL, &local, &error));
+    ck_assert_str_eq(error.name, "ARGUMENT");
+    ck_assert_ptr_null(grapnel_connection_instance(NULL));
+    ck_assert_int_eq(grapnel_connection_reconnect(NULL, &error), -3);
+    ck_assert_int_eq(grapnel_cache_limits(g, NULL, &error), 0);
+
+    grapnel_future_on_done(f, reconnect_in_callback, c);
+    ck_assert_int_eq(grapnel_drive(g, 20000), 0);
+    ck_assert_int_eq(refusals, 1);
+    ck_assert_int_eq(grapnel_connection_generation(c), 1);
+    grapnel_future_free(f);
+    grapnel_connection_release(c);
+}
+END_TEST
+
 static int is_refused(const char *name)
 {
     return strcmp(name, "ARGUMENT") == 0 && strstr(error.detail, "forked");
@@ -1365,6 +1402,7 @@ static Suite *suite(void)
     tcase_add_test(t, threads_get_and_close_what_others_use);
     tcase_add_test(t, who_is_told_may_close_it);
     tcase_add_test(t, callbacks_get_what_is_there);
+    tcase_add_test(t, what_is_missing_is_told);
     tcase_add_test(t, a_child_has_no_part_in_it);
     tcase_add_test(t, nothing_is_left_of_a_thousand);
     suite_add_tcase(s, t);
