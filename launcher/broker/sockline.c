@@ -31,6 +31,13 @@ void sockline_wake(struct sockline *line)
     ev_feed_event(line->g->loop, &line->wake, EV_CUSTOM);
 }
 
+int sockline_is_lost(const struct sockline *line)
+{
+    int code = link_error(line->link)->code;
+
+    return code == -E_LOST || code == -E_CLOSED;
+}
+
 void sockline_count(const struct sockline *line, uint64_t *sent, uint64_t *received)
 {
     *sent = line->sent;

@@ -29,6 +29,8 @@ void sockline_wake(struct sockline *line);
 void sockline_flush(struct sockline *line);
 /* No more is to be said and heard: `ended` runs soon, when what was said is out. */
 void sockline_hang_up(struct sockline *line);
+/* True when the other end has gone, rather than what was open on the line. */
+int sockline_is_lost(const struct sockline *line);
 /* Bytes that went out and came in. */
 void sockline_count(const struct sockline *line, uint64_t *sent, uint64_t *received);
 /* Closes and frees, from anywhere but a callback of the link.  NULL is legal. */

@@ -41,6 +41,12 @@ static void describe_worker(struct value *map, const struct grapnel_connection *
 
 static void ask_instance(struct listing *x, struct value *map, const struct grapnel_connection *i);
 
+/* Milliseconds since the last of its users was done. */
+static struct value *idle(size_t users, uint64_t used_us, uint64_t now)
+{
+    return values_int(users ? 0 : (int64_t)(now - used_us) / 1000);
+}
+
 static struct value *instances(struct listing *x, const struct cached *held, int usage,
                                uint64_t now)
 {
@@ -52,6 +58,7 @@ static struct value *instances(struct listing *x, const struct cached *held, int
         values_set(map, "instance", values_int(i->number));
         values_set(map, "serial", values_int((int64_t)i->serial));
         values_set(map, "age_ms", values_int((int64_t)(now - i->made_us) / 1000));
+        values_set(map, "idle_ms", idle(i->users, i->used_us, now));
         describe_worker(map, i);
         if (values_append(array, map) == 0 && usage)
             ask_instance(x, map, i);
@@ -85,7 +92,7 @@ static struct value *describe(struct listing *x, const struct cached *held, int 
     values_set(map, "place", values_text(cache_place(held)));
     values_set(map, "state", values_text(state_name(cache_state(held))));
     values_set(map, "age_ms", values_int((int64_t)(now - cache_made(held)) / 1000));
-    values_set(map, "idle_ms", values_int((int64_t)(now - cache_used(held)) / 1000));
+    values_set(map, "idle_ms", idle(cache_users(held), cache_used(held), now));
     values_set(map, "keep_ms", values_int(cache_kept(held)));
     values_set(map, "users", values_int((int64_t)cache_users(held)));
     values_set(map, "generation", values_int(cache_generation(held)));

@@ -114,7 +114,7 @@ static void fill(cell cells[COLUMNS], const struct row *r)
 
     snprintf(cells[0], sizeof(cell), "%s", ended ? "ended" : text_of(s, "state"));
     time_cell(cells[1], r->instance ? r->instance : s, "age_ms", 1000);
-    time_cell(cells[2], s, "idle_ms", 1000);
+    time_cell(cells[2], r->instance ? r->instance : s, "idle_ms", 1000);
     number_cell(cells[3], worker ? r->instance : s, worker ? "worker_pid" : "pid");
     time_cell(cells[4], s, "round_trip_us", 1);
     size_cell(cells[5], s, "sent");

@@ -57,6 +57,14 @@ static void print_one(struct letgo *l, json_t *item)
 }
 
 /* target: NULL: all. */
+static void say_nothing(const struct letgo *l, const char *target)
+{
+    if (l->o->instance)
+        say_note("%s: no connection %d is held there", target, l->o->instance);
+    else
+        say_note("%s: nothing is held there", target);
+}
+
 static void let_go(struct letgo *l, const char *target)
 {
     struct grapnel_connect_options connect = reach_options(l->o);
@@ -77,7 +85,7 @@ static void let_go(struct letgo *l, const char *target)
     if (json_array_size(list) == 0 && target) {
         worsen(l, NOTHING);
         if (!l->o->quiet && !l->o->json && !l->o->purge)
-            say_note("%s: nothing is held there", target);
+            say_nothing(l, target);
     }
     json_decref(list);
     grapnel_string_free(text);

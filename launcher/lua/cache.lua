@@ -221,11 +221,13 @@ end
 -- ---- asking ----
 
 local function ask(slot, seconds)
-    if slot.making then
-        slot.making()
+    local function answer()
+        if slot.making then
+            slot.making()
+        end
+        return handle_of(slot).ping()
     end
-    local ping = handle_of(slot).ping
-    return (seconds and grapnel.timed(ping, seconds) or ping)()
+    return (seconds and grapnel.timed(answer, seconds) or answer)()
 end
 
 function grapnel.check_connection(host, user, instance, seconds)

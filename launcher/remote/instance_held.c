@@ -26,6 +26,8 @@ void instance_held_closed(struct instance *i, int code, const char *text)
     i->result_came = 1;
     if (i->cancelled)
         errors_set(&i->error, -E_CANCELLED, "it was stopped from here");
+    else if (!i->error.code && i->held && sockline_is_lost(i->held))
+        errors_set(&i->error, -E_BROKER, "it has ended");
     else if (!i->error.code)
         errors_set(&i->error, code ? code : -E_CLOSED, "%s", code ? text : "it was let go");
     sockline_hang_up(i->held);

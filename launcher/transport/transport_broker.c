@@ -76,6 +76,8 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
     /* One that leaves does not greet: it has looked at nothing of ours. */
     if (code && !link_greeted(stream_link(s)) && t->why.code == 0)
         errors_set(&t->why, -E_NOT_HELD, "the broker has just left");
+    else if (code && t->why.code == 0 && t->line && sockline_is_lost(t->line))
+        errors_set(&t->why, -E_BROKER, "it has ended (process %d)", (int)t->pid);
     else if (code && t->why.code == 0)
         errors_set(&t->why, code, "%s", text);
     if (t->line)

@@ -265,10 +265,11 @@ LUA
     b connect h
     in_background run h -- sh -c 'echo ready; exec sleep 7171'
     within 10 says ready "$T/out"
-    kill -9 "$(broker_pid)"
+    broker=$(broker_pid)
+    kill -9 "$broker"
     finish "$job"
     [ "$status" -eq 255 ]
-    says 'the line to the host was lost' "$T/err"
+    says "h: local: the broker failed: it has ended (process $broker)" "$T/err"
     within 10 no_process 'sleep 7171'
 }
 
@@ -398,7 +399,8 @@ LUA
     [ "$("$GRAPNEL" ls | wc -l)" -eq 3 ]
     run -0 b close --instance 2 h
     [ "$output" = h:2 ]
-    run -1 b close --instance 2 h
+    run -1 --separate-stderr b close --instance 2 h
+    [ "$stderr" = "grapnel: h: no connection 2 is held there" ]
     [ "$("$GRAPNEL" ls | tr '\n' ' ')" = "i:7 h:1 " ]
     run -0 b close --all
     [ -z "$("$GRAPNEL" servers)" ]
@@ -425,6 +427,17 @@ assert d["rss"] > 0 and d["sent"] > 0 and d["received"] > 0
 PY
     run -0 "$GRAPNEL" servers --json
     [[ $output == *'"instances":[{'* ]]
+}
+
+@test "ls tells how long each instance was not used" {
+    b connect h
+    b connect --instance 2 h
+    idle() { "$GRAPNEL" ls --json | python3 -c 'import json, sys
+print(*(json.loads(l)["idle_ms"] for l in sys.stdin if json.loads(l)["instance"] == int(sys.argv[1])))' "$1"; }
+    sleep 0.3 # what is measured
+    b eval --instance 2 h 1
+    [ "$(idle 1)" -ge 300 ]
+    [ "$(idle 2)" -lt "$(idle 1)" ]
 }
 
 @test "--json: one object for each" {

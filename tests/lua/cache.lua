@@ -78,6 +78,19 @@ do
         {nil, ("there is no such connection: %s:3"):format(host)})
 end
 
+-- The time limit counts also while there is no line yet.
+do
+    local slow = {transport = "sh -c 'exec sleep 3' x", user = me, connect_timeout = 20}
+    local making = grapnel.async(grapnel.get_connection)("slow", slow)
+    grapnel.sleep(0.1)
+    local before = grapnel.now()
+    eq({grapnel.check_connection("slow", slow, 1, 0.2)}, {nil, "the answer did not come in time"})
+    eq(grapnel.check_connections(0.2), {me .. "@slow:1"})
+    eq(grapnel.now() - before < 2, true)
+    grapnel.close_ssh_connection("slow", slow)
+    making:wait()
+end
+
 -- Closing takes it out, and the server stays.
 do
     local two = get(2)
