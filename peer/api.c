@@ -335,14 +335,9 @@ static void push_classic(lua_State *L, struct world *w)
 #endif
 }
 
-/* Pushes what one of our Lua files makes of the core; kept at *place, and its code at *compiled. */
-static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, const char *code,
-                      size_t n)
+/* Pushes what one of our Lua files makes of the core; its code is kept at *compiled. */
+static void push_new(lua_State *L, struct peer *p, int *compiled, const char *code, size_t n)
 {
-    if (*place != LUA_NOREF) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, *place);
-        return;
-    }
     luaL_checkstack(L, 8, "a connection");
     peer_push_code(L, compiled, code, n);
     api_push_core(L, p);
@@ -350,9 +345,21 @@ static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, c
     push_common(L, p->family != NULL ? p->family : p);
     push_classic(L, p->world);
     lua_call(L, 4, 1);
+}
+
+/* The same, kept at *place, or from there. */
+static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, const char *code,
+                      size_t n)
+{
+    if (*place != LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, *place);
+        return;
+    }
+    push_new(L, p, compiled, code, n);
     if (*place == LUA_NOREF) {
         lua_pushvalue(L, -1);
         *place = luaL_ref(L, LUA_REGISTRYINDEX);
+        p->own++;
     } else { /* another task, which ran meanwhile, was faster */
         lua_rawgeti(L, LUA_REGISTRYINDEX, *place);
         lua_replace(L, -2);
@@ -362,6 +369,11 @@ static void push_made(lua_State *L, struct peer *p, int *place, int *compiled, c
 void peer_push(lua_State *L, struct peer *p)
 {
     push_made(L, p, &p->conn_ref, &p->world->conn_code_ref, lua_conn, lua_conn_size);
+}
+
+void peer_push_new(lua_State *L, struct peer *p)
+{
+    push_new(L, p, &p->world->conn_code_ref, lua_conn, lua_conn_size);
 }
 
 void peer_push_builtins(lua_State *L, struct peer *p)

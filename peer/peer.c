@@ -191,6 +191,7 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
     api_push_core(L, p);
     lua_pushcclosure(L, api_service, 1);
     p->service_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    p->own = p->holders;
     return p;
 }
 
@@ -291,6 +292,12 @@ void peer_free(struct peer *p)
     }
     p->L = NULL;
     peer_let(p);
+}
+
+bool peer_in_use(const struct peer *p)
+{
+    return link_error(p->link)->code == 0 &&
+           (p->holders > p->own || p->calls_pending > 0 || p->servings_n > 0);
 }
 
 /* ---- bytes ---- */

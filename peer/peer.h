@@ -82,8 +82,15 @@ bool peer_serves(const struct peer *p);
 /* Pushes the version of grapnel, a string. */
 void peer_push_version(lua_State *L);
 
-/* Pushes the connection object for Lua. */
+/* Pushes the connection object for Lua, which lives as long as the peer. */
 void peer_push(lua_State *L, struct peer *p);
+/* Pushes a new one, which lives as long as somebody has it. */
+void peer_push_new(lua_State *L, struct peer *p);
+
+/* True while the link lives and a call is under way on it, of either end, or the state has anything
+ * that leads to it: proxies, channels, futures, a connection object of peer_push_new or something
+ * got from it.  What waits for the garbage collector is had. */
+bool peer_in_use(const struct peer *p);
 
 /* Pushes the table of functions that `require "grapnel"` gives (async, timed, copy, …), for the
  * binding to add connect to. */

@@ -57,7 +57,8 @@ struct peer {
     struct peer_options o;
     char name[PEER_NAME_MAX];
     struct error error; /* why the link is over; code 0: it lives */
-    size_t holders;     /* who point here, peer_free's caller included */
+    size_t holders;     /* who point here, peer_free's caller included … */
+    size_t own;         /* … and so many of them are what is kept here as long as it lives */
     uint64_t sent_at;   /* when output was last asked for (µs): sending it takes no time */
     bool closing, freed;
     bool held; /* calls wait: what is served is being told of its client */
@@ -89,9 +90,10 @@ struct peer {
     uint64_t calls_answered; /* so many were, ever */
     struct calls_slab *calls_slabs;
     struct serving *servings[PEER_SERVING_LISTS]; /* those that live, by id */
-    struct serving *queue, *queue_last;           /* those of them that no task has taken yet */
-    struct task *standby;                         /* will take them */
-    size_t silent;                                /* that were answered before they ran */
+    size_t servings_n;
+    struct serving *queue, *queue_last; /* those of them that no task has taken yet */
+    struct task *standby;               /* will take them */
+    size_t silent;                      /* that were answered before they ran */
     struct serving *serving_spare;
     struct channel_exec *execs;
     struct channel *channels; /* those whose stream lives, or for which nobody has asked yet */

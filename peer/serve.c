@@ -41,6 +41,7 @@ static struct serving *make(struct peer *p, uint32_t id)
         s->next->prev = s;
     }
     *list = s;
+    p->servings_n++;
     return s;
 }
 
@@ -49,6 +50,7 @@ static void give_back(struct serving *s)
     struct peer *p = s->p;
     message_done(p, &s->m, false);
     p->silent -= s->silent;
+    p->servings_n--;
     *(s->prev != NULL ? &s->prev->next : list_of(p, s->id)) = s->next;
     if (s->next != NULL) {
         s->next->prev = s->prev;

@@ -1,9 +1,11 @@
 -- The connection cache as programs see it: grapnel.get_connection and what belongs to it.
 --
--- A slot is what is known here of a connection in the cache: {key, box, name, host, options, conn,
--- making}. box is its C side, host what was typed, conn the connection over its present line, making
--- a future while there is to be a new one. What the program gets is a handle, which stays the same
--- whatever becomes of the line, and by which the connection is in use as long as the program has it.
+-- A slot is what is known here of a connection in the cache: {key, box, name, host, options, made,
+-- making}. box is its C side, host what was typed, made whether it has had a line, making a future
+-- while there is to be a new one. What the program gets is a handle, which stays the same whatever
+-- becomes of the line, and by which the connection is in use as long as the program has it. The
+-- object over its present line is the handle's alone: that one, and all that the program gets by it,
+-- is what tells the C side that the line is in use.
 local core, slots, grapnel = ...
 
 local handles = setmetatable({}, {__mode = "v"}) -- by key
@@ -11,12 +13,20 @@ local renewed -- the program's function, or nil
 
 -- ---- handles ----
 
-local function handle_of(slot)
+-- conn: the object over a new line.
+local function handle_of(slot, conn)
     local handle = handles[slot.key]
     if handle then
+        local own = getmetatable(handle)
+        own.conn = conn or own.conn
         return handle
     end
     handle = {name = slot.name}
+    local own = {conn = conn or core.conn(slot.box)}
+
+    local function present()
+        return own.conn or error("EOF: the connection is closed", 0)
+    end
 
     -- Methods may be called with a dot or with a colon.
     local function method(name, f)
@@ -38,32 +48,31 @@ local function handle_of(slot)
         slot.reconnect()
     end)
 
-    handles[slot.key] = setmetatable(handle, {
-        use = core.hold(slot.box),
-        __index = function(_, name)
-            if name == "generation" then
-                return slot.generation()
+    own.use = core.hold(slot.box)
+    own.__name = "grapnel.conn"
+    function own.__index(_, name)
+        if name == "generation" then
+            return slot.generation()
+        end
+        local value = present()[name]
+        if type(value) ~= "function" or not rawequal(value, rawget(own.conn, name)) then
+            return value
+        end
+        handle[name] = function(first, ...) -- of the line that is there when it is called
+            if rawequal(first, handle) then
+                return present()[name](...)
             end
-            local value = slot.conn[name]
-            if type(value) ~= "function" or not rawequal(value, rawget(slot.conn, name)) then
-                return value
-            end
-            handle[name] = function(first, ...) -- of the line that is there when it is called
-                if rawequal(first, handle) then
-                    return slot.conn[name](...)
-                end
-                return slot.conn[name](first, ...)
-            end
-            return handle[name]
-        end,
-        __close = function()
-            core.close(slot.box)
-        end,
-        __name = "grapnel.conn",
-        __tostring = function()
-            return tostring(slot.conn)
-        end,
-    })
+            return present()[name](first, ...)
+        end
+        return handle[name]
+    end
+    function own.__close()
+        core.close(slot.box)
+    end
+    function own.__tostring()
+        return tostring(present())
+    end
+    handles[slot.key] = setmetatable(handle, own)
     return handle
 end
 
@@ -83,8 +92,8 @@ local function begin(slot)
             core.give_up(slot.box)
             error(result, 0)
         end
-        slot.conn = result
-        return handle_of(slot)
+        slot.made = true
+        return handle_of(slot, result)
     end)()
 end
 
@@ -148,7 +157,7 @@ end
 local function get(host, options)
     local key = core.hit(host, options)
     local slot = key and slots[key]
-    if slot and slot.conn and not slot.making then
+    if slot and slot.made and not slot.making then
         return handle_of(slot)
     end
     local server <close>, number = core.want(host, options)

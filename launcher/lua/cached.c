@@ -228,6 +228,7 @@ static int news(lua_State *L)
 
 /* ---- holding ---- */
 
+/* What the program got by it may still be there. */
 static void release(lua_State *L)
 {
     struct grapnel_connection **use = lua_touserdata(L, 1), *c = *use;
@@ -237,6 +238,8 @@ static void release(lua_State *L)
     if (!g || context_forked(g, NULL))
         return;
     context_lock(g);
+    if (held_of(c))
+        held_note_use(held_of(c));
     cache_done_instance(c);
     context_unlock(g);
 }
@@ -267,6 +270,19 @@ static int hold(lua_State *L)
     if (*use)
         cache_hold_instance(*use);
     context_unlock_quiet(g);
+    return 1;
+}
+
+/* conn(box) → a connection over the line that it has; nothing: it has none. */
+static int conn(lua_State *L)
+{
+    struct line *line;
+
+    (void)cached_context(L);
+    line = held_line(held_at(L, 1));
+    if (!line)
+        return 0;
+    connect_push(L, line, 0);
     return 1;
 }
 
@@ -378,7 +394,7 @@ void cached_add(lua_State *L)
         {"add", add},         {"renew", renew}, {"connect", connect_held},
         {"give_up", give_up}, {"news", news},   {"hold", hold},
         {"about", about},     {"facts", facts}, {"look", look},
-        {NULL, NULL}};
+        {"conn", conn},       {NULL, NULL}};
 
     cachelist_add(L);
     lua_newtable(L); /* what cache.lua knows of connections, by key */

@@ -135,7 +135,10 @@ static void add_methods(lua_State *L, struct line *line)
 
 void connect_push(lua_State *L, struct line *line, int alone)
 {
-    peer_push(L, line_peer(line));
+    if (alone)
+        peer_push(L, line_peer(line));
+    else
+        peer_push_new(L, line_peer(line));
     if (alone)
         add_methods(L, line);
     interact_set_method(L);

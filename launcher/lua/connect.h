@@ -20,8 +20,8 @@ struct line *connect_start(lua_State *L, struct host *h, struct grapnel_server *
                            const struct host_use *use, const char *name,
                            const struct grapnel_instance_options *o, bool teleport,
                            struct error *e);
-/* Pushes the connection of a line, which has its methods `close` and `facts` if it is `alone`: not
- * in the cache. */
+/* Pushes the connection of a line: the one that lives as long as the line, and has its methods
+ * `close` and `facts`, if it is `alone`: not in the cache.  Else a new one, by which it is used. */
 void connect_push(lua_State *L, struct line *line, int alone);
 /* Pushes what the agent of a server has told of its host; raises an error where that is not known.
  * s may be NULL. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "launcher/lua/line.h"
+#include "peer/peer.h"
 #include "peer/tasks.h"
 
 #define META "grapnel.held"
@@ -17,6 +18,7 @@ struct held {
     struct grapnel_connection *slot; /* NULL: the cache has none for it any more */
     struct line *line;               /* in force, or the last that was; NULL: none yet */
     int anew;                        /* is to be given a line */
+    int used;                        /* we are among the slot's users */
     int told, generation;            /* for held_news … */
     struct grapnel_error error;
     int called; /* … for which its function was called */
@@ -86,7 +88,7 @@ static void let_go(void *end)
     struct held *held = end;
 
     held->slot = NULL;
-    held->anew = 0;
+    held->anew = held->used = 0;
     if (held->line)
         line_abandon(held->line);
     held->line = NULL;
@@ -169,6 +171,7 @@ struct held *held_push(lua_State *L, struct host *h, struct cached *s, int numbe
     held->anew = 1;
     held->called = 1;
     context_lock(g);
+    host_note_uses(h);
     held->slot = cache_add_instance(s, number, &class, held, e);
     context_unlock(g);
     if (!held->slot) {
@@ -190,7 +193,39 @@ struct held *held_at(lua_State *L, int index)
     return held;
 }
 
+/* ---- its use ---- */
+
+void held_note_use(struct held *held)
+{
+    int used =
+        held->slot && held->line && !line_is_lost(held->line) && peer_in_use(line_peer(held->line));
+
+    if (used == held->used)
+        return;
+    held->used = used;
+    if (used)
+        cache_hold_instance(held->slot);
+    else
+        cache_done_instance(held->slot);
+}
+
+void held_note_uses(struct held *first)
+{
+    for (struct held *held = first; held; held = held->next)
+        held_note_use(held);
+}
+
 /* ---- its line ---- */
+
+struct line *held_line(struct held *held)
+{
+    struct line *line;
+
+    context_lock(context_of(held));
+    line = held->line;
+    context_unlock_quiet(context_of(held));
+    return line;
+}
 
 int held_is_alive(struct held *held)
 {
@@ -346,6 +381,7 @@ void held_end(struct held *held)
     context_lock(g);
     if (held->slot)
         cache_close_instance(held->slot);
+    held_note_use(held);
     if (held->slot) {
         held->slot->class = &gone;
         held->slot->end = NULL;

@@ -11,6 +11,7 @@
 #include "launcher/lua/host.h"
 
 struct held;
+struct line;
 
 /* The one in this slot; NULL: it is none of Lua's.  Needs the context's lock. */
 struct held *held_of(const struct grapnel_connection *c);
@@ -26,6 +27,14 @@ struct held *held_at(lua_State *L, int index);
 struct grapnel_connection *held_slot(const struct held *held);
 struct host *held_host(const struct held *held);
 
+/* What the program has got from its line holds it in the cache, as far as is known since this was
+ * called last.  In the thread of Lua, with the context's lock. */
+void held_note_use(struct held *held);
+/* The same of those of a host. */
+void held_note_uses(struct held *first);
+
+/* The line that is in force, or was last; NULL: there is none. */
+struct line *held_line(struct held *held);
 /* Whether it can be used, or is being made. */
 int held_is_alive(struct held *held);
 /* The line is in force from now on, and what it had before is left.  0, or negative with *e filled:

@@ -136,6 +136,7 @@ static int wait(void *arg, uint64_t deadline_us)
     if (tasks_woken(h->tasks))
         deadline_us = 0;
     context_lock(h->g);
+    host_note_uses(h);
     if (deadline_us <= context_now())
         input_look(h->inputs);
     code = context_wait(h->g, is_stirred, h, deadline_us);
@@ -178,6 +179,11 @@ void host_remove_held(struct host *h, struct held *held)
             return;
         }
     }
+}
+
+void host_note_uses(struct host *h)
+{
+    held_note_uses(h->helds);
 }
 
 void host_add_input(struct host *h, struct input *in)

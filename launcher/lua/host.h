@@ -50,6 +50,9 @@ void host_remove_input(struct host *h, struct input *in);
 void host_add_held(struct host *h, struct held *held);
 void host_remove_held(struct host *h, struct held *held);
 
+/* held_note_uses of them; needs the context's lock. */
+void host_note_uses(struct host *h);
+
 /* The same for what is waited for. */
 void host_add_until(struct host *h, struct until *u);
 void host_remove_until(struct host *h, struct until *u);

@@ -92,6 +92,7 @@ struct wanted *wanted_push(lua_State *L, struct host *h, const char *target,
 
     context_lock(g);
     context_hold_sigpipe(&held);
+    host_note_uses(h);
     c = cache_of(g);
     if (c)
         s = cache_want(c, target, o, e);

@@ -374,6 +374,76 @@ do
     grapnel.cache_limits()
 end
 
+-- So is what has a call under way, and what the program has something from; until that is garbage.
+do
+    grapnel.close_connections()
+    grapnel.cache_limits {idle = 0.1}
+    local function listed()
+        collectgarbage()
+        collectgarbage()
+        return #grapnel.list_connections() == 1
+    end
+    --- f() gives something of a connection, and use(it) works long after that.
+    local function lasts(what, f, use)
+        local it = f()
+        within(20, listed)
+        for _ = 1, 30 do
+            eq(listed(), true, what)
+            grapnel.sleep(0.01)
+        end
+        use(it)
+        it = nil
+        within(20, function()
+            return not listed()
+        end)
+    end
+    lasts("a call", function()
+        return grapnel.async(function()
+            return get(1).call("time.sleep", 0.4)
+        end)()
+    end, function(call)
+        call()
+    end)
+    lasts("a proxy", function()
+        local namespace = get(1).namespace
+        namespace.x = 7
+        return namespace
+    end, function(namespace)
+        eq(namespace.x, 7)
+    end)
+    lasts("modules", function()
+        return get(1).modules
+    end, function(modules)
+        eq(modules.math.max(1, 2), 2)
+    end)
+    lasts("a channel", function()
+        return get(1).remote_exec "channel:send(channel:receive())"
+    end, function(channel)
+        channel:send(5)
+        eq(channel:receive(), 5)
+    end)
+    lasts("a future", function()
+        return grapnel.async(get(1).modules.time.sleep)(0.4)
+    end, function(future)
+        future()
+    end)
+    local namespace = get(1).namespace
+    listed()
+    grapnel.cache_limits {connections = 1}
+    fails("all of them are in use", get, 2)
+    namespace = namespace and nil
+    collectgarbage()
+    collectgarbage()
+    eq(get(2).name, name(2))
+    eq(grapnel.list_connections(), {name(2)})
+    namespace = get(2).namespace
+    listed()
+    grapnel.cache_limits {servers = 1}
+    fails("all of them are in use", grapnel.get_connection, "other", {transport = "false"})
+    eq(grapnel.close_connections(), 1, namespace)
+    grapnel.cache_limits()
+end
+
 -- Many at once; and those of `connect` are no part of it, but share the servers.
 do
     grapnel.close_connections()
@@ -410,10 +480,16 @@ do
         end
         return n
     end
-    local function memory()
-        collectgarbage()
-        collectgarbage()
-        return collectgarbage "count"
+    local function memory() -- what is collected lets go of more, when there is time for that
+        local before, now
+        repeat
+            before = now or math.huge
+            grapnel.sleep(0.01)
+            collectgarbage()
+            collectgarbage()
+            now = collectgarbage "count"
+        until now >= before
+        return now
     end
     local before, bytes
     for i = 1, 200 do
