@@ -43,7 +43,7 @@ static int close_line(lua_State *L)
 {
     struct line *line = line_of(L);
 
-    if (line) {
+    if (line && !context_forked(host_context(host_of(L)), NULL)) {
         *place_of(L) = NULL;
         line_end(line);
     }

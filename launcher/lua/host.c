@@ -127,6 +127,11 @@ static int wait(void *arg, uint64_t deadline_us)
     struct host *h = arg;
     int code;
 
+    if (context_forked(h->g, NULL)) {
+        for (struct line *at = h->lines; at; at = *line_link(at))
+            line_forsake(at);
+        return -E_ARGUMENT;
+    }
     try_hook(h);
     if (is_interrupted(h))
         return -E_INTERRUPTED;
@@ -278,7 +283,8 @@ struct grapnel_server *host_server(struct host *h, const struct host_use *use)
 
     if (!use->cached)
         return s;
-    context_lock(h->g);
+    if (context_enter(h->g, NULL) < 0)
+        return NULL;
     s = cache_server(use->cached);
     context_unlock_quiet(h->g);
     return s;

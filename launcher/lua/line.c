@@ -202,7 +202,8 @@ void line_flush(struct line *line)
 {
     struct grapnel *g = host_context(line->host);
 
-    context_lock(g);
+    if (context_enter(g, NULL) < 0)
+        return;
     take_output(line);
     send_output(line);
     context_unlock(g);
@@ -214,9 +215,8 @@ static void on_wake(void *arg)
     struct line *line = arg;
     struct grapnel *g = host_context(line->host);
 
-    if (!line->instance)
+    if (!line->instance || context_enter(g, NULL) < 0)
         return;
-    context_lock(g);
     take_output(line);
     if (fifo_length(&line->out) >= BATCH) {
         send_output(line);
@@ -268,6 +268,11 @@ void line_serve(struct line *line)
         line->told = 1;
         peer_lost(line->peer, error.code, error.detail);
     }
+}
+
+void line_forsake(struct line *line)
+{
+    peer_lost(line->peer, -E_CLOSED, "the process was forked: what its parent has is not for it");
 }
 
 int line_over(const struct line *line)

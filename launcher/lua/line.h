@@ -26,6 +26,9 @@ void line_flush(struct line *line);
 /* Gives the peer what came; no code of the user's runs in it. */
 void line_serve(struct line *line);
 
+/* In a child of fork: its peer learns that it is another process's. */
+void line_forsake(struct line *line);
+
 /* True when the instance has ended, and its peer knows. */
 int line_over(const struct line *line);
 /* True when the instance has answered, or is over. */

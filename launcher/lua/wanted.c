@@ -81,6 +81,16 @@ static struct wanted *attend(lua_State *L, struct wanted *w, struct cached *s)
     return w;
 }
 
+static int is_forked(struct grapnel *g, struct error *e)
+{
+    struct grapnel_error why;
+
+    if (!context_forked(g, &why))
+        return 0;
+    errors_set(e, why.code, "%s", why.detail);
+    return 1;
+}
+
 struct wanted *wanted_push(lua_State *L, struct host *h, const char *target,
                            const struct grapnel_connect_options *o, int passing, struct error *e)
 {
@@ -90,6 +100,10 @@ struct wanted *wanted_push(lua_State *L, struct host *h, const char *target,
     struct cached *s = NULL;
     struct cache *c;
 
+    if (is_forked(g, e)) {
+        lua_pop(L, 1);
+        return NULL;
+    }
     context_lock(g);
     context_hold_sigpipe(&held);
     host_note_uses(h);
