@@ -109,7 +109,8 @@ uint64_t cache_serial(const struct cached *s);
 /* Microseconds (context_now): when it came into the cache, and was used last. */
 uint64_t cache_made(const struct cached *s);
 uint64_t cache_used(const struct cached *s);
-/* An idle limit of its own, in ms; 0: it has none, < 0: that of the cache. */
+/* An idle limit of its own, in ms, under which it is closed with all of its instances, and none of
+ * them before it; 0: it has none, < 0: that of the cache. */
 void cache_keep(struct cached *s, int64_t idle_ms);
 /* The idle limit that it is under, in ms; 0: none. */
 int64_t cache_kept(const struct cached *s);

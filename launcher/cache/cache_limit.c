@@ -69,9 +69,10 @@ static uint64_t server_due(const struct cached *s)
                                                           : UINT64_MAX;
 }
 
+/* A server with a limit of its own goes as a whole. */
 static uint64_t instance_due(const struct grapnel_connection *i)
 {
-    return i->users == 0 ? due_us(cache_kept(i->of), i->used_us) : UINT64_MAX;
+    return i->users == 0 && i->of->keep_ms < 0 ? due_us(cache_kept(i->of), i->used_us) : UINT64_MAX;
 }
 
 static void schedule(struct cache *c, uint64_t due)

@@ -863,9 +863,11 @@ START_TEST(a_server_has_an_idle_limit_of_its_own)
     ck_assert_int_eq(cache_await(s, &w, NULL, NULL), 0);
     cache_keep(s, 30);
     context_unlock(g);
+    visit("here", 2);
     grapnel_connection_release(c); /* one user goes … */
     ck_assert_int_eq(grapnel_drive(g, 100), -6);
-    ck_assert(harness_process_runs(pid)); /* … but not all */
+    ck_assert(harness_process_runs(pid));                     /* … but not all … */
+    ck_assert_str_eq(CONNECTIONS, "root@here:2 root@here:1"); /* … so that none goes */
     context_lock(g);
     cache_done(s);
     context_unlock(g);
