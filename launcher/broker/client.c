@@ -133,6 +133,12 @@ void grapnel_broker_free(struct grapnel_broker *b)
 
 /* ---- questions ---- */
 
+/* What a server has met on its line is the answer of a broker that is well. */
+static int has_left(const struct grapnel_broker *b)
+{
+    return !b->line || link_error(sockline_link(b->line))->code;
+}
+
 static void on_answer(void *arg, int code, const struct value *result, const char *text)
 {
     struct client_question *q = arg;
@@ -140,7 +146,7 @@ static void on_answer(void *arg, int code, const struct value *result, const cha
     if (q->answered)
         return;
     q->answered = 1;
-    if (code == -E_LOST || code == -E_CLOSED)
+    if (code && has_left(q->b))
         errors_set(&q->error, -E_BROKER, "it has left");
     else if (code)
         errors_set(&q->error, code, "%s", text ? text : "");

@@ -225,6 +225,17 @@ PY
     [ "$("$GRAPNEL" servers)" = "$SSHD_USER@t" ]
 }
 
+@test "who connects to what is closed meanwhile learns just that" {
+    g connect t
+    start connect --transport "sh -c 'exec sleep 7297' x" slow
+    within 10 sh -c '"$GRAPNEL" servers | grep -q connecting'
+    run -0 g close --transport "sh -c 'exec sleep 7297' x" slow
+    finish "$job"
+    [ "$status" -eq 255 ]
+    says 'grapnel: slow: local: already closed: the connection was closed' "$T/err"
+    [ "$("$GRAPNEL" servers)" = "$SSHD_USER@t" ]
+}
+
 @test "close while something runs, and what the host says then" {
     g connect t
     start run t -- sh -c 'echo ready; exec sleep 7261'
