@@ -673,7 +673,8 @@ struct grapnel_cache_limits {
                            < 0: is always asked */
     int64_t patience;   /* for the answer of one that is asked; default 5 s */
     int reconnect;      /* attempts to reconnect a server in use that was lost, before anybody asks
-                           for it; 0: none, < 0: any number */
+                           for it; 0: none, < 0: any number.  One whose agent does not last for
+                           back_off_most counts with those that failed */
     int64_t back_off;   /* wait before the first of them, doubled for each, less up to a quarter at
                            random; default 0.5 s … */
     int64_t back_off_most; /* … but not longer than this; default 60 s */

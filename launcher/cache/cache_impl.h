@@ -40,8 +40,11 @@ struct cached {
     int64_t keep_ms;
     uint64_t serial, made_us, used_us;
     unsigned generation;
-    unsigned failures; /* attempts to reconnect by itself, one after another */
-    ev_timer timer;    /* patience of a check; back-off */
+    unsigned
+        failures;     /* attempts to reconnect by itself, one after another, that came to nothing */
+    int unasked;      /* the last attempt was one of those … */
+    uint64_t came_us; /* … and this is when its agent came */
+    ev_timer timer;   /* patience of a check; back-off */
     struct error error;
 };
 

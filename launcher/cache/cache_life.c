@@ -140,7 +140,9 @@ static void ready(struct cached *s)
     static const struct error none;
 
     s->status = CACHE_READY;
-    s->failures = 0;
+    if (!s->unasked)
+        s->failures = 0;
+    s->came_us = context_now();
     s->generation++;
     s->used_us = context_now();
     s->error = none;
@@ -184,6 +186,17 @@ static int try_new_line(struct cached *s)
     return begin(s) == 0;
 }
 
+/* What comes back only to go again has not come back. */
+static void count_failure(struct cached *s, enum cache_status before)
+{
+    uint64_t least_ms = (uint64_t)s->c->limits.back_off_most;
+
+    if (before == CACHE_CONNECTING)
+        s->failures += s->generation > 0;
+    else if (s->unasked)
+        s->failures = (context_now() - s->came_us) / 1000 < least_ms ? s->failures + 1 : 0;
+}
+
 /* No agent is left, or none has come. */
 static void no_agent(struct cached *s)
 {
@@ -200,12 +213,13 @@ static void no_agent(struct cached *s)
     cache_place_forget(s); /* it may be elsewhere by now */
     stop_timer(s);
     cache_life_forget_check(s);
-    if (before == CACHE_CONNECTING && s->generation > 0)
-        s->failures++;
+    count_failure(s, before);
     if (before == CACHE_UNDEPLOYING)
         tell(s, 1, s->error.code == -E_CLOSED ? &none : &s->error);
-    if (s->status == CACHE_DOWN && s->wanted)
+    if (s->status == CACHE_DOWN && s->wanted) {
+        s->unasked = 0;
         begin(s);
+    }
     if (s->status != CACHE_DOWN) {
         cache_life_settle(s);
         return;
@@ -262,7 +276,10 @@ void cache_life_on_timer(struct ev_loop *loop, ev_timer *w, int revents)
             return;
         connection_cut(s->server, -E_SILENT, "no answer to a ping");
         look(s);
-    } else if (s->status == CACHE_DOWN && begin(s) < 0) {
+    } else if (s->status == CACHE_DOWN) {
+        s->unasked = 1;
+        if (begin(s) == 0)
+            return;
         s->status = CACHE_CONNECTING; /* it was an attempt */
         no_agent(s);
     }
@@ -277,9 +294,12 @@ int cache_life_want(struct cached *s, struct error *e)
         silence = connection_silence(s->server);
         if ((silence < 0 || silence > s->c->limits.fresh) && ask(s, e) < 0)
             return e->code;
-    } else if (s->status == CACHE_DOWN && begin(s) < 0) {
-        *e = s->error;
-        return e->code;
+    } else if (s->status == CACHE_DOWN) {
+        s->unasked = 0;
+        if (begin(s) < 0) {
+            *e = s->error;
+            return e->code;
+        }
     } else if (s->status == CACHE_CHECKING || s->status == CACHE_UNDEPLOYING) {
         s->wanted = 1;
     }

@@ -678,7 +678,8 @@ START_TEST(a_lost_server_in_use_comes_back_by_itself)
     struct grapnel_connection *c;
 
     renewals = failures = 0;
-    LIMITS(.reconnect = 2, .back_off = 1, .renewed = on_renewed, .arg = &renewals);
+    LIMITS(.reconnect = 2, .back_off = 1, .back_off_most = 1, .renewed = on_renewed,
+           .arg = &renewals);
     c = get_by(&counted, "here", 1);
     grapnel_connection_release(get_by(&counted, "here", 2)); /* not in use: does not */
     kill_agent(c);
@@ -712,6 +713,28 @@ START_TEST(a_lost_server_in_use_comes_back_by_itself)
     while (*LINES)
         grapnel_drive(g, 1);
     ck_assert_uint_eq(attempts(), 5);
+}
+END_TEST
+
+START_TEST(one_that_does_not_last_has_not_come_back)
+{
+    struct grapnel_connection *c;
+
+    renewals = failures = 0;
+    LIMITS(.reconnect = 3, .back_off = 1, .renewed = on_renewed, .arg = &renewals);
+    c = get_by(&counted, "here", 1);
+    for (int n = 1; n <= 3; n++) {
+        kill_agent(c);
+        while (renewals < n)
+            ck_assert_int_eq(grapnel_drive(g, 20000), 0);
+    }
+    kill_agent(c);
+    ck_assert_int_eq(grapnel_drive(g, 50), -6);
+    ck_assert_uint_eq(attempts(), 4);
+    ck_assert_ptr_eq(get_by(&counted, "here", 1), c);
+    ck_assert_int_eq(number(c, "return 7"), 7);
+    grapnel_connection_release(c);
+    grapnel_connection_release(c);
 }
 END_TEST
 
@@ -1389,6 +1412,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_dead_instance_is_remade_alone);
     tcase_add_test(t, reconnecting_on_request);
     tcase_add_test(t, a_lost_server_in_use_comes_back_by_itself);
+    tcase_add_test(t, one_that_does_not_last_has_not_come_back);
     tcase_add_test(t, back_off_doubles_up_to_its_limit);
     tcase_add_test(t, the_longest_unused_makes_room);
     tcase_add_test(t, instances_make_room_likewise);
