@@ -153,8 +153,10 @@ WORKER_SRC   := $(wildcard agent/worker/*.c)
 MODULE_SRC   := $(wildcard launcher/lua/*.c)
 CLI_SRC      := $(wildcard launcher/cli/*.c)
 LAUNCHER_SRC := $(filter-out $(MODULE_SRC) $(CLI_SRC),$(wildcard launcher/*.c launcher/*/*.c))
-# For its own program only: main(), and the worker's stand-in for what is in proto/.
-OWN_SRC      := $(filter %/main.c agent/worker/deflate.c,$(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC))
+# For its own program only: main(), and what stands in for a file elsewhere: the worker's for one in
+# proto/, the command's for the one in launcher/ssh/.
+OWN_SRC      := $(filter %/main.c agent/worker/deflate.c launcher/cli/transport_ssh2.c, \
+                $(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC))
 LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/lua/*.lua launcher/cli/*.lua)
 
 host = $(patsubst %.c,$(OBJ)/host/%.o,$1)
@@ -171,10 +173,11 @@ LIB_A   := $(BUILD)/libgrapnel.a
 LIB_SO  := $(BUILD)/libgrapnel.so
 SONAME  := libgrapnel.so.0
 MODULE  := $(BUILD)/lua/grapnel.so
+SSH2_SO := $(BUILD)/ssh2.so
 AGENT   := $(BUILD)/agents/$(OS_ARCH)
 WORKER  := $(BUILD)/workers/$(OS_ARCH)
 
-all: $(GRAPNEL) $(LIB_A) $(LIB_SO) $(MODULE) $(AGENT) $(AGENT).gz $(WORKER) $(WORKER).gz ## build everything
+all: $(GRAPNEL) $(SSH2_SO) $(LIB_A) $(LIB_SO) $(MODULE) $(AGENT) $(AGENT).gz $(WORKER) $(WORKER).gz ## build everything
 agent: $(AGENT) $(AGENT).gz ## build the agent only
 worker: $(WORKER) $(WORKER).gz ## build the worker only
 .PHONY: all agent worker FORCE
@@ -289,7 +292,16 @@ $(MODULE): $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--as-needed -Wl,--version-script=$(GEN)/module.map \
 	    $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A) $(HOST_LIBS) -o $@
 
-$(GRAPNEL): $(CLI_OBJ) $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A)
+# SSH in process, for the command to load: what that needs of the library, and what it calls by name.
+$(SSH2_SO): $(LIB_A)
+	$(call say,LD,$@)
+	@echo '{ global: transport_ssh2; transport_ssh2_*; local: *; };' >$(GEN)/ssh2.map
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--as-needed -Wl,--version-script=$(GEN)/ssh2.map \
+	    $(call host,launcher/ssh/transport_ssh2.c) $(LIB_A) $(HOST_LIBS) -o $@
+
+# The command has a file of its own for launcher/ssh/transport_ssh2.c, so the library's is not taken,
+# and nothing of what only that one needs.
+$(GRAPNEL): $(CLI_OBJ) $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A) | $(SSH2_SO)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed $(CLI_OBJ) $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A) \
 	    $(LUA_LIBS) $(HOST_LIBS) -o $@
@@ -473,6 +485,7 @@ install: all ## install to prefix (DESTDIR is honoured)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)' \
 	    '$(DESTDIR)$(libexecdir)/grapnel/workers' '$(DESTDIR)$(luacmoddir)'
 	$(INSTALL) -m 755 $(GRAPNEL) '$(DESTDIR)$(bindir)/grapnel'
+	$(INSTALL) -m 644 $(SSH2_SO) '$(DESTDIR)$(libexecdir)/grapnel/'
 	$(INSTALL) -m 644 $(LIB_A) '$(DESTDIR)$(libdir)/'
 	$(INSTALL) -m 755 $(LIB_SO) '$(DESTDIR)$(libdir)/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(libdir)/libgrapnel.so'

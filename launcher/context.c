@@ -17,7 +17,6 @@
 #include "launcher/connection.h"
 #include "launcher/foreign.h"
 #include "launcher/safetext.h"
-#include "launcher/ssh/keyring.h"
 #include "launcher/ssh/transport_ssh2.h"
 
 #define HANDOVER_MS 20 /* how long the heartbeat thread leaves the lead to those who come back */
@@ -327,8 +326,8 @@ struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapne
     g->pid = getpid();
     g->lease_ms = CONNECTION_LEASE_MS;
     init_locks(g);
-    if (sodium_init() < 0 || transport_ssh2_init() < 0) {
-        errors_set(&e, -E_SYSTEM, "the cryptographic libraries do not start");
+    if (sodium_init() < 0) {
+        errors_set(&e, -E_SYSTEM, "libsodium does not start");
         goto failed;
     }
     if ((e.code = init_loop(g)) < 0)
@@ -336,9 +335,8 @@ struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapne
     e.code = -E_NOMEM;
     g->blocking = blocking_new(g->loop);
     g->agents = agents_new(g->options.agents);
-    g->keys = g->blocking ? keyring_new(g->blocking) : NULL;
     g->options.agents = NULL; /* the caller's, borrowed for this call only */
-    if (!g->keys || !g->agents)
+    if (!g->blocking || !g->agents)
         goto failed;
     return g;
 failed:
@@ -362,7 +360,7 @@ void grapnel_free(struct grapnel *g)
     cache_free(g->cache);
     if (g->loop)
         connection_free_all(g);
-    keyring_free(g->keys);
+    transport_ssh2_free_keys(g->keys);
     blocking_free(g->blocking);
     agents_free(g->agents);
     if (g->loop) {

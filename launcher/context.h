@@ -41,7 +41,7 @@ struct grapnel {
     int abandoned;           /* grapnel_abandon */
     struct blocking *blocking;
     struct agents *agents;
-    struct keyring *keys;
+    struct keyring *keys;           /* by transport_ssh2; NULL: none yet */
     struct cache *cache;            /* by cache.c; NULL: none yet */
     pid_t pid;                      /* of who made it: a child of fork has no part in it */
     struct grapnel_server *servers; /* list, by connection.c */

@@ -6,7 +6,7 @@
 #include "launcher/broker/broker_impl.h"
 #include "launcher/broker/wishes.h"
 #include "launcher/ssh/asker.h"
-#include "launcher/ssh/keyring.h"
+#include "launcher/ssh/transport_ssh2.h"
 
 struct hold {
     struct task task;
@@ -115,7 +115,7 @@ static void want(struct hold *h, struct visitor *v, const char *target,
 
     if (values_as_bool(values_get(args, "ask"), 0))
         o->asker = visitor_asker(v, file);
-    keyring_forgive(v->b->g->keys);
+    transport_ssh2_forgive(v->b->g->keys);
     h->held = cache_want(v->b->cache, target, o, e);
     asker_free(o->asker);
 }

@@ -276,7 +276,7 @@ int ssh2_setup_begin(struct ssh2 *t, struct error *e)
     struct ssh2_auth_options auth = {.loop = t->o.loop,
                                      .blocking = t->o.blocking,
                                      .config = t->o.config,
-                                     .keys = t->o.keys,
+                                     .keys = *t->o.keys,
                                      .interactive = t->o.interactive,
                                      .asker = t->o.asker,
                                      .enter = on_auth_enter,

@@ -1,11 +1,11 @@
 /* ~, % tokens and ${VAR} in values. */
-#include <openssl/evp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/ssh/sha1.h"
 #include "launcher/ssh/sshconfig_impl.h"
 
 #define EXPANDED_MAX 8192 /* bytes of a value after expansion */
@@ -72,19 +72,15 @@ static int put_tilde(struct text *t, const char **s, const char *home, struct er
 /* %C: a hash that names the connection. */
 static void put_connection(struct text *t, const struct sshconfig_tokens *k)
 {
-    char all[EXPANDED_MAX], local[256] = "", hex[41];
-    unsigned char hash[EVP_MAX_MD_SIZE];
-    unsigned int hash_n = 0;
+    char all[EXPANDED_MAX], local[256] = "", hex[SHA1_HEX];
     (void)gethostname(local, sizeof local - 1);
     int n = snprintf(all, sizeof all, "%s%s%u%s%s", local, k->host, k->port, k->user,
                      k->jump == NULL ? "" : k->jump);
-    if (n < 0 || (size_t)n >= sizeof all ||
-        EVP_Digest(all, (size_t)n, hash, &hash_n, EVP_sha1(), NULL) != 1) {
+    if (n < 0 || (size_t)n >= sizeof all) {
         t->failed = -E_CONFIG;
         return;
     }
-    for (int i = 0; i < 20; i++)
-        (void)snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    sha1_hex(all, (size_t)n, hex);
     put(t, hex);
 }
 

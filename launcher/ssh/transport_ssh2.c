@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/ssh/keyring.h"
 #include "launcher/ssh/ssh2_core.h"
 #include "launcher/ssh/ssh2_flow.h"
 #include "launcher/ssh/ssh2_setup.h"
@@ -264,6 +265,8 @@ static int begin(struct ssh2 *t, struct error *e)
     code = ssh2_session_prepare();
     if (code < 0)
         return errors_set(e, code, "%s", "libssh2 does not start");
+    if (!*t->o.keys && !(*t->o.keys = keyring_new(t->o.blocking)))
+        return errors_set(e, -E_NOMEM, "%s", "");
     code = open_known_hosts(t, e);
     if (code < 0)
         return code;
@@ -272,9 +275,17 @@ static int begin(struct ssh2 *t, struct error *e)
     return 0;
 }
 
-int transport_ssh2_init(void)
+const char transport_ssh2_version[] = GRAPNEL_VERSION;
+
+void transport_ssh2_forgive(struct keyring *keys)
 {
-    return ssh2_session_prepare();
+    if (keys)
+        keyring_forgive(keys);
+}
+
+void transport_ssh2_free_keys(struct keyring *keys)
+{
+    keyring_free(keys);
 }
 
 struct transport *transport_ssh2(const struct transport_options *options, const char *command,

@@ -1,9 +1,21 @@
-/* What the ssh2 transport needs of the process; the transport itself is in transport.h. */
+/* What the ssh2 transport needs of the process, and what its connections share; the transport
+ * itself is in transport.h.
+ *
+ * These functions are the whole way into SSH in process, and into libcrypto with it.  In the
+ * library they are simply there; the command has others in their place, which load a file with the
+ * real ones when the first connection is to be made (cli/transport_ssh2.c). */
 #ifndef GRAPNEL_LAUNCHER_TRANSPORT_SSH2_H
 #define GRAPNEL_LAUNCHER_TRANSPORT_SSH2_H
 
-/* Prepares libssh2, once per process, from any thread.  transport_ssh2 does it by itself as well.
- * 0 or -E_SYSTEM. */
-int transport_ssh2_init(void);
+#include "launcher/transport/transport.h"
+
+/* GRAPNEL_VERSION, as it was when this was built. */
+extern const char transport_ssh2_version[];
+
+/* Lets passphrases that were given up be asked for again (keyring_forgive).  NULL is legal. */
+void transport_ssh2_forgive(struct keyring *keys);
+/* Wipes and frees what transport_ssh2 has left in transport_options.keys (keyring_free).  NULL is
+ * legal. */
+void transport_ssh2_free_keys(struct keyring *keys);
 
 #endif

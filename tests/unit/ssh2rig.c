@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "launcher/blocking.h"
-#include "launcher/ssh/keyring.h"
 #include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/transport_ssh2.h"
 #include "sshtools.h"
 
 /* libssh2 1.11.1 loses some 50 bytes at each key exchange; whole call chains are needed to tell
@@ -455,6 +455,7 @@ void rig_run(struct rig_run *r)
     struct run x = {.r = r};
     struct sshconfig_set *set = NULL;
     struct sshconfig *config = NULL;
+    struct keyring *keys = NULL;
     struct transport_options to = {.host = "rig", .interactive = r->interactive};
     struct passwd *me = getpwuid(getuid());
     double began = now_s();
@@ -473,7 +474,7 @@ void rig_run(struct rig_run *r)
     to.loop = r->loop;
     to.blocking = blocking_new(r->loop);
     to.config = config;
-    to.keys = keyring_new(to.blocking);
+    to.keys = &keys;
     to.connect_timeout_ms = r->timeout_ms ? r->timeout_ms : 10000;
     r->t = transport_ssh2(&to, r->command, &handler, &x, &r->e);
     if (r->t) {
@@ -485,7 +486,7 @@ void rig_run(struct rig_run *r)
     }
     transport_free(r->t);
     r->t = NULL;
-    keyring_free(to.keys);
+    transport_ssh2_free_keys(keys);
     blocking_free(to.blocking);
     ev_loop_destroy(r->loop);
     sshconfig_free(config);

@@ -1,0 +1,85 @@
+/* ssh/transport_ssh2.h for the command: SSH in process is in a file of its own, ssh2.so, which is
+ * loaded when the first such connection is to be made.  What goes through the broker needs none,
+ * and libcrypto, which comes with it, takes a good part of such a command's time to load. */
+#include "launcher/ssh/transport_ssh2.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_NAME "/ssh2.so"
+
+/* As the agents: beside the program, or where things are installed. */
+static void find(char path[PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - sizeof FILE_NAME);
+    char *slash;
+
+    if (n > 0) {
+        path[n] = '\0';
+        slash = strrchr(path, '/');
+        memcpy(slash ? slash : path, FILE_NAME, sizeof FILE_NAME);
+        if (access(path, F_OK) == 0)
+            return;
+    }
+    snprintf(path, PATH_MAX, "%s", GRAPNEL_LIBEXECDIR FILE_NAME);
+}
+
+/* It stays once it is loaded, with what connections point to. */
+static void *load(int flags)
+{
+    char path[PATH_MAX];
+
+    find(path);
+    return dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE | flags);
+}
+
+/* Copies the address of a function to *at, a pointer to a pointer to it; false: there is none. */
+static int look_up(void *part, const char *name, void *at)
+{
+    void *symbol = part ? dlsym(part, name) : NULL;
+
+    if (symbol)
+        memcpy(at, &symbol, sizeof symbol);
+    return symbol != NULL;
+}
+
+struct transport *transport_ssh2(const struct transport_options *options, const char *command,
+                                 const struct transport_handler *handler, void *arg,
+                                 struct error *e)
+{
+    __typeof__(transport_ssh2) *start;
+    const char *version;
+    void *part = load(0);
+
+    if (!look_up(part, "transport_ssh2", &start) ||
+        !look_up(part, "transport_ssh2_version", &version)) {
+        errors_set(e, -E_SYSTEM, "grapnel is not installed completely: %s", dlerror());
+        return NULL;
+    }
+    if (strcmp(version, GRAPNEL_VERSION) != 0) {
+        errors_set(e, -E_SYSTEM, "grapnel %s was to load its part ssh2.so, but that is of %s",
+                   GRAPNEL_VERSION, version);
+        return NULL;
+    }
+    return start(options, command, handler, arg, e);
+}
+
+/* There are keys only where it was loaded. */
+void transport_ssh2_forgive(struct keyring *keys)
+{
+    __typeof__(transport_ssh2_forgive) *forgive;
+
+    if (keys && look_up(load(RTLD_NOLOAD), "transport_ssh2_forgive", &forgive))
+        forgive(keys);
+}
+
+void transport_ssh2_free_keys(struct keyring *keys)
+{
+    __typeof__(transport_ssh2_free_keys) *free_keys;
+
+    if (keys && look_up(load(RTLD_NOLOAD), "transport_ssh2_free_keys", &free_keys))
+        free_keys(keys);
+}
