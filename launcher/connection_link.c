@@ -30,6 +30,7 @@ static void schedule_tick(struct grapnel_server *s)
     ev_timer_stop(s->g->loop, &s->tick);
     if (next == UINT64_MAX)
         return;
+    ev_now_update(s->g->loop); /* or it would come too early by what it is behind, and once more */
     ev_timer_set(&s->tick, next > now ? (double)(next - now) / 1e6 : 0., 0.);
     ev_timer_start(s->g->loop, &s->tick);
 }

@@ -129,11 +129,12 @@ int link_has_output(const struct link *l);
 int link_congested(const struct link *l);
 
 /* To be called at or after the time that the last call returned (or at once): sends PING every
- * third of the shorter lease, ends the link with E_SILENT (opener) or E_LEASE (accepter) when the
- * peer has been silent for the lease that *it* agreed to be bound by (our own `lease_ms`).  An
- * opener counts from the peer's HELLO.  Time in which this was not called when due (a stopped
- * process) is not taken for the peer's silence.  Buffers unused since the last call are freed.
- * Returns the monotonic microseconds of the next call; UINT64_MAX: none needed. */
+ * third of the shorter lease (an accepter: while none come from the peer), ends the link with
+ * E_SILENT (opener) or E_LEASE (accepter) when the peer has been silent for the lease that *it*
+ * agreed to be bound by (our own `lease_ms`).  An opener counts from the peer's HELLO.  Time in
+ * which this was not called when due (a stopped process) is not taken for the peer's silence.
+ * Buffers unused since the last call are freed. Returns the monotonic microseconds of the next
+ * call; UINT64_MAX: none needed. */
 uint64_t link_tick(struct link *l, uint64_t now_us);
 
 /* Sends a PING now, ahead of all data, for who wants to know whether the peer lives: its token,

@@ -113,6 +113,7 @@ static int dispatch(struct link *l, const struct frame *f)
     case FRAME_PING: {
         struct frame pong = {.type = FRAME_PONG, .pong = {.token = f->ping.token}};
         link_must_put(l, &pong);
+        link_pinged(l);
         return l->error.code;
     }
     case FRAME_PONG:

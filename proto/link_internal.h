@@ -20,7 +20,9 @@
 #define LINK_IDLE_KEEP    4096          /* a buffer up to this size is kept while idle */
 #define LINK_FIRST_FULL   16          /* streams that get LINK_WINDOW_FIRST; others start smaller */
 #define LINK_RTT_LIFE_US  5000000u    /* a round trip older than this is measured again */
+#define LINK_RTT_FIRST    1024        /* bytes of DATA that are not sent without a measurement */
 #define LINK_RTT_BULK     (16 * 1024) /* received bytes that count as bulk and cause a measurement */
+#define LINK_TOGETHER_US  30000000u   /* heartbeats that are as far apart wait for each other */
 #define LINK_PINGS_MAX    8           /* unanswered PINGs after which no more are sent */
 #define LINK_MARK_BYTES   (16 * 1024) /* sent bytes that are worth a mark … */
 #define LINK_MARK_US      10000       /* … unless the last one was put only just now */
@@ -150,6 +152,7 @@ struct link {
     /* time */
     uint32_t peer_lease_ms;
     uint64_t next_ping, last_tick;
+    bool beating;   /* the first beat is over */
     unsigned pings; /* unanswered */
     uint64_t ping_token;
     uint64_t rtt, rtt_when;
@@ -190,6 +193,7 @@ int link_peer_id(struct link *l, uint32_t id, const char *what);
 /* link_time.c */
 void link_ping(struct link *l, bool measure); /* measure: it is the one that tells the round trip */
 void link_pong(struct link *l, uint64_t token);
+void link_pinged(struct link *l); /* a PING came, and is answered */
 
 /* link_mark.c */
 /* Puts a mark behind all that is in `out`, if it is time for one.  0 or -E_NOMEM. */

@@ -188,6 +188,9 @@ static int put_data(struct link *l, struct stream *s, size_t most)
         return 0;
     }
     struct frames_header h = {.id = s->node.id, .type = FRAME_DATA, .length = (uint16_t)n};
+    if (deflate && n >= LINK_RTT_FIRST && l->marks.least == 0 && l->rtt_token == 0) {
+        link_ping(l, true); /* which goes ahead, while the line is still empty */
+    }
     if (deflate) {
         rc = pack(l, &h, at + FRAMES_HEADER);
     }

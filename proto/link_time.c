@@ -55,6 +55,32 @@ static uint64_t ping_interval(const struct link *l)
     return shorter / 3;
 }
 
+/* Links of one process that beat slowly do so in the same moment: what costs then is that it wakes.
+ */
+static uint64_t next_beat(const struct link *l, uint64_t interval)
+{
+    return interval < LINK_TOGETHER_US ? l->now + interval : (l->now / interval + 1) * interval;
+}
+
+/* It hears us by the PONG, and we have heard it: that is a beat for both. */
+void link_pinged(struct link *l)
+{
+    if (!l->opener) {
+        l->next_ping = l->now + ping_interval(l) * 5 / 4;
+    }
+}
+
+/* The first beat, which comes at once, is to measure: what is to end soon is not held up for that.
+ * If it comes to sending much, put_data makes up for it. */
+static void beat(struct link *l)
+{
+    bool spared = !l->beating && (l->goodbye_said || l->peer_goodbye);
+    l->beating = true;
+    if (!spared && l->pings < LINK_PINGS_MAX) {
+        link_ping(l, l->rtt_token == 0);
+    }
+}
+
 /* An opener does not count the time in which the peer is still being started. */
 static bool lease_runs(const struct link *l)
 {
@@ -107,10 +133,8 @@ uint64_t link_tick(struct link *l, uint64_t now_us)
     }
     if (link_alive(l) && l->greeted && interval != 0) {
         if (l->now >= l->next_ping) {
-            if (l->pings < LINK_PINGS_MAX) {
-                link_ping(l, l->rtt_token == 0);
-            }
-            l->next_ping = l->now + interval;
+            beat(l);
+            l->next_ping = next_beat(l, interval);
         }
         next = l->next_ping < next ? l->next_ping : next;
     }

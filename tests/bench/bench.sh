@@ -518,15 +518,19 @@ broker() {
     pid=$(broker_pid)
     memory=$(private_of "$pid")
     "$GRAPNEL" connect -F "$work/held_config" "${hosts[@]}" >/dev/null || return 1
-    # One heartbeat of each falls into the time that is measured.
     sleep "${BENCH_SETTLE:-45}"
+    # One heartbeat of each falls into the time that is measured: they come when the clock shows
+    # multiples of 100 s, all together.
+    while awk '{ exit $1 % 100 >= 50 && $1 % 100 < 85 }' /proc/uptime; do
+        sleep 1
+    done
     before=$(cpu_of "$pid")
     sleep "${BENCH_IDLE:-60}"
     after=$(cpu_of "$pid")
     row broker-held 'broker memory per held server' \
         "$((($(private_of "$pid") - memory) / held))" - KiB max 200
     row broker-idle "  processor time in 60 s, $held servers idle" \
-        "$(milliseconds $((after - before)))" - ms max 60
+        "$(milliseconds $((after - before)))" - ms max 10
     broker_stop
 }
 

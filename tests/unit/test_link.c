@@ -784,6 +784,94 @@ START_TEST(leases_and_pings)
 }
 END_TEST
 
+/* Lets time pass with all ticks that fall due. */
+static void idle(struct pair *p, uint64_t us)
+{
+    uint64_t until = p->now + us;
+    while (p->now < until) {
+        uint64_t next = link_tick(p->a.link, p->now), other = link_tick(p->b.link, p->now);
+        next = next < other ? next : other;
+        pair_run(p);
+        p->now = next < until ? next : until;
+    }
+}
+
+START_TEST(one_end_beats_for_both)
+{
+    struct link_options o = {.lease_ms = 9000};
+    struct pair *p = pair_new(&o, &o);
+    idle(p, 4000000); /* each has measured by now */
+    uint64_t a = link_counters(p->a.link).sent, b = link_counters(p->b.link).sent;
+    idle(p, 3600000000);
+    ck_assert_int_eq(link_error(p->a.link)->code, 0);
+    ck_assert_int_eq(link_error(p->b.link)->code, 0);
+    /* A PING or a PONG each three seconds, of 16 bytes. */
+    ck_assert_uint_le(link_counters(p->a.link).sent - a, 16 * 1201);
+    ck_assert_uint_le(link_counters(p->b.link).sent - b, 16 * 1201);
+    ck_assert_uint_ge(link_counters(p->b.link).sent - b, 16 * 1199);
+    pair_free(p);
+}
+END_TEST
+
+START_TEST(slow_beats_fall_together)
+{
+    struct link_options o = {.lease_ms = 300000};
+    for (uint64_t begin = 0; begin < 250000000; begin += 33333333) {
+        struct pair *p = pair_new(&o, &o);
+        idle(p, begin);
+        uint64_t beat = p->now, next = link_tick(p->a.link, p->now);
+        pair_run(p);
+        ck_assert_uint_gt(next, beat);
+        ck_assert_uint_le(next, beat + 100000000);
+        ck_assert_uint_eq(next % 100000000, 0);
+        uint64_t before = link_counters(p->a.link).sent;
+        p->now = next;
+        ck_assert_uint_eq(link_tick(p->a.link, p->now), next + 100000000);
+        pair_run(p);
+        ck_assert_uint_eq(link_counters(p->a.link).sent - before, 16);
+        pair_free(p);
+    }
+}
+END_TEST
+
+START_TEST(what_ends_soon_is_measured_for_bulk_only)
+{
+    struct link_options o = {.lease_ms = 30000, .features = LINK_FEATURE_DEFLATE};
+    for (int bulk = 0; bulk <= 1; bulk++) {
+        struct pair *p = pair_new(&o, &o);
+        struct pair_flow f = {.eof_after = true};
+        p->delay = 1000;
+        p->b.model.to_send = bulk ? 5000 : 500;
+        p->b.model.eof_after = true;
+        pair_open(&p->a, &f);
+        link_goodbye(p->a.link, 0, NULL);
+        pair_run(p);
+        link_tick(p->a.link, p->now);
+        link_tick(p->b.link, p->now);
+        pair_run(p);
+        ck_assert_uint_eq(f.received, bulk ? 5000 : 500);
+        ck_assert_uint_eq(link_round_trip(p->a.link), 0);
+        ck_assert_int_eq(link_round_trip(p->b.link) != 0, bulk);
+        pair_free(p);
+    }
+}
+END_TEST
+
+START_TEST(what_does_not_end_soon_beats)
+{
+    struct link_options o = {.lease_ms = 30000};
+    struct pair *p = pair_new(&o, &o);
+    struct pair_flow f = {0};
+    pair_open(&p->a, &f);
+    link_goodbye(p->a.link, 0, NULL);
+    pair_run(p);
+    idle(p, 3600000000);
+    ck_assert_int_eq(link_error(p->a.link)->code, 0);
+    ck_assert_int_eq(link_error(p->b.link)->code, 0);
+    pair_free(p);
+}
+END_TEST
+
 /* Ticks whenever due, with nothing coming in any more. */
 static uint64_t silence(struct pair *p, struct link *l)
 {
@@ -903,6 +991,10 @@ static Suite *link_suite(void)
     tcase_add_test(t, last_words_before_anything_was_sent);
     tcase_add_test(t, long_texts_are_cut_between_characters);
     tcase_add_test(t, leases_and_pings);
+    tcase_add_test(t, one_end_beats_for_both);
+    tcase_add_test(t, slow_beats_fall_together);
+    tcase_add_test(t, what_ends_soon_is_measured_for_bulk_only);
+    tcase_add_test(t, what_does_not_end_soon_beats);
     tcase_add_test(t, silence_ends_the_link);
     tcase_add_test(t, being_stopped_is_not_the_peers_silence);
     tcase_add_test(t, an_opener_waits_for_the_peer_to_start);
