@@ -84,6 +84,9 @@ struct grapnel_options {
     void *trace_arg;
     const char *agents; /* folder of agent binaries, with "workers" in it or beside it; default: the
                            environment's GRAPNEL_AGENTS, the build tree, the installed folder */
+    /* The program waits in here as long as a server is open (grapnel_drive and the like): no
+     * heartbeat thread is started for servers.  While it is elsewhere, nothing happens. */
+    int driven;
 };
 
 /* Makes a context.  NULL with *error filled. */

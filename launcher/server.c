@@ -21,7 +21,7 @@ struct grapnel_server *connection_open_route(struct grapnel *g, struct route *ro
     if (connection_fill(s, route, options, e) == 0) {
         if (g->abandoned)
             errors_set(e, -E_CANCELLED, "all lines were cut");
-        else if (context_need_heartbeat(g) < 0)
+        else if (!g->options.driven && context_need_heartbeat(g) < 0)
             errors_set(e, -E_SYSTEM, "no thread could be started");
         else
             connection_attempt(s, e);

@@ -198,6 +198,7 @@ static int start(struct broker *b, const struct grapnel_broker_options *o, struc
         return errors_set(e, -E_NOMEM, "the broker");
     mallopt(M_ARENA_MAX, 1); /* threads do little here, and each arena keeps what was taken once */
     b->g->lease_ms = LEASE_MS;
+    agents_build(b->build);
     raise_limits();
     for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++) {
         if (grapnel_on_signal(b->g, ending[i], on_signal, b) < 0)

@@ -5,6 +5,7 @@
 #ifndef GRAPNEL_LAUNCHER_BROKER_BROKER_IMPL_H
 #define GRAPNEL_LAUNCHER_BROKER_BROKER_IMPL_H
 
+#include "launcher/bootstrap/agents.h"
 #include "launcher/broker/place.h"
 #include "launcher/broker/sockline.h"
 #include "launcher/cache/cache.h"
@@ -21,7 +22,8 @@ struct broker {
     struct grapnel *g;
     struct cache *cache;
     struct place *place;
-    ev_io listener; /* fd -1: it does not listen (any more) */
+    char build[AGENTS_BUILD]; /* told to each client, which waits for it */
+    ev_io listener;           /* fd -1: it does not listen (any more) */
     ev_timer idle;
     ev_timer tidy; /* soon after something has happened: memory is given back */
     double idle_s;

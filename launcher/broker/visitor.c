@@ -131,11 +131,9 @@ void visitor_free(struct visitor *v)
 static struct value *facts(struct broker *b)
 {
     struct value *map = values_map();
-    char build[AGENTS_BUILD];
 
-    agents_build(build);
     values_set(map, "version", values_text(GRAPNEL_VERSION));
-    values_set(map, "build", values_text(build));
+    values_set(map, "build", values_text(b->build));
     values_set(map, "pid", values_int(getpid()));
     values_set(map, "leaving", values_bool(b->leaving));
     return map;

@@ -99,7 +99,7 @@ int connect_verb(const struct options *o)
     struct connecting c = {.o = o};
     struct reach_trace trace = {.o = o};
     struct grapnel_error error;
-    struct grapnel *g = reach_context(&trace, &error);
+    struct grapnel *g = reach_context(&trace, 0, &error);
     int rc = g ? leave_begin(&c.leave, g, -1) : -1, number;
 
     if (g && rc < 0)

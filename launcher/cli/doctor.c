@@ -388,7 +388,7 @@ int doctor_verb(const struct options *o)
         goto out;
     }
     say_safe(d->target, size, o->target);
-    d->g = reach_context(&d->trace, &d->error);
+    d->g = reach_context(&d->trace, 0, &d->error);
     if (d->g && leave_begin(&d->leave, d->g, -1) < 0)
         say_fail(&d->error, "SYSTEM", "signals cannot be caught");
     else if (d->g && first_line(d) == 0)

@@ -109,7 +109,7 @@ static int prepare(struct asking *a, struct reach_trace *trace, struct grapnel_e
     a->hosts = calloc(AT_ONCE, sizeof *a->hosts);
     if (!a->hosts)
         return say_fail(error, "NOMEM", "out of memory");
-    a->g = reach_context(trace, error);
+    a->g = reach_context(trace, 0, error);
     if (!a->g)
         return -1;
     if (leave_begin(&a->leave, a->g, -1) < 0)

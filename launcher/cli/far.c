@@ -45,7 +45,7 @@ int far_begin(struct far *r, const struct options *o, int one_shot, int signals)
         return -1;
     if (pipe2(r->signalled, O_CLOEXEC | O_NONBLOCK) < 0)
         return say_fail(&r->error, "SYSTEM", "no pipe: %s", strerror(errno));
-    r->g = reach_context(&r->trace, &r->error);
+    r->g = reach_context(&r->trace, 0, &r->error);
     if (!r->g)
         return -1;
     if (signals && leave_begin(&r->leave, r->g, r->signalled[1]) < 0)

@@ -202,7 +202,7 @@ static int list(const struct options *o, int instances)
 {
     struct reach_trace trace = {.o = o};
     struct grapnel_error error = {0};
-    struct grapnel *g = reach_context(&trace, &error);
+    struct grapnel *g = reach_context(&trace, 0, &error);
     struct grapnel_broker *b = g ? grapnel_broker_open(g, NULL, &error) : NULL;
     char *text = b ? grapnel_broker_list(b, o->long_form || o->json, &error) : NULL;
     int rc = text ? print(o, text, instances, &error) : -1;

@@ -96,7 +96,7 @@ static int let_go_all(const struct options *o, int undeploy)
     struct letgo l = {.o = o, .undeploy = undeploy};
     struct reach_trace trace = {.o = o};
     struct grapnel_error error = {0};
-    struct grapnel *g = reach_context(&trace, &error);
+    struct grapnel *g = reach_context(&trace, 0, &error);
 
     if (g && leave_begin(&l.leave, g, -1) < 0)
         say_fail(&error, "SYSTEM", "signals cannot be caught");

@@ -46,12 +46,13 @@ static void trace(void *arg, int level, const char *host, const char *text)
         say_note("%s", text);
 }
 
-struct grapnel *reach_context(struct reach_trace *t, struct grapnel_error *error)
+struct grapnel *reach_context(struct reach_trace *t, int driven, struct grapnel_error *error)
 {
     struct grapnel_options options = {
         .verbose = t->o->verbose > 3 ? 3 : t->o->verbose,
         .trace = trace,
         .trace_arg = t,
+        .driven = driven,
     };
 
     if (t->record && options.verbose < 1)

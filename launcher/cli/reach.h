@@ -30,9 +30,9 @@ struct reach_trace {
     struct reach *record;    /* its remarks are recorded here; NULL: they are not */
 };
 
-/* A context that traces as *t says, which must live as long as it does.  NULL with *error filled.
- */
-struct grapnel *reach_context(struct reach_trace *t, struct grapnel_error *error);
+/* A context that traces as *t says, which must live as long as it does.  driven: as in
+ * grapnel_options.  NULL with *error filled. */
+struct grapnel *reach_context(struct reach_trace *t, int driven, struct grapnel_error *error);
 
 /* What the options say of connections; phases go nowhere. */
 struct grapnel_connect_options reach_options(const struct options *o);

@@ -86,7 +86,7 @@ static int start(struct run *r)
         options.argv = o->words;
     if (o->json && !options.output_limit)
         options.output_limit = JSON_OUTPUT;
-    r->g = reach_context(&r->trace, &r->error);
+    r->g = reach_context(&r->trace, 1, &r->error);
     if (!r->g)
         return -1;
     /* Before anything is begun that would have to be ended. */

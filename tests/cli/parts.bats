@@ -39,6 +39,18 @@ setup() {
     [ "${#stderr_lines[@]}" -eq 1 ]
 }
 
+@test "a single command is run by one thread" {
+    mkfifo in out
+    bin/grapnel run --transport local h -- 'echo ran; cat' <in >out &
+    exec 8>in 9<out
+    read -r line <&9
+    [ "$line" = ran ]
+    [ "$(ls "/proc/$!/task")" = "$!" ]
+    exec 8>&-
+    wait $!
+    exec 9<&-
+}
+
 @test "the part is found beside the command, and must be of the same version" {
     cp "$PART" bin/ssh2.so
     run -255 --separate-stderr bin/grapnel run --no-broker --transport ssh2 -p 1 127.0.0.1 -- true
