@@ -83,3 +83,10 @@ void transport_ssh2_free_keys(struct keyring *keys)
     if (keys && look_up(load(RTLD_NOLOAD), "transport_ssh2_free_keys", &free_keys))
         free_keys(keys);
 }
+
+int transport_ssh2_sha1(const void *bytes, size_t n, char hex[TRANSPORT_SSH2_SHA1])
+{
+    __typeof__(transport_ssh2_sha1) *sha1;
+
+    return look_up(load(0), "transport_ssh2_sha1", &sha1) ? sha1(bytes, n, hex) : -E_SYSTEM;
+}

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/ssh/sha1.h"
 #include "launcher/ssh/sshconfig_impl.h"
+#include "launcher/ssh/transport_ssh2.h"
 
 #define EXPANDED_MAX 8192 /* bytes of a value after expansion */
 
@@ -72,15 +72,14 @@ static int put_tilde(struct text *t, const char **s, const char *home, struct er
 /* %C: a hash that names the connection. */
 static void put_connection(struct text *t, const struct sshconfig_tokens *k)
 {
-    char all[EXPANDED_MAX], local[256] = "", hex[SHA1_HEX];
+    char all[EXPANDED_MAX], local[256] = "", hex[TRANSPORT_SSH2_SHA1];
     (void)gethostname(local, sizeof local - 1);
     int n = snprintf(all, sizeof all, "%s%s%u%s%s", local, k->host, k->port, k->user,
                      k->jump == NULL ? "" : k->jump);
-    if (n < 0 || (size_t)n >= sizeof all) {
+    if (n < 0 || (size_t)n >= sizeof all || transport_ssh2_sha1(all, (size_t)n, hex) < 0) {
         t->failed = -E_CONFIG;
         return;
     }
-    sha1_hex(all, (size_t)n, hex);
     put(t, hex);
 }
 

@@ -1,5 +1,7 @@
 #include "launcher/ssh/transport_ssh2.h"
 
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -286,6 +288,17 @@ void transport_ssh2_forgive(struct keyring *keys)
 void transport_ssh2_free_keys(struct keyring *keys)
 {
     keyring_free(keys);
+}
+
+int transport_ssh2_sha1(const void *bytes, size_t n, char hex[TRANSPORT_SSH2_SHA1])
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+
+    if (EVP_Digest(bytes, n, hash, NULL, EVP_sha1(), NULL) != 1)
+        return -E_SYSTEM;
+    for (size_t i = 0; i < TRANSPORT_SSH2_SHA1 / 2; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    return 0;
 }
 
 struct transport *transport_ssh2(const struct transport_options *options, const char *command,

@@ -18,4 +18,9 @@ void transport_ssh2_forgive(struct keyring *keys);
  * legal. */
 void transport_ssh2_free_keys(struct keyring *keys);
 
+#define TRANSPORT_SSH2_SHA1 41
+/* SHA-1 of n bytes as digits, for %C of ssh_config, since libcrypto is here.  0, or negative where
+ * there is none. */
+int transport_ssh2_sha1(const void *bytes, size_t n, char hex[TRANSPORT_SSH2_SHA1]);
+
 #endif

@@ -28,7 +28,14 @@ setup() {
 @test "the part shows its few names only" {
     run -0 nm -D --defined-only "$PART"
     [ "$(awk '{ sub(/@.*/, "", $3); print $3 }' <<<"$output" | sort | tr '\n' ' ')" = \
-        'transport_ssh2 transport_ssh2_forgive transport_ssh2_free_keys transport_ssh2_version ' ]
+        'transport_ssh2 transport_ssh2_forgive transport_ssh2_free_keys transport_ssh2_sha1 transport_ssh2_version ' ]
+}
+
+@test "%C of ssh_config is SHA-1 of host name, host, port and user" {
+    printf '%s\n' 'Host h' 'HostName 127.0.0.1' 'Port 1' 'User u' "IdentityFile $PWD/%C" >config
+    name=$(printf '%s%s%s%s' "$(hostname)" 127.0.0.1 1 u | sha1sum | cut -d' ' -f1)
+    run -255 "$GRAPNEL" run -vvv --no-broker -F config h -- true
+    [[ $output == *"$name"* ]]
 }
 
 @test "the part is not needed without SSH, and said to be missing with it" {
