@@ -55,6 +55,7 @@ struct grapnel_ref;
 struct grapnel_future;
 struct grapnel_request;
 struct grapnel_connection;
+struct grapnel_targets;
 
 /* ---- errors ---- */
 
@@ -751,6 +752,60 @@ GRAPNEL_API char *grapnel_broker_close(struct grapnel_broker *b, const char *tar
                                        int undeploy, struct grapnel_error *error);
 /* Tells it to leave when what is under way has ended. */
 GRAPNEL_API int grapnel_broker_leave(struct grapnel_broker *b, struct grapnel_error *error);
+
+/* ---- targets: sets of hosts by name ----
+ *
+ * The language is ClusterShell's. web[01-20,30-40/2].example.com: ranges of numbers, whose leading
+ * zeros are kept; several brackets make a product: r[1-4]n[01-16]. Operators stand between names
+ * and are done from left to right, none before another: , (union) ! (difference) & (intersection)
+ * ^ (symmetric difference). Words with spaces between them are united. @group and @source:group are
+ * the hosts of a group, @* and @source:* those of all groups; the group's name may have ranges,
+ * too. A name is [USER@]HOST[:PORT] or ssh://..., and is not looked into: brackets with a colon in
+ * them at the start of the host are those around an IPv6 address, [fe80::1]:22, and ranges may
+ * stand in them, [fe80::[1-9]]:22, which are decimal there as well.
+ *
+ * A set has each name once, in the order in which they were first mentioned. These objects belong
+ * to no context, know no lock, and may be used by one thread at a time. */
+
+struct grapnel_targets_options {
+    const char *groups;    /* file of groups instead of the usual ones ($XDG_CONFIG_HOME or
+                              ~/.config, grapnel/groups, and /etc/grapnel/groups); "none": none */
+    const char *inventory; /* an inventory of Ansible's (INI): its groups are @ansible:GROUP */
+    size_t limit;          /* most names in the set; default 10,000,000 */
+    int64_t timeout;       /* of each command that a source of groups consists of; default 30 s */
+};
+
+/* Makes an empty set. Files are read when they are needed first. NULL with *error filled. */
+GRAPNEL_API struct grapnel_targets *
+grapnel_targets_new(const struct grapnel_targets_options *options, struct grapnel_error *error);
+/* NULL is legal. */
+GRAPNEL_API void grapnel_targets_free(struct grapnel_targets *t);
+
+/* Adds what a text stands for, or removes it. May run commands (of sources of groups), and waits
+ * for them. 0, or negative with *error filled: then the set is as it was. */
+GRAPNEL_API int grapnel_targets_add(struct grapnel_targets *t, const char *text,
+                                    struct grapnel_error *error);
+GRAPNEL_API int grapnel_targets_exclude(struct grapnel_targets *t, const char *text,
+                                        struct grapnel_error *error);
+/* Adds what the lines of a file stand for ("-": standard input). What follows a # at the start of a
+ * word is a comment. Results as above; an error says which line it is. */
+GRAPNEL_API int grapnel_targets_add_file(struct grapnel_targets *t, const char *path,
+                                         struct grapnel_error *error);
+
+GRAPNEL_API size_t grapnel_targets_count(const struct grapnel_targets *t);
+/* Name i (from 0); NULL: there is none. Until the set changes. Never with control characters, or
+ * what else a terminal might obey. */
+GRAPNEL_API const char *grapnel_targets_name(const struct grapnel_targets *t, size_t i);
+/* What the inventory knows of a name of the set (or of a host as it is called there) under this
+ * key: a variable of the host, or of a group that it is in, or inventory_hostname. NULL: nothing.
+ * Until the set is freed. */
+GRAPNEL_API const char *grapnel_targets_value(const struct grapnel_targets *t, const char *name,
+                                              const char *key);
+
+/* The whole set, or n names of any set (n may be 0), in few words: web[01-20],db1. Exact, and
+ * sorted; what grapnel_targets_add reads. For grapnel_string_free; NULL: memory is out. */
+GRAPNEL_API char *grapnel_targets_fold(const struct grapnel_targets *t);
+GRAPNEL_API char *grapnel_targets_fold_names(const char *const *names, size_t n);
 
 /* ---- waiting ---- */
 

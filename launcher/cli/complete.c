@@ -54,7 +54,7 @@ static void offer_arguments(const char *current, const struct options_entry *ent
         return;
     if (!strcmp(entry->argument, "FILE")) {
         puts(":file");
-    } else if (!strcmp(entry->argument, "HOST")) {
+    } else if (!strcmp(entry->argument, "HOST") || !strcmp(entry->argument, "TARGETS")) {
         puts(":host");
     } else if (!strcmp(entry->argument, "TRANSPORT")) {
         offer(current, "", "auto", "the built-in client, or ssh where that is not enough");
@@ -111,7 +111,8 @@ static void offer_at(const struct place *p, const char *current)
              (p->verb->shape == SHAPE_FILE && p->operands > 0))
         puts(":file");
     else if (p->verb->shape != SHAPE_NONE &&
-             (p->operands == 0 || p->verb->shape == SHAPE_TARGETS || p->verb->shape == SHAPE_SOME))
+             (p->operands == 0 || p->verb->shape == SHAPE_TARGETS || p->verb->shape == SHAPE_SOME ||
+              p->verb->shape == SHAPE_HOSTS))
         puts(":host");
 }
 

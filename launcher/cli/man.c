@@ -119,6 +119,8 @@ static int section(const char *name)
 {
     if (!strcmp(name, "verbs"))
         verbs();
+    else if (!strcmp(name, "targets"))
+        options(OPTIONS_TARGETS);
     else if (!strcmp(name, "connection"))
         options(OPTIONS_CONNECTION);
     else if (!strcmp(name, "command"))

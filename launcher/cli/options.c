@@ -403,10 +403,15 @@ static int check(struct options *o, struct grapnel_error *error)
         return say_fail(error, "ARGUMENT", "--all and targets contradict each other");
     if (o->purge && o->all)
         return say_fail(error, "ARGUMENT", "--purge needs targets");
-    if (o->operands.count == 0 && shape != SHAPE_NONE && !(shape == SHAPE_SOME && o->all))
+    if (o->operands.count == 0 && shape != SHAPE_NONE && !(shape == SHAPE_SOME && o->all) &&
+        o->host_files.count == 0)
         return say_fail(error, "ARGUMENT", "a target is missing%s",
-                        shape == SHAPE_SOME ? ", or --all" : "");
-    for (size_t i = 0; i < o->operands.count && rc == 0; i++)
+                        shape == SHAPE_SOME    ? ", or --all"
+                        : shape == SHAPE_HOSTS ? ", or --hostfile"
+                                               : "");
+    if (o->expand + o->fold + o->count > 1)
+        return say_fail(error, "ARGUMENT", "--expand, --fold and --count contradict each other");
+    for (size_t i = 0; i < o->operands.count && rc == 0 && shape != SHAPE_HOSTS; i++)
         rc = check_target(o->operands.items[i], error);
     if (rc < 0)
         return rc;
@@ -459,6 +464,8 @@ void options_clear(struct options *o)
     free(o->ssh_options.items);
     free(o->env.items);
     free(o->unset.items);
+    free(o->host_files.items);
+    free(o->exclude.items);
     free(o->operands.items);
     *o = (struct options){.verb = NULL};
 }

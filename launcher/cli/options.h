@@ -17,6 +17,11 @@ struct options_list {
 struct options {
     const struct verb *verb;
 
+    struct options_list host_files; /* "-": standard input */
+    struct options_list exclude;
+    const char *groups;
+    const char *inventory;
+
     const char *config_file;
     /* "KEY=VALUE", also of -l, -p, -i and -J, in the order in which they were given: as for ssh,
      * the first one wins. */
@@ -47,6 +52,9 @@ struct options {
     int64_t memory; /* of an instance */
     int64_t cpu;    /* ms */
 
+    int expand;
+    int fold;
+    int count;
     int json;
     int long_form;
     int stats;
@@ -83,7 +91,13 @@ enum options_kind {
     OPTIONS_LATER,
 };
 
-enum options_group { OPTIONS_CONNECTION, OPTIONS_COMMAND, OPTIONS_OUTPUT, OPTIONS_GROUP_COUNT };
+enum options_group {
+    OPTIONS_TARGETS,
+    OPTIONS_CONNECTION,
+    OPTIONS_COMMAND,
+    OPTIONS_OUTPUT,
+    OPTIONS_GROUP_COUNT
+};
 
 /* One line of options.def. */
 struct options_entry {

@@ -10,6 +10,7 @@
 #include "launcher/cli/facts.h"
 #include "launcher/cli/held.h"
 #include "launcher/cli/help.h"
+#include "launcher/cli/hosts.h"
 #include "launcher/cli/letgo.h"
 #include "launcher/cli/lua.h"
 #include "launcher/cli/man.h"

@@ -37,6 +37,7 @@ enum verb_bit {
     VERB_BIT_SPEAK = VERB_BIT_LINE | VERB_BIT_LISTS,
     VERB_BIT_JSON = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_FACTS | VERB_BIT_DOCTOR | VERB_BIT_PING |
                     VERB_BIT_CONNECT | VERB_BIT_LETGO | VERB_BIT_LISTS,
+    VERB_BIT_MANY = VERB_BIT_HOSTS, /* those whose targets are a set */
     VERB_BIT_EVERY = (1 << VERB_COUNT) - 1,
 };
 
@@ -47,6 +48,7 @@ enum verb_shape {
     SHAPE_TARGET,
     SHAPE_TARGETS,
     SHAPE_SOME,
+    SHAPE_HOSTS,
     SHAPE_NONE,
     SHAPE_WORDS,
 };

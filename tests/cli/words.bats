@@ -44,13 +44,13 @@ option_names() {
 @test "help names every verb, hides what is not for people, and fits 80 columns" {
     run -0 --separate-stderr "$GRAPNEL" --help
     [ -z "$stderr" ]
-    for verb in run facts doctor help; do
+    for verb in run facts doctor hosts help; do
         [[ $output == *"  $verb "* ]]
     done
     [[ $output != *__* ]]
     run -0 "$GRAPNEL" help
     [[ $output == *"Usage: grapnel VERB"* ]]
-    for verb in run facts doctor help; do
+    for verb in run facts doctor hosts help; do
         run -0 --separate-stderr "$GRAPNEL" "$verb" --help
         [ -z "$stderr" ]
         [[ $output == "grapnel $verb: "* ]]
@@ -118,7 +118,7 @@ option_names() {
     "$GRAPNEL" __man <man/grapnel.1 >"$BATS_TEST_TMPDIR/grapnel.1"
     diff -u man/grapnel.1 "$BATS_TEST_TMPDIR/grapnel.1"
     # Every option that help shows is there.
-    for verb in run facts doctor call eval script repl; do
+    for verb in run facts doctor call eval script repl hosts; do
         for option in $("$GRAPNEL" "$verb" --help | option_names); do
             grep -q "^\.It .*Fl -$option\b" man/grapnel.1
         done
@@ -154,7 +154,7 @@ option_names() {
     [ "$("$GRAPNEL" __complete lua '')" = :file ]
     [ "$("$GRAPNEL" __complete help d | cut -f1)" = doctor ]
     # Every option that help shows is offered, except those that are not to be had yet.
-    for verb in run facts doctor call eval script repl; do
+    for verb in run facts doctor call eval script repl hosts; do
         offered=$("$GRAPNEL" __complete "$verb" -- | cut -f1 | sort)
         shown=$("$GRAPNEL" "$verb" --help | grep -v 'not supported yet' |
             option_names | sed 's/^/--/' | sort)
@@ -177,7 +177,7 @@ option_names() {
             echo "${COMPREPLY[@]}"' - "$1"
     }
     [ "$(complete_line 'grapnel ru')" = run ]
-    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script repl lua connect ls servers close undeploy ping help --help --version" ]
+    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script repl lua connect ls servers close undeploy ping hosts help --help --version" ]
     [ "$(complete_line 'grapnel run --max')" = --max-output ]
     [ "$(complete_line 'grapnel run -F man/gr')" = man/grapnel.1 ]
     [[ " $(complete_line 'grapnel run h ba') " == *" bash "* ]]
