@@ -10,8 +10,12 @@
 /* Columns that are folded: those with the most different numbers.  More are hardly meant as such,
  * and each costs a pass over all boxes. */
 #define FOLDED_MAX 8
-#define ROUNDS     4 /* a merge in one column may allow another one in a column before it */
+#define ROUNDS     4      /* a merge in one column may allow another one in a column before it */
+#define TRIED_MAX  250000 /* rows for which both orders are tried */
 #define NONE       UINT32_MAX
+
+/* In which order columns are folded: neither is better for all sets. */
+enum boxes_order { LAST_FIRST, MOST_FIRST };
 
 /* A set of numbers, once however many boxes have it. */
 struct set {
@@ -279,18 +283,33 @@ static size_t choose(const struct boxes *b, const unsigned char *taken)
     return best;
 }
 
-static int merge_all(struct boxes *b)
+/* The columns that are folded, in which order.  How many. */
+static size_t plan(const struct boxes *b, enum boxes_order how, unsigned char *taken, size_t *order)
 {
-    size_t order[FOLDED_MAX], chosen = 0, merged = 1;
+    size_t chosen = 0;
+
+    for (; chosen < FOLDED_MAX && chosen < b->columns; chosen++) {
+        order[chosen] = choose(b, taken);
+        taken[order[chosen]] = 1;
+    }
+    if (how == LAST_FIRST) {
+        size_t at = 0;
+        for (size_t c = b->columns; c-- > 0;)
+            if (taken[c])
+                order[at++] = c;
+    }
+    return chosen;
+}
+
+static int merge_all(struct boxes *b, enum boxes_order how)
+{
+    size_t order[FOLDED_MAX] = {0}, merged = 1;
     unsigned char *taken = calloc(b->columns, 1);
     int rc = 0;
 
     if (taken == NULL)
         return -E_NOMEM;
-    for (; chosen < FOLDED_MAX && chosen < b->columns; chosen++) {
-        order[chosen] = choose(b, taken);
-        taken[order[chosen]] = 1;
-    }
+    size_t chosen = plan(b, how, taken, order);
     free(taken);
     for (int round = 0; round < ROUNDS && merged > 0 && rc == 0; round++) {
         merged = 0;
@@ -350,26 +369,41 @@ static int give(const struct boxes *b, int (*each)(void *arg, const struct boxes
     return rc;
 }
 
+static void clear(struct boxes *b)
+{
+    free(b->sides);
+    free(b->hash);
+    free(b->next);
+    free(b->slots);
+    free(b->different);
+    free(b->sets);
+    free(b->set_slots);
+    free(b->numbers);
+    free(b->scratch);
+    *b = (struct boxes){.columns = 0};
+}
+
+static int fold(struct boxes *b, const uint64_t *rows, size_t count, size_t columns,
+                enum boxes_order how)
+{
+    int rc = prepare(b, count, columns);
+
+    if (rc == 0)
+        rc = fill(b, rows);
+    return rc == 0 ? merge_all(b, how) : rc;
+}
+
 int boxes_fold(const uint64_t *rows, size_t count, size_t columns,
                int (*each)(void *arg, const struct boxes_side *sides), void *arg)
 {
-    struct boxes b = {0};
-    int rc = count >= NONE ? -E_LIMIT : prepare(&b, count, columns);
+    struct boxes b = {.columns = 0}, other = {.columns = 0};
+    int rc = count >= NONE ? -E_LIMIT : fold(&b, rows, count, columns, LAST_FIRST);
 
+    if (rc == 0 && b.count > 1 && columns > 1 && count <= TRIED_MAX)
+        rc = fold(&other, rows, count, columns, MOST_FIRST);
     if (rc == 0)
-        rc = fill(&b, rows);
-    if (rc == 0)
-        rc = merge_all(&b);
-    if (rc == 0)
-        rc = give(&b, each, arg);
-    free(b.sides);
-    free(b.hash);
-    free(b.next);
-    free(b.slots);
-    free(b.different);
-    free(b.sets);
-    free(b.set_slots);
-    free(b.numbers);
-    free(b.scratch);
+        rc = give(other.count > 0 && other.count < b.count ? &other : &b, each, arg);
+    clear(&b);
+    clear(&other);
     return rc;
 }
