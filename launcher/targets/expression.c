@@ -35,12 +35,12 @@ static const char *skip_spaces(const char *s, const char *end)
     return s;
 }
 
-/* The end of the term at s: a space or an operator outside of brackets. */
+/* The end of the term at s: a space or an operator outside of brackets, or the line's end. */
 static const char *term_end(const char *s, const char *end)
 {
     int depth = 0;
 
-    for (; s < end && (depth > 0 || (!is_space(*s) && !is_operator(*s))); s++)
+    for (; s < end && *s != '\n' && (depth > 0 || (!is_space(*s) && !is_operator(*s))); s++)
         depth += *s == '[' ? 1 : *s == ']' && depth > 0 ? -1 : 0;
     return s;
 }
