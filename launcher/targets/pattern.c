@@ -295,7 +295,9 @@ static int parse(struct pattern *p)
         } else if (*s == ']') {
             rc = fail(p, s, "a ] without a [ before it");
         } else {
-            rc = check_character(p, s);
+            rc = address && strchr(",!&^@/", *s) != NULL
+                     ? fail(p, s, "an address stands in brackets: nothing else may")
+                     : check_character(p, s);
             s++;
         }
     }

@@ -141,6 +141,7 @@ static const struct {
     {"a\xff", "ARGUMENT", "character 2: invisible characters, or bytes that are not UTF-8"},
     {"web*", "ARGUMENT", "character 4: names have no wildcards"},
     {"[::1", "ARGUMENT", "the [ before the address is never closed"},
+    {"[::1,::2]", "ARGUMENT", "character 5: an address stands in brackets"},
     {"@", "ARGUMENT", "the name of a group is missing"},
     {"@web", "CONFIG", "there is no group 'web': no file of groups is read"},
     {"@slurm:web", "CONFIG", "there is no source of groups 'slurm'"},

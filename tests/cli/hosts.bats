@@ -1,0 +1,101 @@
+#!/usr/bin/env bats
+# grapnel hosts: the verb and its options; the language itself has unit tests.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154
+
+bats_require_minimum_version 1.5.0
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-60}
+
+setup() {
+    cd "$BATS_TEST_DIRNAME/../.." || return
+    GRAPNEL=${GRAPNEL:-$PWD/build/grapnel}
+    # Nobody's own groups play a part.
+    export HOME=$BATS_TEST_TMPDIR XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/config
+    umask 022
+}
+
+hosts() {
+    run --separate-stderr "$GRAPNEL" hosts "$@"
+    echo "$output$stderr"
+}
+
+# The command fails with one line on standard error that has the first argument in it.
+refuses() {
+    local text=$1
+    shift
+    run -255 --separate-stderr "$GRAPNEL" hosts "$@"
+    [ -z "$output" ]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    echo "$stderr"
+    [[ $stderr == "grapnel: "*"$text"* ]]
+}
+
+@test "a set is folded, expanded or counted" {
+    [ "$(hosts web3 web1 web2)" = 'web[1-3]' ]
+    [ "$(hosts --fold 'r[1-2]n[01-02]')" = 'r[1-2]n[01-02]' ]
+    [ "$(hosts --expand web3 web1,web2)" = $'web3\nweb1\nweb2' ]
+    [ "$(hosts -e -- 'n[9-10]')" = $'n9\nn10' ]
+    [ "$(hosts --count 'n[1-1000]!n[1-10]')" = 990 ]
+    [ "$(hosts -c a -x a)" = 0 ]
+    [ "$(hosts -e a -x a)" = '' ]
+    refuses '--expand, --fold and --count contradict each other' -e -c a
+}
+
+@test "the order of options and targets is free" {
+    [ "$(hosts a -x b b -e c)" = $'a\nc' ]
+    [ "$(hosts -x b -e a b c)" = $'a\nc' ]
+    [ "$(hosts -ex b a b)" = a ]
+}
+
+@test "names come from files and from standard input, too" {
+    printf '# all\nn[1-3]\nn5 # not n4\n' >"$BATS_TEST_TMPDIR/names"
+    [ "$(hosts -H "$BATS_TEST_TMPDIR/names")" = 'n[1-3,5]' ]
+    [ "$(hosts n9 -H "$BATS_TEST_TMPDIR/names" -x n2)" = 'n[1,3,5,9]' ]
+    [ "$(printf 'b\na\n' | "$GRAPNEL" hosts -e -H - -H "$BATS_TEST_TMPDIR/names" a)" = \
+        $'a\nb\nn1\nn2\nn3\nn5' ]
+    refuses 'a target is missing, or --hostfile'
+    refuses 'a target is missing, or --hostfile' -x a
+    refuses "$BATS_TEST_TMPDIR/none: No such file" -H "$BATS_TEST_TMPDIR/none"
+    refuses "$BATS_TEST_TMPDIR: Is a directory" -H "$BATS_TEST_TMPDIR"
+    run -255 --separate-stderr "$GRAPNEL" hosts -H - <<<$'a\nb[\n'
+    [[ $stderr == *"standard input, line 2: in 'b[', character 2: the [ is never closed"* ]]
+}
+
+@test "groups come from the usual file, or from another one" {
+    mkdir -p "$XDG_CONFIG_HOME/grapnel"
+    printf 'web: web[1-3]\n' >"$XDG_CONFIG_HOME/grapnel/groups"
+    printf 'web: www\n[s]\nmap = echo "of-$GROUP"\n' >"$BATS_TEST_TMPDIR/groups"
+    [ "$(hosts '@web,x')" = 'web[1-3],x' ]
+    [ "$(hosts --groups "$BATS_TEST_TMPDIR/groups" @web @s:y -x @s:z)" = 'of-y,www' ]
+    refuses "there is no group 'wbe' in $XDG_CONFIG_HOME/grapnel/groups" @wbe
+    refuses "there is no group 'web': no file of groups is read" --groups none @web
+    refuses 'No such file' --groups "$BATS_TEST_TMPDIR/none" @web
+}
+
+@test "an inventory of Ansible's is a source of groups" {
+    printf '[web]\nweb[01:02] ansible_user=joe ansible_port=2222\n' >"$BATS_TEST_TMPDIR/hosts.ini"
+    [ "$(hosts --inventory "$BATS_TEST_TMPDIR/hosts.ini" @ansible:web)" = 'joe@web[01-02]:2222' ]
+    refuses "neither a group nor a host 'db'" --inventory "$BATS_TEST_TMPDIR/hosts.ini" @ansible:db
+    refuses "there is no source of groups 'ansible'" @ansible:web
+}
+
+@test "mistakes are shown with their place, and nothing reaches the terminal" {
+    refuses "in 'n[5-1]', character 3: the range runs backwards: write 1-5" 'n[5-1]'
+    refuses "in 'n[1', character 2: the [ is never closed" 'n[1'
+    refuses '\x1b' $'a\x1b[2J'
+    refuses 'a name cannot begin with -' -- -oProxyCommand=x
+    refuses 'is not an option of hosts' --timeout 3 a
+}
+
+@test "a billion names are refused at once, before there is any" {
+    run -255 --separate-stderr bash -c 'ulimit -v 200000; "$1" hosts "n[1-1000000000]"' - "$GRAPNEL"
+    [[ $stderr == *"stands for 1000000000 names: at most 10000000"* ]]
+    run -255 --separate-stderr bash -c 'ulimit -v 200000; "$1" hosts -H - <<<"n[1-1000000000]"' - "$GRAPNEL"
+    [[ $stderr == *"standard input, line 1: 'n[1-1000000000]' stands for"* ]]
+}
+
+@test "output onto a full disk or into a closed pipe fails" {
+    run -255 --separate-stderr bash -c '"$1" hosts a >/dev/full' - "$GRAPNEL"
+    [[ $stderr == *"No space left on device"* ]]
+    run -255 --separate-stderr bash -c '"$1" hosts -e "n[1-100000]" >/dev/full' - "$GRAPNEL"
+    [[ $stderr == *"No space left on device"* ]]
+}
