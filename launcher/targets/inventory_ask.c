@@ -174,14 +174,15 @@ static int make_target(struct inventory *inv, uint32_t host, struct error *e)
         return errors_set(e, -E_CONFIG, "%.200s, line %u: the name is too long", inv->path,
                           (unsigned)h->line);
     rc = pattern_expand(&inv->targets, text, (size_t)n, 0, &inner);
-    if (rc == 0 && inv->targets.count > count + 1)
-        rc = errors_set(&inner, -E_ARGUMENT, "'%s' names several hosts", text);
+    size_t number = names_find(&inv->targets, text, (size_t)n);
+    if (rc == 0 && number == NAMES_NONE)
+        rc = errors_set(&inner, -E_ARGUMENT, "'%s' has a range in it", text);
     if (rc != 0) {
         names_truncate(&inv->targets, count);
         return errors_set(e, -E_CONFIG, "%.200s, the host of line %u: %s", inv->path,
                           (unsigned)h->line, inner.detail);
     }
-    h->target = (uint32_t)names_find(&inv->targets, text, (size_t)n);
+    h->target = (uint32_t)number;
     if (inv->targets.count > count)
         inv->target_host[count] = host;
     return 0;

@@ -7,7 +7,6 @@
 
 #include "launcher/safetext.h"
 
-#define DIGITS   "0123456789"
 #define SHOWN    60 /* bytes of a term that an error shows */
 #define NUMBER_N (PATTERN_DIGITS_MAX + 1)
 
@@ -70,6 +69,8 @@ static int check_character(const struct pattern *p, const char *s)
 
     if (c <= ' ' || c == 0x7f)
         return fail(p, s, "control characters and spaces cannot be in a name");
+    if (strchr(",!&^", c) != NULL || (s == p->text && (c == '@' || c == '#')))
+        return fail(p, s, "%c cannot be here in a name: it has a meaning between names", c);
     if (c == '*' || c == '?')
         return fail(p, s, "names have no wildcards: @* stands for all hosts of the groups");
     if (c == '-' && at_host(p, s))
@@ -123,7 +124,7 @@ static int read_number(const struct pattern *p, const char *s, const char *end, 
     uint64_t v = 0;
     size_t n = 0;
 
-    for (; s + n < end && strchr(DIGITS, s[n]) != NULL; n++) {
+    for (; s + n < end && s[n] >= '0' && s[n] <= '9'; n++) {
         if (n == PATTERN_DIGITS_MAX)
             return fail(p, s, "a number has at most %d digits", PATTERN_DIGITS_MAX);
         v = v * 10 + (uint64_t)(s[n] - '0');

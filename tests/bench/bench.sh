@@ -4,14 +4,14 @@
 # throwaway sshd, for an account whose shell reads no start-up files.
 #
 #   bench.sh [NAME...]      cold far bulk bulkfar echo agent links stuck calls tables channel
-#                           first worker cached broker; default: all
+#                           first worker cached broker hosts; default: all
 #
 # Prints a table and writes build/bench.json. What does not reach the value asked for is marked, and
 # is no failure; the exit status is 1 only when something could not be measured.
 # BENCH_RUNS (40), BENCH_FAR_RUNS (15), BENCH_MIB (2048), BENCH_FAR_MIB (256), BENCH_BULK_RUNS (3),
 # BENCH_ROUNDS (5000), BENCH_LINKS (60), BENCH_CALLS (200000), BENCH_CHANNEL_MIB (256),
-# BENCH_FIRST_RUNS (10), BENCH_HELD (200), BENCH_SETTLE (45), BENCH_IDLE
-# (60) change how much is done.
+# BENCH_FIRST_RUNS (10), BENCH_HELD (200), BENCH_SETTLE (45), BENCH_IDLE (60), BENCH_NAMES (1000000)
+# change how much is done.
 set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-$PWD/build}
@@ -534,17 +534,39 @@ broker() {
     broker_stop
 }
 
+# A million names made, and folded again: those of one range, and those that hardly fold. ClusterShell
+# beside it, where it is installed, with a tenth of them.
+hosts() {
+    local n=${BENCH_NAMES:-1000000} some
+    "$GRAPNEL" hosts -e "r[1-1000]n[0001-$((n / 1000))].example.com" >"$work/names" || return 1
+    awk -v n="$n" 'BEGIN { srand(1); for (i = 0; i < n; i++)
+        printf "10.%d.%d.%d\n", rand() * 256, rand() * 256, rand() * 256 }' >"$work/spread"
+    "$BIN/race" -n 5 -w 1 "$GRAPNEL" hosts -e "r[1-1000]n[0001-$((n / 1000))].example.com" \
+        ::: "$GRAPNEL" hosts -H "$work/names" ::: "$GRAPNEL" hosts -H "$work/spread" \
+        >"$work/hosts" || return 1
+    row hosts "$n names expanded, and folded: processor time" \
+        "$(awk 'NR < 3 { sum += $4 } END { printf "%.0f", sum }' "$work/hosts")" - ms max 1000
+    row hosts-expand '  of it expanding' "$(field "$work/hosts" 1 4)" - ms max -
+    row hosts-spread '  folding as many random addresses' "$(field "$work/hosts" 3 4)" - ms max -
+    command -v nodeset >/dev/null || return 0
+    some="r[1-100]n[0001-$((n / 1000))].example.com"
+    "$BIN/race" -n 3 -w 1 "$GRAPNEL" hosts -e "$some" ::: nodeset -e "$some" >"$work/hosts" ||
+        return 1
+    row hosts-nodeset "  a tenth of them expanded, beside nodeset" "$(field "$work/hosts" 1 4)" \
+        "$(field "$work/hosts" 2 4)" ms max -
+}
+
 # ---- all of it ---------------------------------------------------------------------------------
 
 account
 sshd_start 'MaxStartups 500' 'MaxSessions 100' 'LogLevel INFO'
 export SSHD_PORT SSHD_CONFIG SSHD_KEY SSHD_USER SSHD_KNOWN
 [ $# -gt 0 ] || set -- cold far bulk bulkfar echo agent links stuck \
-    calls tables channel first worker cached broker
+    calls tables channel first worker cached broker hosts
 for name in "$@"; do
     case $name in
     cold | far | bulk | bulkfar | agent | links | stuck | calls | tables | channel | first | worker | \
-        cached | broker)
+        cached | broker | hosts)
         measure "$name" "$name"
         ;;
     echo) measure echo echoes ;;

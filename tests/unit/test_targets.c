@@ -139,6 +139,7 @@ static const struct {
      "b",
      "ARGUMENT", "character 2: invisible characters"},
     {"a\xff", "ARGUMENT", "character 2: invisible characters, or bytes that are not UTF-8"},
+    {"#x", "ARGUMENT", "character 1: # cannot be here"},
     {"web*", "ARGUMENT", "character 4: names have no wildcards"},
     {"[::1", "ARGUMENT", "the [ before the address is never closed"},
     {"[::1,::2]", "ARGUMENT", "character 5: an address stands in brackets"},
@@ -234,6 +235,12 @@ START_TEST(a_file_has_lines_and_comments)
     write_file(path, "# all\n\nn1 n2,n3 # n4\r\n  n[5-6]!n5\n#n7\nweb#1");
     ck_assert_int_eq(grapnel_targets_add_file(t, path, &error), 0);
     ck_assert_str_eq(joined(t, text), "n1 n2 n3 n6 web#1");
+    /* A zero byte is no digit, and no end. */
+    FILE *f = fopen(path, "we");
+    ck_assert_uint_eq(fwrite("z[1\0002]\n", 1, 7, f), 7);
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_int_lt(grapnel_targets_add_file(t, path, &error), 0);
+    ck_assert_ptr_nonnull(strstr(error.detail, "character 4: a -, a comma or the ]"));
     write_file(path, "m1\nm2\n\nm[3\nm4\n");
     ck_assert_int_lt(grapnel_targets_add_file(t, path, &error), 0);
     snprintf(wanted, sizeof wanted, "%s, line 4: in 'm[3', character 2:", path);

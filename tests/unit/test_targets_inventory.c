@@ -120,9 +120,12 @@ static const struct {
     {"all:\n  hosts:\n", "line 1: this is no INI file"},
     {"---\n", "line 1: this is no INI file"},
     {"{\"all\": 1}\n", "line 1: this is no INI file"},
+    {"a,b\n", "character 2: , cannot be here in a name"},
+    {"@g\n", "character 1: @ cannot be here in a name"},
     {"-h\n", "a name cannot begin with -"},
     {"h ansible_host=-oProxyCommand=x\n", "the host of line 1: in '-oProxyCommand=x'"},
-    {"h ansible_host=a[1-2]\n", "the host of line 1: 'a[1-2]' names several hosts"},
+    {"h ansible_host=a[1-2]\n", "the host of line 1: 'a[1-2]' has a range in it"},
+    {"h ansible_user=a[1]\n", "the host of line 1: 'a[1]@h' has a range in it"},
     {"h ansible_host='{{ x }}'\n", "the host of line 1: in '{{ x }}', character 3: control"},
     {"h ansible_user=-l\n", "the host of line 1: in '-l@h'"},
 };
