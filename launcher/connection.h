@@ -34,6 +34,17 @@ void connection_watch(struct grapnel_server *s,
 /* As grapnel_undeploy, but returns at once: the state changes within timeout_ms.  Does nothing
  * where no agent is, or is on its way out. */
 void connection_undeploy(struct grapnel_server *s, int64_t timeout_ms);
+/* As grapnel_close, but returns at once: connection_state is GONE when the agent has confirmed it,
+ * or the line is lost, which there is no limit for. */
+void connection_finish(struct grapnel_server *s);
+/* True when the agent has confirmed that all is gone. */
+int connection_is_closed(const struct grapnel_server *s);
+/* True when what was started on it may have begun on the host. */
+int connection_committed(const struct grapnel_server *s);
+/* A copy of the facts; NULL: there are none, or memory is out. */
+struct value *connection_facts(const struct grapnel_server *s);
+/* Nobody is told of its phases and states any more. */
+void connection_ignore(struct grapnel_server *s);
 /* As grapnel_deploy: 0, or negative with *e filled. */
 int connection_deploy(struct grapnel_server *s, struct error *e);
 /* The same, and where no line is left, another is made.  Phases are not told any more. */

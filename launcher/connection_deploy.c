@@ -19,6 +19,12 @@ void connection_watch(struct grapnel_server *s,
     s->changed_arg = arg;
 }
 
+void connection_ignore(struct grapnel_server *s)
+{
+    s->changed = NULL;
+    s->phase = NULL;
+}
+
 /* ---- leaving ---- */
 
 void connection_undeploy(struct grapnel_server *s, int64_t timeout_ms)
@@ -51,6 +57,21 @@ void connection_leave_late(struct grapnel_server *s)
     connection_end_with(s, -E_TIMEOUT, "the agent does not leave: the line was cut");
     transport_free(s->transport);
     s->transport = NULL;
+}
+
+void connection_finish(struct grapnel_server *s)
+{
+    s->final = 1;
+    connection_mark_dirty(s);
+    exec_cancel_all(s);
+    instance_cancel_all(s);
+    if (!s->error.code && !s->closed)
+        link_goodbye(s->link, 0, NULL);
+}
+
+int connection_is_closed(const struct grapnel_server *s)
+{
+    return s->closed;
 }
 
 /* ---- coming ---- */

@@ -42,19 +42,32 @@ void connection_on_tick(struct ev_loop *loop, ev_timer *w, int revents)
     schedule_tick(w->data);
 }
 
+static struct value *copy_of(const struct value *v)
+{
+    struct wire_buf bytes = {0};
+    struct value *copy = NULL;
+
+    if (v && values_encode(v, &bytes) == 0)
+        values_decode(wire_data(&bytes), wire_length(&bytes), &copy);
+    wire_free(&bytes);
+    return copy;
+}
+
+struct value *connection_facts(const struct grapnel_server *s)
+{
+    return copy_of(s->facts);
+}
+
 static void on_link_hello(void *arg, struct link *l, const struct value *facts)
 {
     struct grapnel_server *s = arg;
-    struct wire_buf copy = {0};
 
     (void)l;
     s->greeted = 1;
     if (!s->leaving)
         ev_timer_stop(s->g->loop, &s->deadline);
     connection_mark_dirty(s); /* what went early is not kept any longer */
-    if (values_encode(facts, &copy) == 0)
-        values_decode(wire_data(&copy), wire_length(&copy), &s->facts);
-    wire_free(&copy);
+    s->facts = copy_of(facts);
     connection_tell_phase(s, "ready", s->boot_options.agent->name);
     schedule_tick(s);
 }
@@ -103,6 +116,11 @@ void connection_command_opened(struct grapnel_server *s)
         return;
     s->one_shot = 0;
     link_goodbye(s->link, 0, NULL);
+}
+
+int connection_committed(const struct grapnel_server *s)
+{
+    return s->greeted || s->early_sent > 0;
 }
 
 /* ---- output ---- */

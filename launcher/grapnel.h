@@ -56,6 +56,8 @@ struct grapnel_future;
 struct grapnel_request;
 struct grapnel_connection;
 struct grapnel_targets;
+struct grapnel_fleet;
+struct grapnel_fleet_job;
 
 /* ---- errors ---- */
 
@@ -806,6 +808,175 @@ GRAPNEL_API const char *grapnel_targets_value(const struct grapnel_targets *t, c
  * sorted; what grapnel_targets_add reads. For grapnel_string_free; NULL: memory is out. */
 GRAPNEL_API char *grapnel_targets_fold(const struct grapnel_targets *t);
 GRAPNEL_API char *grapnel_targets_fold_names(const char *const *names, size_t n);
+
+/* ---- fleets: many hosts that are asked together ----
+ *
+ *     const char *hosts[] = {"web1", "web2", NULL}, *argv[] = {"uptime", NULL};
+ *     struct grapnel_exec_options uptime = {.argv = argv};
+ *     struct grapnel_fleet *f = grapnel_fleet_new(g, hosts, NULL, &error);
+ *     struct grapnel_fleet_job *job = grapnel_fleet_run(f, &uptime, NULL, NULL, &error);
+ *     struct grapnel_fleet_result r;
+ *     while (grapnel_fleet_wait_any(job, -1, &r, &error) == 0)
+ *         printf("%s: %s", grapnel_fleet_name(f, r.host), r.out ? r.out : r.error->text);
+ *     grapnel_fleet_job_free(job);
+ *     grapnel_fleet_free(f);
+ *
+ * A job is done on every host of a fleet once, on as many at a time as the options, the descriptors
+ * of this process and the servers admit: few hosts are connected to at first, more while that goes
+ * well, fewer where connections are refused; what was refused for that reason is tried again.  All
+ * of it is done in the context's loop, without a thread or a process for a host, and what one host
+ * does or fails to do holds up no other.
+ *
+ * A host is its index in the list, from 0.  A fleet does one job at a time. */
+
+struct grapnel_fleet_options {
+    /* Of every host; its phase and one_shot are of no effect.  NULL: the defaults. */
+    const struct grapnel_connect_options *connect;
+    /* May change them for one host, before it is connected to; what it puts there is read when it
+     * has returned.  A callback as any other.  NULL: nothing is changed. */
+    void (*adjust)(void *arg, size_t host, struct grapnel_connect_options *connect);
+    void *adjust_arg;
+    size_t fanout;    /* most hosts at work at once; 0: as many as there are descriptors for */
+    int keep;         /* connections last until grapnel_fleet_close, from one job to the next */
+    int aliases;      /* names that lead to the same account on the same host, after
+                         ssh_config, are each a host of their own; else the first one is it */
+    int retry;        /* further attempts of a host that could not be connected to.  None is
+                         made when what is to be done may have begun there */
+    int64_t back_off; /* wait before the first of them, doubled for each, less up to a quarter
+                         at random; default 1 s … */
+    int64_t back_off_most; /* … but not longer than this; default 30 s */
+    size_t batch;          /* so many hosts begin, and the next when these have ended; 0: all are
+                              one batch */
+    size_t max_fail;       /* when so many have failed, no other begins; 0: whatever fails */
+    int64_t total_timeout; /* of a job, and then it is cancelled with TIMEOUT; 0: none */
+    size_t memory;         /* most output that is kept, of all hosts together; default 256 MiB */
+};
+
+/* Where the time of a host went, in this order; of its last attempt. */
+enum grapnel_fleet_phase {
+    GRAPNEL_FLEET_RESOLVE,
+    GRAPNEL_FLEET_CONNECT,
+    GRAPNEL_FLEET_KEX, /* and the check of the host key */
+    GRAPNEL_FLEET_AUTH,
+    GRAPNEL_FLEET_DEPLOY, /* from the login shell to the agent's answer */
+    GRAPNEL_FLEET_EXEC,   /* until the end of what was to be done */
+    GRAPNEL_FLEET_PHASES
+};
+/* "resolve", "connect", …; static. */
+GRAPNEL_API const char *grapnel_fleet_phase_name(int phase);
+
+struct grapnel_fleet_result {
+    size_t host;
+    int failed; /* it has an error, or a command whose status is not 0 */
+    /* How the command has ended, also beside an error when it was stopped; NULL: it has not, or
+     * there was none. */
+    const struct grapnel_exec_status *status;
+    const struct grapnel_value *value; /* what a call, facts or ping gave; NULL: none */
+    const struct grapnel_error *error; /* what failed, and its phase; NULL: nothing */
+    /* Output that was gathered, with a terminating zero; NULL: none was, the handler had it. */
+    const char *out, *err;
+    size_t out_length, err_length;
+    int attempts;  /* to connect; 0: it was connected already, or never begun */
+    int begun;     /* what was to be done may have begun there */
+    int confirmed; /* the host has said that all of it has ended, or it never began */
+    int alias;     /* nothing was done: the name leads to where that of `same` does */
+    size_t same;
+    int64_t phase_us[GRAPNEL_FLEET_PHASES]; /* microseconds; -1: it did not come to that */
+    double began, ended;                    /* grapnel_now; began 0: it was not begun */
+};
+
+/* Callbacks of a job; any may be NULL. */
+struct grapnel_fleet_handler {
+    /* It is connected to, or used; once for each host that is begun. */
+    void (*began)(void *arg, size_t host);
+    /* Bytes of a command's stdout (which 1) or stderr (2), or of what an instance prints (1): as
+     * those of grapnel_exec_handler, with grapnel_fleet_consumed.  NULL: gathered for the result.
+     */
+    size_t (*output)(void *arg, size_t host, int which, const uint8_t *bytes, size_t n);
+    /* It has ended; once for each host, in the order in which they end.  Lives during the callback.
+     * NULL: grapnel_fleet_wait_any. */
+    void (*ended)(void *arg, const struct grapnel_fleet_result *result);
+    /* All have ended. */
+    void (*done)(void *arg);
+    /* Changes the command of one host (grapnel_fleet_run), before it is connected to; what it puts
+     * there is read when it has returned.  Negative: the host fails with ARGUMENT. */
+    int (*prepare)(void *arg, size_t host, struct grapnel_exec_options *command);
+};
+
+/* Makes a fleet of these targets (NULL-terminated), as grapnel_open has them; nothing is connected
+ * to yet.  NULL with *error. */
+GRAPNEL_API struct grapnel_fleet *grapnel_fleet_new(struct grapnel *g, const char *const *targets,
+                                                    const struct grapnel_fleet_options *options,
+                                                    struct grapnel_error *error);
+GRAPNEL_API size_t grapnel_fleet_count(const struct grapnel_fleet *f);
+/* As it was given; lives as long as the fleet. */
+GRAPNEL_API const char *grapnel_fleet_name(const struct grapnel_fleet *f, size_t host);
+/* Ends the connections that were kept, in good order, all at once, and waits up to timeout (default
+ * 5 s): 0, or negative with the first *error.  The next job connects anew.  Not while a job runs.
+ */
+GRAPNEL_API int grapnel_fleet_close(struct grapnel_fleet *f, int64_t timeout,
+                                    struct grapnel_error *error);
+/* Cuts what is kept, and frees it.  Its job must have been freed before, and it before its context.
+ * NULL is legal. */
+GRAPNEL_API void grapnel_fleet_free(struct grapnel_fleet *f);
+
+/* Start a job and return at once.  handler and arg may be NULL; what the callbacks are told may
+ * come before the call returns only if another thread drives the context.  NULL with *error: CLOSED
+ * when there is a job that is not freed. */
+
+/* A command.  Of its descriptors (use_fds) only `in` counts: it is read once, in this process, and
+ * goes to every host from where it stands; without it there is no input.  In memory there is no
+ * more of it than hosts take at the moment; what is no file goes through an unlinked one. */
+GRAPNEL_API struct grapnel_fleet_job *grapnel_fleet_run(struct grapnel_fleet *f,
+                                                        const struct grapnel_exec_options *command,
+                                                        const struct grapnel_fleet_handler *handler,
+                                                        void *arg, struct grapnel_error *error);
+/* A sign of life: the value is its round trip in microseconds. */
+GRAPNEL_API struct grapnel_fleet_job *
+grapnel_fleet_ping(struct grapnel_fleet *f, const struct grapnel_fleet_handler *handler, void *arg,
+                   struct grapnel_error *error);
+/* The facts: the value is a map. */
+GRAPNEL_API struct grapnel_fleet_job *
+grapnel_fleet_facts(struct grapnel_fleet *f, const struct grapnel_fleet_handler *handler, void *arg,
+                    struct grapnel_error *error);
+/* A call by path ("fs.stat", "eval", "execute"), each in a new instance with these options (may be
+ * NULL; its callbacks are of no effect); the value is its first result, by copy. */
+GRAPNEL_API struct grapnel_fleet_job *
+grapnel_fleet_call(struct grapnel_fleet *f, const struct grapnel_instance_options *instance,
+                   const struct grapnel_call_options *call,
+                   const struct grapnel_fleet_handler *handler, void *arg,
+                   struct grapnel_error *error);
+
+/* n bytes more of those that `output` has kept are done with. */
+GRAPNEL_API void grapnel_fleet_consumed(struct grapnel_fleet_job *job, size_t host, int which,
+                                        size_t n);
+/* Nothing more begins, and what runs is stopped: each host ends when it confirms that, or after
+ * grace and a few seconds without confirmation, when its line is cut.  Does not wait. */
+GRAPNEL_API void grapnel_fleet_cancel(struct grapnel_fleet_job *job);
+/* Waits for the end of all hosts: 0, or -TIMEOUT (< 0: none). */
+GRAPNEL_API int grapnel_fleet_wait(struct grapnel_fleet_job *job, int64_t timeout,
+                                   struct grapnel_error *error);
+/* Waits for the next host that has ended, of jobs whose handler has no `ended`: 0 with *result,
+ * which lives until the next such call or the job's end; -TIMEOUT; or -CLOSED when all have been
+ * told. */
+GRAPNEL_API int grapnel_fleet_wait_any(struct grapnel_fleet_job *job, int64_t timeout,
+                                       struct grapnel_fleet_result *result,
+                                       struct grapnel_error *error);
+
+struct grapnel_fleet_counts { /* `hosts` is the sum of all others */
+    size_t hosts;
+    size_t queued;     /* not begun, or waiting for another attempt */
+    size_t connecting; /* until the agent has answered */
+    size_t running;    /* until the end of what is done there, and of its connection */
+    size_t done;       /* ended without failure */
+    size_t failed;     /* ended otherwise … */
+    size_t skipped;    /* … but for those that were not begun, and aliases */
+};
+GRAPNEL_API void grapnel_fleet_counts(struct grapnel_fleet_job *job,
+                                      struct grapnel_fleet_counts *counts);
+/* Cancels what is not over, without waiting (lines are cut, and their hosts clean up by themselves;
+ * no callback follows), and frees it.  NULL is legal. */
+GRAPNEL_API void grapnel_fleet_job_free(struct grapnel_fleet_job *job);
 
 /* ---- waiting ---- */
 

@@ -123,12 +123,7 @@ int grapnel_close(struct grapnel_server *s, int64_t timeout, struct grapnel_erro
     if (context_in_callback(g)) {
         errors_set(&e, -E_ARGUMENT, "closing waits, and so is not for callbacks");
     } else {
-        s->final = 1;
-        connection_mark_dirty(s);
-        exec_cancel_all(s);
-        instance_cancel_all(s);
-        if (!s->error.code && !s->closed)
-            link_goodbye(s->link, 0, NULL);
+        connection_finish(s);
         e.code = context_wait(g, is_closed, s, context_deadline(timeout > 0 ? timeout : CLOSE_MS));
         if (!e.code && !s->closed)
             e = s->error;

@@ -6,5 +6,7 @@
 
 /* Cancels all that run on s; each ends when the host confirms. */
 void exec_cancel_all(struct grapnel_server *s);
+/* The handler's `writable` runs when the link takes more input, whatever was written so far. */
+void exec_ask_writable(struct grapnel_exec *x);
 
 #endif

@@ -27,6 +27,14 @@ int64_t grapnel_exec_write(struct grapnel_exec *x, const void *bytes, size_t n)
     return result;
 }
 
+void exec_ask_writable(struct grapnel_exec *x)
+{
+    if (!x->out.stream)
+        return;
+    x->input_full = 1;
+    stream_ready(x->out.stream);
+}
+
 int grapnel_exec_eof(struct grapnel_exec *x)
 {
     int result = -E_CLOSED;

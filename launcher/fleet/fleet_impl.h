@@ -1,0 +1,160 @@
+/* What the files of fleets share: fleet.c (hosts, and the connections that are kept), job.c (who
+ * begins when, until all have ended), task.c (one host's way through a job), work.c (what is done
+ * there), told.c (results), wait.c (the public questions).  Not for anyone else; everything needs
+ * the context's lock.
+ *
+ * Whatever happens to a task is noted there; job_look then runs once the loop comes round, ends
+ * and begins tasks, and calls back.  So nothing is freed beneath its caller. */
+#ifndef GRAPNEL_LAUNCHER_FLEET_FLEET_IMPL_H
+#define GRAPNEL_LAUNCHER_FLEET_FLEET_IMPL_H
+
+#include "launcher/connection.h"
+#include "launcher/fleet/window.h"
+#include "launcher/route.h"
+#include "proto/values.h"
+#include "proto/wire.h"
+
+struct aliases;
+struct input;
+struct question;
+struct task;
+
+enum job_kind { JOB_RUN, JOB_PING, JOB_FACTS, JOB_CALL };
+
+struct host {
+    char *name;
+    struct grapnel_server *server; /* kept from one job to the next; NULL: none */
+};
+
+struct grapnel_fleet {
+    struct grapnel *g;
+    struct grapnel_fleet_options options;   /* but for `connect` */
+    struct grapnel_connect_options connect; /* strings and lists are its own */
+    size_t count;
+    struct host *hosts;
+    struct grapnel_fleet_job *job; /* that is not freed; NULL: none */
+    struct window window;
+};
+
+struct grapnel_fleet_job {
+    struct grapnel_fleet *f;
+    struct grapnel *g;
+    struct grapnel_fleet_handler handler;
+    void *arg;
+    enum job_kind kind;
+    struct grapnel_exec_options exec; /* JOB_RUN: strings and lists are its own */
+    struct grapnel_instance_options instance;
+    struct grapnel_call_options call; /* JOB_CALL: likewise */
+    struct input *input;              /* JOB_RUN: NULL: none */
+    struct aliases *aliases;          /* NULL: names are not compared */
+    struct task **tasks;              /* by host; NULL: not begun, or told */
+    size_t next;                      /* the first host that has not begun */
+    struct task *again, **again_tail; /* whose turn for another attempt has come */
+    struct task *over, **over_tail;   /* have ended, and nobody was told */
+    struct task *told, **told_tail;   /* for wait_any … */
+    struct task *taken;               /* … and what it gave last */
+    struct grapnel_fleet_counts counts;
+    size_t at_work;     /* tasks that have begun and not ended, also those that wait in between */
+    size_t waiting;     /* of them: for another attempt */
+    size_t batch_begun; /* hosts of the present batch */
+    size_t kept_bytes;  /* output in memory */
+    struct error stop;  /* code 0: hosts still begin */
+    int cancelled;
+    int over_told;
+    ev_timer look;  /* job_look was called */
+    ev_timer pause; /* until the window admits another one */
+    ev_timer total;
+    int looking;
+};
+
+enum task_state {
+    TASK_WAITING,    /* for another attempt */
+    TASK_CONNECTING, /* the agent has not answered */
+    TASK_RUNNING,
+    TASK_CLOSING, /* the work is over, the connection is not */
+    TASK_OVER,
+};
+
+/* One host's part in a job. */
+struct task {
+    struct task *next; /* in one of its job's lists */
+    struct grapnel_fleet_job *job;
+    size_t host;
+    enum task_state state;
+    struct grapnel_server *server;
+    struct grapnel_exec *exec;
+    struct grapnel_instance *instance;
+    struct grapnel_future *future;
+    struct question *question; /* a ping that is under way */
+    int work_over;             /* what was to be done has ended, somehow */
+    int stopped;               /* it was cancelled */
+    int connecting;            /* counted by the window */
+    int is_due;                /* in `again` */
+    unsigned token;            /* the window's */
+    unsigned failures, refusals;
+    ev_timer timer;                          /* by state: another attempt, confirmation, closing */
+    uint64_t opened_us;                      /* the present attempt began */
+    uint64_t phase_us[GRAPNEL_FLEET_PHASES]; /* began, after that; 0: did not */
+    uint64_t ended_us;                       /* likewise the work's end */
+    uint64_t input_at;                       /* bytes of the input that were given */
+    struct wire_buf out, err;
+    size_t
+        kept; /* bytes of output in memory: gathered, or those that the handler has not done with */
+    struct grapnel_exec_status status;
+    int has_status;
+    struct value *value;
+    struct grapnel_error *error; /* NULL: none */
+    struct grapnel_fleet_result result;
+};
+
+/* ---- job.c ---- */
+
+/* Starts a job (may be NULL) that was filled, unless *e has a code: then frees it, and NULL with
+ * *error filled. */
+struct grapnel_fleet_job *job_start(struct grapnel_fleet_job *job, struct error *e,
+                                    struct grapnel_error *error);
+/* A job of that kind, for f, that does nothing yet.  NULL with *e filled. */
+struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,
+                                  const struct grapnel_fleet_handler *handler, void *arg,
+                                  struct error *e);
+/* Something has changed: see what there is to do, soon. */
+void job_look(struct grapnel_fleet_job *job);
+/* Nothing more begins; those that run are stopped if `cut` is set. */
+void job_stop(struct grapnel_fleet_job *job, int cut, const struct error *why);
+
+/* ---- task.c ---- */
+
+/* Begins the host's part.  NULL: memory is out. */
+struct task *task_begin(struct grapnel_fleet_job *job, size_t host);
+/* A host that is not begun, and why.  NULL: memory is out. */
+struct task *task_refuse(struct grapnel_fleet_job *job, size_t host, const struct error *why);
+/* Another attempt. */
+void task_attempt(struct task *t);
+/* Stops it, for that reason; its end follows. */
+void task_stop(struct task *t, const struct error *why);
+/* What was to be done is over: with *e (code 0: all went well). */
+void task_work_over(struct task *t, const struct error *e);
+/* Cuts what is left of it, and frees it. */
+void task_free(struct task *t);
+
+/* ---- work.c ---- */
+
+/* Begins what is to be done, on a connection that may not be ready.  0 or negative with *e. */
+int work_begin(struct task *t, struct error *e);
+/* The agent has answered. */
+void work_ready(struct task *t);
+/* Asks the host to stop it. */
+void work_cancel(struct task *t);
+/* Nothing calls back any more. */
+void work_free(struct task *t);
+
+/* ---- told.c ---- */
+
+/* Fills t->result. */
+void told_fill(struct task *t);
+/* Frees what only a result needs. */
+void told_clear(struct task *t);
+/* Fills t's error, if it has none. */
+void told_fail(struct task *t, const struct error *e);
+
+#endif

@@ -1,0 +1,53 @@
+/* What is asked about a job meanwhile: waiting, counts. */
+#include "launcher/fleet/fleet_impl.h"
+
+static int all_over(void *arg)
+{
+    return ((struct grapnel_fleet_job *)arg)->over_told;
+}
+
+int grapnel_fleet_wait(struct grapnel_fleet_job *job, int64_t timeout, struct grapnel_error *error)
+{
+    struct error e = {0};
+
+    context_lock(job->g);
+    e.code = context_wait(job->g, all_over, job, context_deadline(timeout));
+    context_unlock(job->g);
+    return e.code ? context_error(error, "", &e) : 0;
+}
+
+static int any_told(void *arg)
+{
+    const struct grapnel_fleet_job *job = arg;
+
+    return job->told || job->over_told;
+}
+
+int grapnel_fleet_wait_any(struct grapnel_fleet_job *job, int64_t timeout,
+                           struct grapnel_fleet_result *result, struct grapnel_error *error)
+{
+    struct error e = {0};
+
+    context_lock(job->g);
+    task_free(job->taken);
+    job->taken = NULL;
+    e.code = context_wait(job->g, any_told, job, context_deadline(timeout));
+    if (!e.code && !job->told)
+        errors_set(&e, -E_CLOSED, "all hosts have been told of");
+    if (!e.code) {
+        job->taken = job->told;
+        job->told = job->taken->next;
+        if (!job->told)
+            job->told_tail = &job->told;
+        *result = job->taken->result;
+    }
+    context_unlock(job->g);
+    return e.code ? context_error(error, "", &e) : 0;
+}
+
+void grapnel_fleet_counts(struct grapnel_fleet_job *job, struct grapnel_fleet_counts *counts)
+{
+    context_lock(job->g);
+    *counts = job->counts;
+    context_unlock_quiet(job->g);
+}

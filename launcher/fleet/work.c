@@ -1,0 +1,314 @@
+/* What is done on a host, once for each kind of job. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/fleet/copies.h"
+#include "launcher/fleet/fleet_impl.h"
+#include "launcher/fleet/input.h"
+
+static const struct error none;
+
+/* A ping that is under way; lives until it is answered, also when its task has ended. */
+struct question {
+    struct task *task; /* NULL: it has */
+};
+
+/* ---- output ---- */
+
+/* Kept until the result is told.  A command that says more than there is room for is stopped. */
+static size_t gather(struct task *t, int which, const uint8_t *bytes, size_t n)
+{
+    struct grapnel_fleet_job *job = t->job;
+    struct error e = {0};
+
+    if (t->stopped)
+        return n;
+    if (job->kept_bytes + n > job->f->options.memory ||
+        wire_put(which == 2 ? &t->err : &t->out, bytes, n) < 0) {
+        errors_set(&e, -E_OUTPUT_LIMIT, "what the fleet may keep of its output, %zu bytes, is full",
+                   job->f->options.memory);
+        task_stop(t, &e);
+        return n;
+    }
+    t->kept += n;
+    job->kept_bytes += n;
+    return n;
+}
+
+static size_t output(struct task *t, int which, const uint8_t *bytes, size_t n)
+{
+    struct grapnel_fleet_job *job = t->job;
+    size_t done;
+
+    if (!job->handler.output)
+        return gather(t, which, bytes, n);
+    done = job->handler.output(job->arg, t->host, which, bytes, n);
+    if (done > n)
+        done = n;
+    t->kept += n - done;
+    job->kept_bytes += n - done;
+    return done;
+}
+
+static size_t on_out(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
+{
+    (void)x;
+    return output(arg, 1, bytes, n);
+}
+
+static size_t on_err(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
+{
+    (void)x;
+    return output(arg, 2, bytes, n);
+}
+
+void grapnel_fleet_consumed(struct grapnel_fleet_job *job, size_t host, int which, size_t n)
+{
+    struct task *t;
+
+    context_lock(job->g);
+    t = host < job->f->count ? job->tasks[host] : NULL;
+    if (t && job->handler.output) {
+        n = n < t->kept ? n : t->kept;
+        t->kept -= n;
+        job->kept_bytes -= n;
+        if (t->exec)
+            grapnel_exec_consumed(t->exec, which, n);
+    }
+    context_unlock(job->g);
+}
+
+/* ---- commands ---- */
+
+static void on_writable(void *arg, struct grapnel_exec *x)
+{
+    struct task *t = arg;
+
+    (void)x;
+    input_give(t->job->input, t);
+}
+
+static void on_done(void *arg, struct grapnel_exec *x, const struct grapnel_exec_status *status,
+                    const struct grapnel_error *error)
+{
+    struct task *t = arg;
+    struct error e = {0};
+
+    (void)x;
+    if (status) {
+        t->status = *status;
+        t->has_status = 1;
+    } else {
+        errors_set(&e, error->code, "%s", error->detail);
+    }
+    task_work_over(t, &e);
+}
+
+static int begin_command(struct task *t, struct error *e)
+{
+    static const struct grapnel_exec_handler handler = {
+        .out = on_out, .err = on_err, .writable = on_writable, .done = on_done};
+    struct grapnel_fleet_job *job = t->job;
+    struct grapnel_exec_options o = job->exec;
+    struct grapnel_error error;
+
+    if (job->handler.prepare && job->handler.prepare(job->arg, t->host, &o) < 0)
+        return errors_set(e, -E_ARGUMENT, "the command could not be made for this host");
+    o.use_fds = 0;
+    o.no_input = job->input == NULL;
+    t->exec = grapnel_exec_start(t->server, &o, &handler, t, &error);
+    if (!t->exec)
+        return errors_set(e, error.code, "%s", error.detail);
+    t->input_at = 0;
+    if (job->input)
+        input_give(job->input, t);
+    return 0;
+}
+
+struct grapnel_fleet_job *grapnel_fleet_run(struct grapnel_fleet *f,
+                                            const struct grapnel_exec_options *command,
+                                            const struct grapnel_fleet_handler *handler, void *arg,
+                                            struct grapnel_error *error)
+{
+    struct grapnel_fleet_job *job;
+    struct error e = {0};
+
+    context_lock(f->g);
+    job = job_new(f, JOB_RUN, handler, arg, &e);
+    if (job && copies_exec(&job->exec, command) < 0)
+        errors_set(&e, -E_NOMEM, "command");
+    if (job && !e.code && command->use_fds && command->in >= 0)
+        job->input = input_new(job, command->in, &e);
+    job = job_start(job, &e, error);
+    context_unlock(f->g);
+    return job;
+}
+
+/* ---- signs of life, facts ---- */
+
+static void on_answered(void *arg, const struct error *e, int64_t round_trip_us)
+{
+    struct question *q = arg;
+    struct task *t = q->task;
+
+    free(q);
+    if (!t)
+        return;
+    t->question = NULL;
+    t->value = e ? NULL : values_int(round_trip_us);
+    task_work_over(t, e ? e : &none);
+}
+
+/* The task may end before the answer comes. */
+static void begin_ping(struct task *t)
+{
+    struct question *q = calloc(1, sizeof *q);
+    struct error e = {0};
+
+    if (!q) {
+        errors_set(&e, -E_NOMEM, "ping");
+    } else if (connection_ping(t->server, on_answered, q, &e) == 0) {
+        q->task = t;
+        t->question = q;
+        return;
+    }
+    free(q);
+    task_work_over(t, &e);
+}
+
+static struct grapnel_fleet_job *start_plain(struct grapnel_fleet *f, enum job_kind kind,
+                                             const struct grapnel_fleet_handler *handler, void *arg,
+                                             struct grapnel_error *error)
+{
+    struct grapnel_fleet_job *job;
+    struct error e = {0};
+
+    context_lock(f->g);
+    job = job_start(job_new(f, kind, handler, arg, &e), &e, error);
+    context_unlock(f->g);
+    return job;
+}
+
+struct grapnel_fleet_job *grapnel_fleet_ping(struct grapnel_fleet *f,
+                                             const struct grapnel_fleet_handler *handler, void *arg,
+                                             struct grapnel_error *error)
+{
+    return start_plain(f, JOB_PING, handler, arg, error);
+}
+
+struct grapnel_fleet_job *grapnel_fleet_facts(struct grapnel_fleet *f,
+                                              const struct grapnel_fleet_handler *handler,
+                                              void *arg, struct grapnel_error *error)
+{
+    return start_plain(f, JOB_FACTS, handler, arg, error);
+}
+
+/* ---- calls ---- */
+
+static void on_printed(void *arg, struct grapnel_instance *i, const void *bytes, size_t n)
+{
+    (void)i;
+    output(arg, 1, bytes, n);
+}
+
+static void on_returned(void *arg, struct grapnel_future *f)
+{
+    struct task *t = arg;
+    struct grapnel_error error;
+    struct error e = {0};
+
+    if (grapnel_future_error(f, &error) < 0)
+        errors_set(&e, error.code, "%s", error.detail);
+    else
+        t->value = (struct value *)grapnel_future_take(f);
+    task_work_over(t, &e);
+}
+
+static int begin_call(struct task *t, struct error *e)
+{
+    struct grapnel_fleet_job *job = t->job;
+    struct grapnel_instance_options o = job->instance;
+    struct grapnel_error error;
+
+    o.output = on_printed;
+    o.ended = NULL;
+    o.arg = t;
+    t->instance = grapnel_instance_open(t->server, &o, &error);
+    if (t->instance)
+        t->future = grapnel_callv(t->instance, &job->call, &error);
+    if (!t->future)
+        return errors_set(e, error.code, "%s", error.detail);
+    grapnel_future_on_done(t->future, on_returned, t);
+    return 0;
+}
+
+struct grapnel_fleet_job *grapnel_fleet_call(struct grapnel_fleet *f,
+                                             const struct grapnel_instance_options *instance,
+                                             const struct grapnel_call_options *call,
+                                             const struct grapnel_fleet_handler *handler, void *arg,
+                                             struct grapnel_error *error)
+{
+    struct grapnel_fleet_job *job;
+    struct error e = {0};
+    int rc;
+
+    context_lock(f->g);
+    job = job_new(f, JOB_CALL, handler, arg, &e);
+    if (job && (call->ref || !call->path))
+        errors_set(&e, -E_ARGUMENT, "what is called on many hosts has a path");
+    else if (job && ((rc = copies_instance(&job->instance, instance)) < 0 ||
+                     (rc = copies_call(&job->call, call)) < 0))
+        errors_set(&e, rc == -E_NOMEM ? rc : -E_ARGUMENT, "arguments go by copy");
+    job = job_start(job, &e, error);
+    context_unlock(f->g);
+    return job;
+}
+
+/* ---- for tasks ---- */
+
+int work_begin(struct task *t, struct error *e)
+{
+    switch (t->job->kind) {
+    case JOB_RUN:
+        return begin_command(t, e);
+    case JOB_CALL:
+        return begin_call(t, e);
+    case JOB_PING:
+    case JOB_FACTS:
+        break; /* there is an agent to be asked first */
+    }
+    return 0;
+}
+
+void work_ready(struct task *t)
+{
+    if (t->stopped)
+        return;
+    if (t->job->kind == JOB_PING) {
+        begin_ping(t);
+    } else if (t->job->kind == JOB_FACTS) {
+        t->value = connection_facts(t->server);
+        task_work_over(t, &none);
+    }
+}
+
+void work_cancel(struct task *t)
+{
+    if (t->exec)
+        grapnel_exec_cancel(t->exec);
+    else
+        connection_finish(t->server);
+}
+
+void work_free(struct task *t)
+{
+    if (t->question)
+        t->question->task = NULL;
+    t->question = NULL;
+    grapnel_exec_free(t->exec);
+    grapnel_future_free(t->future);
+    grapnel_instance_free(t->instance);
+    t->exec = NULL;
+    t->future = NULL;
+    t->instance = NULL;
+}
