@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/fleet/aliases.h"
 #include "launcher/fleet/copies.h"
 #include "launcher/fleet/fleet_impl.h"
 
@@ -18,6 +19,8 @@ static int fill(struct grapnel_fleet *f, const char *const *targets,
 {
     size_t n = 0;
 
+    while (targets[n])
+        n++;
     f->options = *o;
     f->options.connect = NULL;
     if (o->back_off <= 0)
@@ -28,10 +31,11 @@ static int fill(struct grapnel_fleet *f, const char *const *targets,
         f->options.memory = MEMORY;
     if (copies_connect(&f->connect, o->connect) < 0)
         return -E_NOMEM;
+    f->aliases = o->aliases ? NULL : aliases_new(n);
+    if (!o->aliases && !f->aliases)
+        return -E_NOMEM;
     f->connect.phase = NULL;
     f->connect.one_shot = !o->keep;
-    while (targets[n])
-        n++;
     f->hosts = calloc(n + 1, sizeof *f->hosts);
     while (f->hosts && f->count < n) {
         if ((f->hosts[f->count].name = strdup(targets[f->count])) == NULL)
@@ -139,6 +143,7 @@ void grapnel_fleet_free(struct grapnel_fleet *f)
     for (size_t i = 0; i < f->count; i++)
         free(f->hosts[i].name);
     free(f->hosts);
+    aliases_free(f->aliases);
     copies_clear_connect(&f->connect);
     free(f);
 }

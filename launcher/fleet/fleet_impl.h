@@ -34,6 +34,7 @@ struct grapnel_fleet {
     struct host *hosts;
     struct grapnel_fleet_job *job; /* that is not freed; NULL: none */
     struct window window;
+    struct aliases *aliases; /* NULL: names are not compared */
 };
 
 struct grapnel_fleet_job {
@@ -46,7 +47,6 @@ struct grapnel_fleet_job {
     struct grapnel_instance_options instance;
     struct grapnel_call_options call; /* JOB_CALL: likewise */
     struct input *input;              /* JOB_RUN: NULL: none */
-    struct aliases *aliases;          /* NULL: names are not compared */
     struct task **tasks;              /* by host; NULL: not begun, or told */
     size_t next;                      /* the first host that has not begun */
     struct task *again, **again_tail; /* whose turn for another attempt has come */
@@ -54,6 +54,7 @@ struct grapnel_fleet_job {
     struct task *told, **told_tail;   /* for wait_any … */
     struct task *taken;               /* … and what it gave last */
     struct grapnel_fleet_counts counts;
+    size_t fanout;      /* most hosts at work */
     size_t at_work;     /* tasks that have begun and not ended, also those that wait in between */
     size_t waiting;     /* of them: for another attempt */
     size_t batch_begun; /* hosts of the present batch */
@@ -89,7 +90,6 @@ struct task {
     int work_over;             /* what was to be done has ended, somehow */
     int stopped;               /* it was cancelled */
     int connecting;            /* counted by the window */
-    int is_due;                /* in `again` */
     unsigned token;            /* the window's */
     unsigned failures, refusals;
     ev_timer timer;                          /* by state: another attempt, confirmation, closing */

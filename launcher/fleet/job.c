@@ -5,6 +5,7 @@
 #include "launcher/fleet/copies.h"
 #include "launcher/fleet/fleet_impl.h"
 #include "launcher/fleet/input.h"
+#include "launcher/fleet/limit.h"
 
 /* ---- looking ---- */
 
@@ -97,12 +98,9 @@ static int batch_is_full(struct grapnel_fleet_job *job)
 /* True when there is a host to begin or to try again, and the options admit it. */
 static int may_begin(struct grapnel_fleet_job *job)
 {
-    size_t fanout = job->f->options.fanout;
-
-    if (job->again)
-        return 1;
-    return job->next < job->f->count && !job->stop.code && !batch_is_full(job) &&
-           (!fanout || job->at_work - job->waiting < fanout);
+    if (job->at_work - job->waiting >= job->fanout)
+        return 0;
+    return job->again || (job->next < job->f->count && !job->stop.code && !batch_is_full(job));
 }
 
 static void begin_one(struct grapnel_fleet_job *job)
@@ -113,7 +111,6 @@ static void begin_one(struct grapnel_fleet_job *job)
         job->again = t->next;
         if (!job->again)
             job->again_tail = &job->again;
-        t->is_due = 0;
         task_attempt(t);
         return;
     }
@@ -254,10 +251,21 @@ struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,
     return job;
 }
 
+/* Their descriptors are taken already. */
+static size_t count_kept(const struct grapnel_fleet *f)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < f->count; i++)
+        n += f->hosts[i].server != NULL;
+    return n;
+}
+
 struct grapnel_fleet_job *job_start(struct grapnel_fleet_job *job, struct error *e,
                                     struct grapnel_error *error)
 {
     int64_t total = job ? job->f->options.total_timeout : 0;
+    size_t fanout = job ? job->f->options.fanout : 0;
 
     if (!e->code && job->g->abandoned)
         errors_set(e, -E_CANCELLED, "all lines were cut");
@@ -268,6 +276,9 @@ struct grapnel_fleet_job *job_start(struct grapnel_fleet_job *job, struct error 
         grapnel_fleet_job_free(job);
         return NULL;
     }
+    job->fanout = limit_hosts() + count_kept(job->f);
+    if (fanout && fanout < job->fanout)
+        job->fanout = fanout;
     if (total > 0) {
         ev_now_update(job->g->loop);
         ev_timer_set(&job->total, (double)total / 1e3, 0.);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/cache/serverkey.h"
+#include "launcher/fleet/aliases.h"
 #include "launcher/fleet/fleet_impl.h"
 
 #define REFUSALS_MAX   6    /* attempts more for which no host is blamed … */
@@ -60,6 +62,21 @@ static void part(struct task *t)
     drop_server(t);
 }
 
+/* Its turn for another attempt had come. */
+static void leave_again(struct task *t)
+{
+    struct grapnel_fleet_job *job = t->job;
+    struct task **at = &job->again;
+
+    while (*at && *at != t)
+        at = &(*at)->next;
+    if (!*at)
+        return;
+    *at = t->next;
+    if (!*at)
+        job->again_tail = at;
+}
+
 static void be_over(struct task *t)
 {
     struct grapnel_fleet_job *job = t->job;
@@ -67,10 +84,13 @@ static void be_over(struct task *t)
     if (t->state == TASK_OVER)
         return;
     end_attempt(t, WINDOW_FAILED);
-    if (t->state == TASK_WAITING)
+    if (t->state == TASK_WAITING) {
         job->waiting--;
-    else if (t->state == TASK_RUNNING || t->state == TASK_CLOSING)
+        job->counts.queued--;
+        leave_again(t);
+    } else if (t->state == TASK_RUNNING || t->state == TASK_CLOSING) {
         job->counts.running--;
+    }
     t->state = TASK_OVER;
     ev_timer_stop(job->g->loop, &t->timer);
     part(t);
@@ -226,18 +246,38 @@ static void on_changed(void *arg, struct grapnel_server *s)
 
 /* ---- attempts ---- */
 
-/* A connection for t: 0 or negative with *e filled. */
+/* True when another host's name leads to the same place, and so t has nothing to do. */
+static int is_alias(struct task *t, const struct route *route,
+                    const struct grapnel_connect_options *o)
+{
+    char *key = t->job->f->aliases ? serverkey_make(route, o) : NULL;
+
+    t->result.same = key ? aliases_claim(t->job->f->aliases, key, t->host) : t->host;
+    free(key);
+    t->result.alias = t->result.same != t->host;
+    return t->result.alias;
+}
+
+/* A connection for t, unless it is an alias: 0 or negative with *e filled. */
 static int open_server(struct task *t, struct error *e)
 {
     struct grapnel_fleet *f = t->job->f;
     struct grapnel_connect_options o = f->connect;
+    struct route *route;
 
     if (f->options.adjust)
         f->options.adjust(f->options.adjust_arg, t->host, &o);
     o.phase = on_phase;
     o.phase_arg = t;
     o.one_shot = !f->options.keep;
-    t->server = connection_open(t->job->g, f->hosts[t->host].name, &o, e);
+    route = route_new(t->job->g, f->hosts[t->host].name, &o, e);
+    if (!route)
+        return e->code;
+    if (is_alias(t, route, &o)) {
+        route_free(route);
+        return 0;
+    }
+    t->server = connection_open_route(t->job->g, route, &o, e);
     if (!t->server)
         return e->code;
     connection_watch(t->server, on_changed, t);
@@ -262,6 +302,8 @@ void task_attempt(struct task *t)
     t->token = window_begin(&t->job->f->window);
     if (open_server(t, &e) < 0)
         connect_failed(t, &e);
+    else if (t->result.alias)
+        be_over(t);
     else if (work_begin(t, &e) < 0)
         fail(t, &e);
 }
@@ -301,7 +343,6 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
     (void)loop;
     (void)revents;
     if (t->state == TASK_WAITING) {
-        t->is_due = 1;
         t->next = NULL;
         *job->again_tail = t;
         job->again_tail = &t->next;

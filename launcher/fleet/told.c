@@ -42,7 +42,7 @@ static void fill_output(struct task *t)
     struct grapnel_fleet_result *r = &t->result;
 
     if (t->job->kind == JOB_PING || t->job->kind == JOB_FACTS || t->job->handler.output ||
-        !r->began)
+        !r->began || r->alias)
         return;
     r->out_length = wire_length(&t->out);
     r->err_length = wire_length(&t->err);
@@ -64,6 +64,8 @@ void told_fill(struct task *t)
     r->failed =
         r->error ||
         (r->status && (!r->status->exited || r->status->exit_status != 0 || r->status->reason));
+    if (r->alias)
+        r->attempts = 0;
     r->confirmed |= !r->begun || t->has_status;
     r->ended = grapnel_now();
     fill_phases(t);
