@@ -142,6 +142,12 @@ static int greet(struct link *l, uint32_t lease_ms, struct value *facts)
     return rc;
 }
 
+void link_limit_memory(struct link *l, size_t first, size_t growth)
+{
+    l->window_first = first;
+    l->memory = growth;
+}
+
 struct link *link_new(const struct link_options *options, const struct link_handler *handler,
                       void *arg, uint64_t now_us)
 {
@@ -158,6 +164,7 @@ struct link *link_new(const struct link_options *options, const struct link_hand
     l->opener = options->opener != 0;
     l->lease_us = (uint64_t)options->lease_ms * 1000;
     l->memory = options->memory != 0 ? options->memory : LINK_MEMORY;
+    l->window_first = LINK_WINDOW_FIRST;
     l->features = options->features;
     l->calls_max = options->calls_max == 0                ? LINK_CALLS_MAX
                    : options->calls_max < LINK_CALLS_MOST ? options->calls_max

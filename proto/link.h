@@ -200,6 +200,10 @@ int link_answer_raw(struct link *l, uint32_t id, const uint8_t *body, size_t n);
  * that does the same would wait forever. */
 size_t link_backlog(const struct link *l);
 
+/* Streams that are opened from now on begin with at most this window, and all windows together grow
+ * by at most `growth` bytes: for who has many links and one budget. */
+void link_limit_memory(struct link *l, size_t first, size_t growth);
+
 /* ---- references ---- */
 
 /* Tells the peer that of each of `pairs`' n objects of its so many references are no longer held:

@@ -104,6 +104,7 @@ struct link {
     bool opener;
     uint64_t lease_us; /* ours: silence of the peer after which we give it up; 0: never */
     size_t memory;
+    size_t window_first;
     uint32_t features; /* offered; after HELLO: those that both offered */
     uint64_t now;      /* as last told */
     unsigned depth;    /* callbacks may be running: nothing is freed */

@@ -59,7 +59,10 @@ void stream_finish(struct stream *s, int code, const struct value *result, const
 /* The first window is smaller when there are many streams, so that it can do without a budget. */
 static size_t first_window(const struct link *l)
 {
-    return link_stream_count(l) < LINK_FIRST_FULL ? LINK_WINDOW_FIRST : LINK_CREDIT_INITIAL;
+    size_t window =
+        link_stream_count(l) < LINK_FIRST_FULL ? LINK_WINDOW_FIRST : LINK_CREDIT_INITIAL;
+
+    return window < l->window_first ? window : l->window_first;
 }
 
 static int may_open(struct link *l, struct error *e)

@@ -13,6 +13,7 @@
 #define CONFIRM_MS     5000 /* for the host to say that what was cancelled has ended … */
 #define GRACE_MS       2000 /* … after what is left to it (exec's default) */
 #define DOUBLINGS_MOST 20
+#define WINDOW_LEAST   4096
 
 static void end_attempt(struct task *t, enum window_end how)
 {
@@ -258,6 +259,22 @@ static int is_alias(struct task *t, const struct route *route,
     return t->result.alias;
 }
 
+/* What readers do not take fills the windows of two streams at most: all hosts' together are not
+ * more than the budget, as far as anything can move then. */
+static void limit_memory(struct task *t)
+{
+    const struct grapnel_fleet *f = t->job->f;
+    size_t hosts = f->count < t->job->fanout ? f->count : t->job->fanout;
+    size_t share = f->options.memory / (hosts ? hosts : 1), first = share / 2;
+
+    if (first > LINK_WINDOW_FIRST)
+        first = LINK_WINDOW_FIRST;
+    if (first < WINDOW_LEAST)
+        first = WINDOW_LEAST;
+    share = share > 2 * first ? share - 2 * first : 0;
+    link_limit_memory(connection_link(t->server), first, share < LINK_MEMORY ? share : LINK_MEMORY);
+}
+
 /* A connection for t, unless it is an alias: 0 or negative with *e filled. */
 static int open_server(struct task *t, struct error *e)
 {
@@ -280,6 +297,7 @@ static int open_server(struct task *t, struct error *e)
     t->server = connection_open_route(t->job->g, route, &o, e);
     if (!t->server)
         return e->code;
+    limit_memory(t);
     connection_watch(t->server, on_changed, t);
     return 0;
 }

@@ -66,7 +66,7 @@ void told_fill(struct task *t)
         (r->status && (!r->status->exited || r->status->exit_status != 0 || r->status->reason));
     if (r->alias)
         r->attempts = 0;
-    r->confirmed |= !r->begun || t->has_status;
+    r->confirmed |= !r->begun || t->has_status || (t->work_over && !t->stopped);
     r->ended = grapnel_now();
     fill_phases(t);
     fill_output(t);

@@ -21,8 +21,6 @@ static size_t gather(struct task *t, int which, const uint8_t *bytes, size_t n)
     struct grapnel_fleet_job *job = t->job;
     struct error e = {0};
 
-    if (t->stopped)
-        return n;
     if (job->kept_bytes + n > job->f->options.memory ||
         wire_put(which == 2 ? &t->err : &t->out, bytes, n) < 0) {
         errors_set(&e, -E_OUTPUT_LIMIT, "what the fleet may keep of its output, %zu bytes, is full",

@@ -424,7 +424,7 @@ static const char *sleeper(void)
 {
     static char line[300];
 
-    snprintf(line, sizeof line, "trap '' HUP; : >%s/begun.$$; echo up; sleep 100 & wait",
+    snprintf(line, sizeof line, "trap '' HUP; echo up; : >%s/begun.$$; sleep 100 & wait",
              sshtools_folder);
     return line;
 }
@@ -626,6 +626,7 @@ START_TEST(test_gathered_output_has_a_limit)
     struct results all;
     int stopped = 0;
 
+    ck_assert_int_eq(grapnel_fleet_wait(job, 20000, &error), 0);
     take_all(job, &all);
     for (int i = 0; i < HOSTS; i++)
         stopped += all.of[i].failed && strcmp(all.error[i].name, "OUTPUT_LIMIT") == 0;
