@@ -5,7 +5,7 @@
 #define REFUSED_PART  8      /* one refusal among so many attempts is no sign … */
 #define REFUSED_LEAST 2      /* … and one alone never is: some hosts refuse everybody */
 #define REMEMBERED    64     /* attempts: older ones count half */
-#define PAUSE_US      100000 /* after a cut, doubled for each that follows … */
+#define PAUSE_US      100000 /* after a cut, doubled for each with nothing fine since … */
 #define PAUSE_CUTS    5      /* … up to so many times */
 
 void window_init(struct window *w, size_t most)
@@ -44,8 +44,11 @@ static void widen(struct window *w)
 
 static void cut(struct window *w, uint64_t now_us, uint32_t random)
 {
-    uint64_t pause = (uint64_t)PAUSE_US << (w->cuts < PAUSE_CUTS ? w->cuts : PAUSE_CUTS);
+    uint64_t pause;
 
+    if (w->fine)
+        w->cuts = 0;
+    pause = (uint64_t)PAUSE_US << (w->cuts < PAUSE_CUTS ? w->cuts : PAUSE_CUTS);
     w->limit = w->limit >= 2. ? w->limit / 2. : 1.;
     w->slow = 1;
     w->cuts++;
@@ -64,8 +67,6 @@ void window_end(struct window *w, unsigned token, enum window_end how, uint64_t 
     forget_old(w);
     if (how == WINDOW_CONNECTED) {
         w->fine++;
-        if (w->fine > 2 * REFUSED_PART)
-            w->cuts = 0;
         widen(w);
     } else if (++w->refused >= REFUSED_LEAST && w->refused * REFUSED_PART >= w->fine + w->refused) {
         cut(w, now_us, random);

@@ -17,7 +17,7 @@ struct window {
     size_t fine, refused; /* since it was changed last */
     int slow;             /* it was too wide once: grows by one for each window full only */
     unsigned epoch;       /* of attempts that began since it was changed last */
-    unsigned cuts;        /* in a row */
+    unsigned cuts;        /* in a row, with nothing fine in between */
     uint64_t until_us;    /* nobody begins before that */
 };
 
