@@ -11,6 +11,8 @@ struct blocking_job {
     void *arg;
     pthread_t thread;
     int cancelled;
+    int started;
+    int in_queue; /* one of those of which only so many run */
 };
 
 struct blocking {
@@ -21,12 +23,45 @@ struct blocking {
     struct blocking_job *finished;
     int running;
     int closing; /* threads must not touch the loop any more */
+    /* Of blocking_queue, for the loop's thread. */
+    struct blocking_job *waiting, **waiting_tail;
+    int queue_running;
 };
+
+static int start(struct blocking_job *job);
+
+/* Those whose turn has come. */
+static void start_waiting(struct blocking *b)
+{
+    struct blocking_job *job;
+
+    while (b->queue_running < BLOCKING_QUEUE_MAX && (job = b->waiting) != NULL) {
+        if (!job->cancelled && start(job) < 0 && b->queue_running > 0)
+            return; /* there are too many threads: one of ours will end */
+        b->waiting = job->next;
+        if (!b->waiting)
+            b->waiting_tail = &b->waiting;
+        if (job->started) {
+            b->queue_running++;
+            continue;
+        }
+        if (!job->cancelled)
+            job->work(job->arg); /* slowly is better than never */
+        job->done(job->arg, job->cancelled);
+        free(job);
+    }
+}
 
 /* The thread has nothing left to do but to end, so that joining it does not wait. */
 static void finish(struct blocking_job *job, int cancelled)
 {
+    struct blocking *b = job->owner;
+
     pthread_join(job->thread, NULL);
+    if (job->in_queue) {
+        b->queue_running--;
+        start_waiting(b);
+    }
     job->done(job->arg, cancelled);
     free(job);
 }
@@ -57,6 +92,7 @@ struct blocking *blocking_new(struct ev_loop *loop)
     if (!b)
         return NULL;
     b->loop = loop;
+    b->waiting_tail = &b->waiting;
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->idle, NULL);
     ev_async_init(&b->finished_wake, deliver);
@@ -77,6 +113,11 @@ void blocking_free(struct blocking *b)
     while (b->running)
         pthread_cond_wait(&b->idle, &b->lock);
     pthread_mutex_unlock(&b->lock);
+    while ((job = b->waiting)) {
+        b->waiting = job->next;
+        job->done(job->arg, 1);
+        free(job);
+    }
     while ((job = b->finished)) {
         b->finished = job->next;
         finish(job, 1);
@@ -106,25 +147,63 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct blocking_job *blocking_run(struct blocking *b, void (*work)(void *arg),
-                                  void (*done)(void *arg, int cancelled), void *arg)
+/* 0 or -1. */
+static int start(struct blocking_job *job)
 {
-    struct blocking_job *job = calloc(1, sizeof *job);
+    struct blocking *b = job->owner;
     int failed;
 
-    if (!job)
-        return NULL;
-    *job = (struct blocking_job){.owner = b, .work = work, .done = done, .arg = arg};
     /* With the lock held, so that the thread cannot be finished before it is known. */
     pthread_mutex_lock(&b->lock);
     failed = pthread_create(&job->thread, NULL, run, job);
     if (!failed)
         b->running++;
     pthread_mutex_unlock(&b->lock);
-    if (!failed)
+    job->started = !failed;
+    return failed ? -1 : 0;
+}
+
+static struct blocking_job *make(struct blocking *b, void (*work)(void *arg),
+                                 void (*done)(void *arg, int cancelled), void *arg)
+{
+    struct blocking_job *job = calloc(1, sizeof *job);
+
+    if (job)
+        *job = (struct blocking_job){.owner = b, .work = work, .done = done, .arg = arg};
+    return job;
+}
+
+struct blocking_job *blocking_run(struct blocking *b, void (*work)(void *arg),
+                                  void (*done)(void *arg, int cancelled), void *arg)
+{
+    struct blocking_job *job = make(b, work, done, arg);
+
+    if (!job || start(job) == 0)
         return job;
     free(job);
     return NULL;
+}
+
+struct blocking_job *blocking_queue(struct blocking *b, void (*work)(void *arg),
+                                    void (*done)(void *arg, int cancelled), void *arg)
+{
+    struct blocking_job *job = make(b, work, done, arg);
+
+    if (!job)
+        return NULL;
+    job->in_queue = 1;
+    if (b->queue_running == 0 && start(job) < 0) {
+        free(job);
+        return NULL;
+    }
+    if (job->started) {
+        b->queue_running++;
+        return job;
+    }
+    *b->waiting_tail = job;
+    b->waiting_tail = &job->next;
+    start_waiting(b);
+    return job;
 }
 
 void blocking_cancel(struct blocking_job *job)

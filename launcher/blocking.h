@@ -19,6 +19,11 @@ void blocking_free(struct blocking *b);
  * blocking_cancel.  NULL: no thread could be started, nothing runs. */
 struct blocking_job *blocking_run(struct blocking *b, void (*work)(void *arg),
                                   void (*done)(void *arg, int cancelled), void *arg);
+/* The same for work of which there may be much at once: it waits until not more than
+ * BLOCKING_QUEUE_MAX of this kind run.  One that is cancelled before its turn does not run. */
+#define BLOCKING_QUEUE_MAX 16
+struct blocking_job *blocking_queue(struct blocking *b, void (*work)(void *arg),
+                                    void (*done)(void *arg, int cancelled), void *arg);
 /* The caller has lost interest: done will run with cancelled = 1.  The work itself is not
  * interrupted: give it a descriptor to watch if it must be. */
 void blocking_cancel(struct blocking_job *job);

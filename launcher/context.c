@@ -17,6 +17,7 @@
 #include "launcher/connection.h"
 #include "launcher/foreign.h"
 #include "launcher/safetext.h"
+#include "launcher/ssh/sshfiles.h"
 #include "launcher/ssh/transport_ssh2.h"
 
 #define HANDOVER_MS 20 /* how long the heartbeat thread leaves the lead to those who come back */
@@ -335,8 +336,9 @@ struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapne
     e.code = -E_NOMEM;
     g->blocking = blocking_new(g->loop);
     g->agents = agents_new(g->options.agents);
+    g->files = sshfiles_new();
     g->options.agents = NULL; /* the caller's, borrowed for this call only */
-    if (!g->blocking || !g->agents)
+    if (!g->blocking || !g->agents || !g->files)
         goto failed;
     return g;
 failed:
@@ -361,6 +363,7 @@ void grapnel_free(struct grapnel *g)
     if (g->loop)
         connection_free_all(g);
     transport_ssh2_free_keys(g->keys);
+    sshfiles_free(g->files);
     blocking_free(g->blocking);
     agents_free(g->agents);
     if (g->loop) {

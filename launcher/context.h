@@ -16,6 +16,7 @@ struct blocking;
 struct cache;
 struct foreign;
 struct keyring;
+struct sshfiles;
 
 /* One mutex (recursive, as callbacks call back) guards everything that hangs on a context.  The
  * thread that waits drives the loop; others that wait sleep until something has happened.  When
@@ -41,7 +42,8 @@ struct grapnel {
     int abandoned;           /* grapnel_abandon */
     struct blocking *blocking;
     struct agents *agents;
-    struct keyring *keys;           /* by transport_ssh2; NULL: none yet */
+    struct keyring *keys; /* by transport_ssh2; NULL: none yet */
+    struct sshfiles *files;
     struct cache *cache;            /* by cache.c; NULL: none yet */
     pid_t pid;                      /* of who made it: a child of fork has no part in it */
     struct grapnel_server *servers; /* list, by connection.c */

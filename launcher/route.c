@@ -10,6 +10,7 @@
 #include "launcher/ssh/asker.h"
 #include "launcher/ssh/askpass.h"
 #include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/sshfiles.h"
 #include "launcher/ssh/sshline.h"
 #include "launcher/ssh/sshwords.h"
 
@@ -243,7 +244,6 @@ static char *optional_copy(const char *s)
 static int load_config(struct route *r, const struct grapnel_connect_options *o, struct error *e)
 {
     char user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX];
-    struct sshconfig_set *set = NULL;
     struct sshconfig_options so = {.file = o->config_file};
     unsigned port;
     int result = sshconfig_split(r->target, user, host, &port, e);
@@ -257,10 +257,7 @@ static int load_config(struct route *r, const struct grapnel_connect_options *o,
     so.settings = (const char *const *)r->settings;
     while (r->settings && r->settings[so.settings_count])
         so.settings_count++;
-    result = sshconfig_open(&so, &set, e);
-    if (result == 0)
-        result = sshconfig_load(set, r->host, NULL, 0, 0, &r->config, e);
-    sshconfig_close(set); /* the files may be large, and servers many */
+    result = sshfiles_config(r->g->files, &so, r->host, &r->config, e);
     if (result < 0 || !r->config)
         return result;
     if (asprintf(&r->key, "%s:%u", r->config->host, r->config->port) < 0)
@@ -339,6 +336,7 @@ struct route *route_new(struct grapnel *g, const char *target,
         .blocking = g->blocking,
         .host = r->target,
         .keys = &g->keys,
+        .files = g->files,
         .connect_timeout_ms = options->connect_timeout,
         .interactive = options->interactive,
         .asker = asker_hold(options->asker),

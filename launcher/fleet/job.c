@@ -6,6 +6,7 @@
 #include "launcher/fleet/fleet_impl.h"
 #include "launcher/fleet/input.h"
 #include "launcher/fleet/limit.h"
+#include "launcher/ssh/sshfiles.h"
 
 /* ---- looking ---- */
 
@@ -248,6 +249,7 @@ struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,
     ev_timer_init(&job->total, on_total, 0., 0.);
     job->look.data = job->pause.data = job->total.data = job;
     f->job = job;
+    sshfiles_hold(job->g->files);
     return job;
 }
 
@@ -313,6 +315,7 @@ void grapnel_fleet_job_free(struct grapnel_fleet_job *job)
     free_list(job->told);
     task_free(job->taken);
     job->f->job = NULL;
+    sshfiles_release(g->files);
     input_free(job->input);
     copies_clear_exec(&job->exec);
     copies_clear_instance(&job->instance);

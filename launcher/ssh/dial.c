@@ -405,7 +405,7 @@ struct dial *dial_start(const struct dial_options *options, struct error *e)
         d->lookup->list = NULL;
         d->lookup->bind_result = 0;
         code = -E_SYSTEM;
-        d->job = blocking_run(options->blocking, lookup_work, lookup_done, d->lookup);
+        d->job = blocking_queue(options->blocking, lookup_work, lookup_done, d->lookup);
         if (!d->job)
             goto out;
     } else {

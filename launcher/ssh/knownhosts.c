@@ -41,10 +41,19 @@ out:
     return rc;
 }
 
+void knownhosts_hold(struct knownhosts *set)
+{
+    set->more_holders++;
+}
+
 void knownhosts_free(struct knownhosts *set)
 {
     if (set == NULL)
         return;
+    if (set->more_holders > 0) {
+        set->more_holders--;
+        return;
+    }
     for (size_t i = 0; i < set->buffers_count; i++)
         free(set->buffers[i]);
     for (size_t i = 0; i < set->files_count; i++)

@@ -39,6 +39,8 @@ struct knownhosts_match {
 int knownhosts_open(const char *const *files, size_t count, struct knownhosts **out,
                     struct error *e);
 void knownhosts_free(struct knownhosts *set);
+/* One more who will free it. */
+void knownhosts_hold(struct knownhosts *set);
 
 /* Looks a host key up.
  * host: the name that ssh would look up: HostKeyAlias if set (then port is 0), else the HostName

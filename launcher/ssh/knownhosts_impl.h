@@ -48,7 +48,8 @@ struct knownhosts_hashed {
 };
 
 struct knownhosts {
-    char **buffers; /* file contents, added lines, and remembered names */
+    size_t more_holders; /* besides the one who opened it */
+    char **buffers;      /* file contents, added lines, and remembered names */
     size_t buffers_count, buffers_size;
     char **files; /* names */
     size_t files_count;

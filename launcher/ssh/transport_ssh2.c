@@ -9,6 +9,7 @@
 #include "launcher/ssh/ssh2_core.h"
 #include "launcher/ssh/ssh2_flow.h"
 #include "launcher/ssh/ssh2_setup.h"
+#include "launcher/ssh/sshfiles.h"
 
 enum { DEFAULT_TIMEOUT_MS = 30000 };
 
@@ -251,7 +252,7 @@ static int open_known_hosts(struct ssh2 *t, struct error *e)
         files[i] = c->user_known_hosts.item[i];
     for (size_t i = 0; i < c->global_known_hosts.count; i++)
         files[c->user_known_hosts.count + i] = c->global_known_hosts.item[i];
-    code = knownhosts_open(files, count, &t->own_known, e);
+    code = sshfiles_known_hosts(t->o.files, files, count, &t->own_known, e);
     t->known = t->own_known;
     free(files);
     return code;

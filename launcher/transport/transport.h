@@ -54,7 +54,8 @@ struct transport_options {
     const struct sshconfig *config; /* ssh2: the host's settings, complete */
     struct keyring **keys;          /* ssh2: parsed key files, shared by all connections; made
                                        where it is NULL (transport_ssh2_free_keys) */
-    struct knownhosts *known_hosts; /* ssh2: parsed known_hosts, shared; NULL: made from config */
+    struct knownhosts *known_hosts; /* ssh2: parsed known_hosts, shared; NULL: made from config … */
+    struct sshfiles *files;         /* … by way of this; may be NULL */
     char *const *argv;              /* command and local: program and arguments, NULL-terminated */
     char *const *environment;       /* command: the program's; NULL: ours */
     int command_appended;           /* command: the text is the last argument (ssh), else: written
