@@ -8,7 +8,8 @@
 #include "launcher/fleet/fleet_impl.h"
 
 #define REFUSALS_MAX   6    /* attempts more for which no host is blamed … */
-#define REFUSED_MS     250  /* … after this, doubled for each, less up to half at random */
+#define REFUSED_MS     200  /* … after this, doubled for each, less up to half at random … */
+#define REFUSED_MOST   2000 /* … but not more than this */
 #define CLOSE_MS       5000 /* for the agent to leave */
 #define CONFIRM_MS     5000 /* for the host to say that what was cancelled has ended … */
 #define GRACE_MS       2000 /* … after what is left to it (exec's default) */
@@ -158,7 +159,7 @@ static int64_t another(struct task *t, const struct error *e)
         (t->server && connection_committed(t->server)))
         return -1;
     if (is_refusal(e->code) && t->refusals < REFUSALS_MAX)
-        return back_off(REFUSED_MS, INT64_MAX / 4, t->refusals++, 2);
+        return back_off(REFUSED_MS, REFUSED_MOST, t->refusals++, 2);
     if (is_worth_another(e) && (int64_t)t->failures < o->retry)
         return back_off(o->back_off, o->back_off_most, t->failures++, 4);
     return -1;

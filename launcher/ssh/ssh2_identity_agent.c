@@ -6,6 +6,7 @@
 #include "launcher/ssh/ssh2_identity_impl.h"
 
 enum { AGENT_PATIENCE = 5 /* seconds for the list of identities */ };
+#define AGENT_BUSY 0.02 /* seconds until it is tried again to get into its queue */
 
 /* The identity of ssh_config that this public key belongs to; NULL: none. */
 static struct ssh2_identity *find_own(struct ssh2_identities *ids, const uint8_t *blob, size_t n)
@@ -165,6 +166,36 @@ static void on_agent(struct ev_loop *loop, ev_io *w, int revents)
     ids->o.leave(ids->o.arg);
 }
 
+static void set_timer(struct ssh2_identities *ids, double seconds)
+{
+    ev_timer_stop(ids->o.loop, &ids->agent_timer);
+    ev_now_update(ids->o.loop);
+    ev_timer_set(&ids->agent_timer, seconds, 0);
+    ev_timer_start(ids->o.loop, &ids->agent_timer);
+}
+
+/* Where many log in at the same time its queue may be full for a moment. */
+static void begin(struct ssh2_identities *ids)
+{
+    struct error e = {0};
+    int code = sshagent_open(ids->o.config->agent_socket, &ids->agent, &e);
+
+    ids->listing = 1;
+    if (code == -E_LIMIT && ev_now(ids->o.loop) < ids->agent_until) {
+        set_timer(ids, AGENT_BUSY);
+        return;
+    }
+    if (code < 0 || sshagent_list(ids->agent) < 0) {
+        ssh2_identity_trace(ids, 2, "no agent: %s", e.detail);
+        agent_skip(ids, "the agent", e.detail);
+        ssh2_identity_agent_close(ids);
+        ssh2_identity_complete(ids);
+        return;
+    }
+    set_timer(ids, AGENT_PATIENCE);
+    agent_step(ids);
+}
+
 static void on_agent_late(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct ssh2_identities *ids = w->data;
@@ -172,12 +203,17 @@ static void on_agent_late(struct ev_loop *loop, ev_timer *w, int revents)
     (void)loop;
     (void)revents;
     ids->o.enter(ids->o.arg);
-    ssh2_identity_trace(ids, 1, "the agent did not answer within %d s and is not used",
-                        AGENT_PATIENCE);
-    agent_skip(ids, "the agent", "no answer");
-    ssh2_identity_agent_close(ids);
-    ssh2_identity_complete(ids);
-    ids->o.wake(ids->o.arg);
+    if (ids->agent) {
+        ssh2_identity_trace(ids, 1, "the agent did not answer within %d s and is not used",
+                            AGENT_PATIENCE);
+        agent_skip(ids, "the agent", "no answer");
+        ssh2_identity_agent_close(ids);
+        ssh2_identity_complete(ids);
+    } else {
+        begin(ids);
+    }
+    if (!ids->listing)
+        ids->o.wake(ids->o.arg);
     ids->o.leave(ids->o.arg);
 }
 
@@ -190,21 +226,9 @@ void ssh2_identity_agent_init(struct ssh2_identities *ids)
 
 void ssh2_identity_agent_start(struct ssh2_identities *ids)
 {
-    struct error e = {0};
-
-    if (sshagent_open(ids->o.config->agent_socket, &ids->agent, &e) < 0 ||
-        sshagent_list(ids->agent) < 0) {
-        ssh2_identity_trace(ids, 2, "no agent: %s", e.detail);
-        agent_skip(ids, "the agent", e.detail);
-        ssh2_identity_agent_close(ids);
-        ssh2_identity_complete(ids);
-        return;
-    }
-    ids->listing = 1;
     ev_now_update(ids->o.loop);
-    ev_timer_set(&ids->agent_timer, AGENT_PATIENCE, 0);
-    ev_timer_start(ids->o.loop, &ids->agent_timer);
-    agent_step(ids);
+    ids->agent_until = ev_now(ids->o.loop) + AGENT_PATIENCE;
+    begin(ids);
 }
 
 int ssh2_identity_agent_sign(struct ssh2_identities *ids, const void *data, size_t n)

@@ -31,6 +31,7 @@ struct ssh2_identities {
     struct sshagent *agent;
     ev_io agent_io;
     ev_timer agent_timer;
+    ev_tstamp agent_until;     /* for so long it may be too busy to be connected to */
     int listing;               /* the agent's list is awaited */
     struct keyring_wait *wait; /* a passphrase is awaited */
     enum ssh2_signing signing;
