@@ -16,7 +16,7 @@
 #define LOCK_NAME   "lock"
 #define LOG_NAME    "log"
 #define LOG_MAX     (256 * 1024)
-#define BACKLOG     128
+#define BACKLOG     1024 /* a fleet comes all at once */
 #define RETRY_MS    5 /* of a lock that another has: there is no way to wait for it with a limit */
 
 struct place {

@@ -113,14 +113,17 @@ static void fail(struct task *t, const struct error *e)
 /* ---- more attempts ---- */
 
 /* A server that has too much to do, or a machine in between, looks like this. */
-static int is_refusal(int code)
+static int is_refusal(const struct task *t, int code)
 {
-    return code == -E_DISCONNECTED || code == -E_DESCRIPTORS;
+    return (code == -E_DISCONNECTED && !t->phase_us[GRAPNEL_FLEET_AUTH]) || code == -E_DESCRIPTORS;
 }
 
-/* What may be different the next time. */
-static int is_worth_another(const struct error *e)
+/* What may be different the next time.  Who has refused a login is not asked again: that may lock
+ * the account. */
+static int is_worth_another(const struct task *t, const struct error *e)
 {
+    if (t->phase_us[GRAPNEL_FLEET_AUTH])
+        return 0;
     switch (e->code) {
     case -E_RESOLVE:
     case -E_REFUSED:
@@ -158,9 +161,9 @@ static int64_t another(struct task *t, const struct error *e)
     if (t->job->stop.code || t->stopped || t->result.begun ||
         (t->server && connection_committed(t->server)))
         return -1;
-    if (is_refusal(e->code) && t->refusals < REFUSALS_MAX)
+    if (is_refusal(t, e->code) && t->refusals < REFUSALS_MAX)
         return back_off(REFUSED_MS, REFUSED_MOST, t->refusals++, 2);
-    if (is_worth_another(e) && (int64_t)t->failures < o->retry)
+    if (is_worth_another(t, e) && (int64_t)t->failures < o->retry)
         return back_off(o->back_off, o->back_off_most, t->failures++, 4);
     return -1;
 }
@@ -181,7 +184,7 @@ static void connect_failed(struct task *t, const struct error *e)
 {
     int64_t ms = another(t, e);
 
-    end_attempt(t, is_refusal(e->code) ? WINDOW_REFUSED : WINDOW_FAILED);
+    end_attempt(t, is_refusal(t, e->code) ? WINDOW_REFUSED : WINDOW_FAILED);
     if (ms >= 0)
         wait_for_another(t, ms);
     else
