@@ -62,6 +62,8 @@ struct grapnel_fleet_job {
     struct error stop;  /* code 0: hosts still begin */
     int cancelled;
     int over_told;
+    void (*watch)(void *arg); /* fleet_watch; NULL: nobody */
+    void *watch_arg;
     ev_timer look;  /* job_look was called */
     ev_timer pause; /* until the window admits another one */
     ev_timer total;

@@ -53,6 +53,8 @@ static void tell_one(struct grapnel_fleet_job *job, struct task *t)
     t->next = NULL;
     *job->told_tail = t;
     job->told_tail = &t->next;
+    if (job->watch)
+        job->watch(job->watch_arg);
 }
 
 static void tell_all(struct grapnel_fleet_job *job)
@@ -166,6 +168,8 @@ static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
     job->over_told = 1;
     ev_timer_stop(job->g->loop, &job->total);
     ev_timer_stop(job->g->loop, &job->pause);
+    if (job->watch)
+        job->watch(job->watch_arg);
     if (job->handler.done)
         job->handler.done(job->arg);
 }

@@ -1,4 +1,5 @@
 /* What is asked about a job meanwhile: waiting, counts. */
+#include "launcher/fleet/fleet.h"
 #include "launcher/fleet/fleet_impl.h"
 
 static int all_over(void *arg)
@@ -16,11 +17,20 @@ int grapnel_fleet_wait(struct grapnel_fleet_job *job, int64_t timeout, struct gr
     return e.code ? context_error(error, "", &e) : 0;
 }
 
+int fleet_has_news(const struct grapnel_fleet_job *job)
+{
+    return job->told || job->over_told;
+}
+
+void fleet_watch(struct grapnel_fleet_job *job, void (*told)(void *arg), void *arg)
+{
+    job->watch = told;
+    job->watch_arg = arg;
+}
+
 static int any_told(void *arg)
 {
-    const struct grapnel_fleet_job *job = arg;
-
-    return job->told || job->over_told;
+    return fleet_has_news(arg);
 }
 
 int grapnel_fleet_wait_any(struct grapnel_fleet_job *job, int64_t timeout,

@@ -6,6 +6,7 @@
 
 #include "launcher/lua/held.h"
 #include "launcher/lua/interact.h"
+#include "launcher/lua/luavalue.h"
 #include "launcher/lua/options.h"
 #include "launcher/lua/until.h"
 #include "launcher/lua/wanted.h"
@@ -50,50 +51,6 @@ static int close_line(lua_State *L)
     return 0;
 }
 
-static void push_json(lua_State *L, const struct grapnel_value *v)
-{
-    const struct grapnel_value *key, *item;
-    const char *text;
-    size_t n;
-
-    luaL_checkstack(L, 4, NULL);
-    switch (grapnel_value_type(v)) {
-    case GRAPNEL_BOOL:
-        lua_pushboolean(L, grapnel_value_bool(v, 0));
-        break;
-    case GRAPNEL_INT:
-        lua_pushinteger(L, grapnel_value_int(v, 0));
-        break;
-    case GRAPNEL_FLOAT:
-        lua_pushnumber(L, grapnel_value_float(v, 0.));
-        break;
-    case GRAPNEL_BYTES:
-    case GRAPNEL_TEXT:
-        text = grapnel_value_string(v, &n);
-        lua_pushlstring(L, text, n);
-        break;
-    case GRAPNEL_ARRAY:
-        lua_newtable(L);
-        for (size_t i = 0; i < grapnel_value_count(v); i++) {
-            push_json(L, grapnel_value_at(v, i));
-            lua_rawseti(L, -2, (lua_Integer)i + 1);
-        }
-        break;
-    case GRAPNEL_MAP:
-        lua_newtable(L);
-        for (size_t i = 0; grapnel_value_pair(v, i, &key, &item); i++) {
-            push_json(L, key);
-            push_json(L, item);
-            lua_rawset(L, -3);
-        }
-        break;
-    case GRAPNEL_NIL:
-    case GRAPNEL_REF:
-        lua_pushnil(L);
-        break;
-    }
-}
-
 int connect_facts(lua_State *L, struct grapnel_server *s)
 {
     struct grapnel_value *v = NULL;
@@ -110,7 +67,7 @@ int connect_facts(lua_State *L, struct grapnel_server *s)
         grapnel_error_format(&e, text, sizeof text);
         return luaL_error(L, "%s", text);
     }
-    push_json(L, v);
+    luavalue_push(L, v);
     grapnel_value_free(v);
     return 1;
 }

@@ -128,6 +128,11 @@ static struct grapnel_value *convert(lua_State *L, int depth)
     return to;
 }
 
+struct grapnel_value *luajson_value(lua_State *L)
+{
+    return convert(L, 0);
+}
+
 static int text_of(lua_State *L)
 {
     struct box *box = lua_newuserdatauv(L, sizeof *box, 0);

@@ -7,6 +7,7 @@
 #include "launcher/connection.h"
 #include "launcher/lua/cached.h"
 #include "launcher/lua/connect.h"
+#include "launcher/lua/fleet.h"
 #include "launcher/lua/host.h"
 #include "launcher/lua/input.h"
 #include "launcher/lua/until.h"
@@ -92,5 +93,6 @@ int luaopen_grapnel(lua_State *L)
     peer_push_module(L);
     luaL_setfuncs(L, functions, 0);
     cached_add(L);
+    fleet_add(L);
     return 1;
 }

@@ -542,3 +542,9 @@ expect >
 type \x04
 STEPS
 }
+
+@test "fleets in Lua" {
+    local lua=$BATS_TEST_DIRNAME/../lua
+    run -0 env LUA_PATH="$lua/?.lua" timeout 50 "$GRAPNEL" lua "$lua/fleet.lua"
+    [ "$output" = fine ]
+}

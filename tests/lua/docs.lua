@@ -36,6 +36,22 @@ for _, name in ipairs {
     end
 end
 
+-- And so do fleets.
+local fleet = grapnel.fleet
+
+function grapnel.fleet(targets, options)
+    local all, connect = {}, {}
+    for k, v in pairs(options or {}) do
+        all[k] = v
+    end
+    for k, v in pairs(all.connect or {}) do
+        connect[k] = v
+    end
+    connect.transport = "local"
+    all.connect = connect
+    return fleet(targets, all)
+end
+
 -- → list of {at = line, text, before = code or nil, file = name or nil}
 local function blocks_of(path)
     local blocks, block, n, before, name = {}, nil, 0, nil, nil

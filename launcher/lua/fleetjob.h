@@ -1,0 +1,14 @@
+/* A fleet's jobs in Lua: their results, as they come. */
+#ifndef GRAPNEL_LAUNCHER_LUA_FLEETJOB_H
+#define GRAPNEL_LAUNCHER_LUA_FLEETJOB_H
+
+#include <lua.h>
+
+#include "launcher/grapnel.h"
+
+/* Makes the type known. */
+void fleetjob_add(lua_State *L);
+/* Pushes the job, which is taken over; the fleet, whose value is at index 1, lives as long. */
+int fleetjob_push(lua_State *L, struct grapnel_fleet *f, struct grapnel_fleet_job *job);
+
+#endif
