@@ -178,6 +178,7 @@ int channel_exec(struct channel *c, const struct value *args, struct error *e)
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->exec_ref);
     lua_pushlightuserdata(L, x);
     tasks_set_user(k, NULL);
+    tasks_set_owner(k, p->number);
     tasks_start(k, 1, done, x);
     return 0;
 }

@@ -162,6 +162,7 @@ struct peer *peer_new(lua_State *L, struct tasks *t, const struct peer_options *
         return NULL;
     }
     p->world = w;
+    p->number = ++w->peers;
     p->tasks = t;
     p->L = own;
     p->o = *o;

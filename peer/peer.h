@@ -36,6 +36,9 @@ struct peer_options {
     bool teleport; /* functions are sent and taken as bytecode */
     size_t links;  /* with PEER_OPEN: further links within this one, at most; each has what belongs
                     * to the state, and the namespace, in common with it */
+    /* One of those has ended.  The calls that it served are cancelled; what they have begun beside
+     * them has this tasks_owner, and goes on.  May be NULL. */
+    void (*left)(void *arg, uint64_t owner);
     /* There is something to send where there was nothing.  May be NULL. */
     void (*wake)(void *arg);
     void *arg;

@@ -42,6 +42,7 @@ struct world {
     int module_ref;  /* the table grapnel */
     int conn_code_ref, classic_ref, far_ref; /* compiled Lua of ours; LUA_NOREF: not yet */
     bool text_only;                          /* nothing here loads bytecode any more */
+    uint64_t peers;                          /* so many there have been */
 };
 
 struct calls_call;
@@ -56,6 +57,7 @@ struct peer {
     struct link *link;
     struct peer_options o;
     char name[PEER_NAME_MAX];
+    uint64_t number;    /* the owner of the tasks that run for the other end */
     struct error error; /* why the link is over; code 0: it lives */
     size_t holders;     /* who point here, peer_free's caller included … */
     size_t own;         /* … and so many of them are what is kept here as long as it lives */

@@ -240,6 +240,7 @@ static void stand_by(struct peer *p)
     /* The closure keeps the peer's memory while the coroutine lives. */
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->runner_ref);
     tasks_set_user(k, NULL);
+    tasks_set_owner(k, p->number);
     tasks_start(k, 0, done, p);
     p->standby = k;
 }

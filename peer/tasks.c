@@ -189,6 +189,7 @@ struct task *tasks_prepare(struct tasks *t, lua_State **L)
     }
     k->state = TASK_PREPARED;
     k->user = NULL;
+    k->owner = t->current != NULL ? t->current->owner : 0;
     k->started = k->cancel = 0;
     k->raised = 0;
     *L = k->L;
@@ -226,6 +227,16 @@ void tasks_drop(struct task *k)
 void tasks_set_user(struct task *k, void *user)
 {
     k->user = user;
+}
+
+void tasks_set_owner(struct task *k, uint64_t owner)
+{
+    k->owner = owner;
+}
+
+uint64_t tasks_owner(const struct task *k)
+{
+    return k->owner;
 }
 
 void *tasks_user(const struct task *k)

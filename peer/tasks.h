@@ -92,6 +92,10 @@ struct task *tasks_current(const struct tasks *t);
 void tasks_set_user(struct task *k, void *user);
 void *tasks_user(const struct task *k);
 
+/* For whom it works: a number that it has from the task that has prepared it; 0: nobody. */
+void tasks_set_owner(struct task *k, uint64_t owner);
+uint64_t tasks_owner(const struct task *k);
+
 /* Tasks that are started and have not ended. */
 size_t tasks_count(const struct tasks *t);
 

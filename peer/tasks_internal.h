@@ -26,6 +26,7 @@ struct task {
     struct task *up, *down; /* among all of the state's */
     tasks_done *done;
     void *arg, *user;
+    uint64_t owner;
     struct tasks_wait *wait; /* that it waits on; NULL: it does not wait */
     int nargs;
     enum task_state state;

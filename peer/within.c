@@ -41,15 +41,20 @@ static void let_go(struct within *w)
 static void on_end(void *arg)
 {
     struct within *w = arg;
-    struct within **at = &w->outer->within;
+    struct peer *outer = w->outer;
+    struct within **at = &outer->within;
+    uint64_t number = w->peer != NULL ? w->peer->number : 0;
 
     while (*at != w) {
         at = &(*at)->next;
     }
     *at = w->next;
-    w->outer->within_n--;
+    outer->within_n--;
     let_go(w);
     free(w);
+    if (number != 0 && outer->o.left != NULL) {
+        outer->o.left(outer->o.arg, number);
+    }
 }
 
 /* It ends soon, since somebody may be looking at it; without memory it ends with the outer link. */
@@ -102,8 +107,8 @@ static int l_make(lua_State *L)
     options.depth_max = w->outer->o.depth_max;
     options.teleport = w->outer->o.teleport;
     options.name = w->outer->name;
-    /* Links that have ended go with the objects that point to them, whose size says nothing of that:
-     * this one counts as so much garbage. */
+    /* Links that have ended go with the objects that point to them, whose size says nothing of
+     * that: this one counts as so much garbage. */
     (void)lua_gc(L, LUA_GCSTEP, (int)(sizeof(struct peer) / 1024));
     w->peer = peer_new(L, w->outer->tasks, &options);
     w->peer->family = w->outer;

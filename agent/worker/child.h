@@ -5,6 +5,7 @@
 #define GRAPNEL_AGENT_WORKER_CHILD_H
 
 #include <lua.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "agent/spawn.h"
@@ -18,6 +19,11 @@ void child_open(lua_State *L);
  * child_forget. NULL, with *e filled, when it did not start. Raises no Lua error. */
 struct child *child_start(lua_State *L, const struct spawn_program *program,
                           void (*woken)(void *arg), void *arg, struct error *e);
+
+/* The link within that has this number has ended (tasks_owner): those that its tasks have started
+ * and that nobody has any more are ended, by TERM, and KILL two seconds later; and each other of
+ * them when that is so. */
+void child_left(lua_State *L, uint64_t owner);
 
 /* Not of interest any more: what is left of it when it ends is cleared away. NULL is legal. */
 void child_forget(struct child *c);

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent/worker/child.h"
 #include "agent/worker/limits.h"
 #include "agent/worker/loop.h"
 #include "agent/worker/mods.h"
@@ -157,6 +158,11 @@ static int l_module(lua_State *L)
     return 1;
 }
 
+static void on_left(void *arg, uint64_t owner)
+{
+    child_left(((struct worker *)arg)->L, owner);
+}
+
 static int set_up_state(lua_State *L)
 {
     struct worker *w = lua_touserdata(L, 1);
@@ -165,6 +171,8 @@ static int set_up_state(lua_State *L)
                                    .depth_max = w->depth,
                                    .teleport = 1,
                                    .links = LINKS_MOST,
+                                   .left = on_left,
+                                   .arg = w,
                                    .name = "the launcher"};
 
     luaL_openlibs(L);

@@ -125,7 +125,8 @@ static int close_on(lua_State *L, int status, lua_KContext ctx)
 /*** process:close() -> table
  * Closes its streams and ends it: TERM for its process group, KILL two seconds later; the result is
  * that of wait. A variable declared <close> does so at its end. A process that is only collected
- * goes on without its streams.
+ * goes on without its streams; in an instance that is held (`grapnel connect --instance`) until the
+ * command ends that has started it.
  */
 static int process_close(lua_State *L)
 {

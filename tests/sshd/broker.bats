@@ -375,6 +375,33 @@ END
     run -255 g undeploy --purge --all
 }
 
+@test "a process of a command in an instance ends with it, but for what the instance has" {
+    g connect --instance 2 t
+    g connect t
+    run -0 g eval --instance 2 t '(function()
+        io.popen("sleep 7391")
+        io.popen("trap \"\" TERM; while :; do sleep 7391; done")
+        require("proc").popen {"sleep", "7391"}
+        kept = require("proc").popen {"sleep", "7392"}
+    end)()'
+    within 10 sh -c '! pgrep -fx "sleep 7391"'
+    start eval --instance 2 t '(function()
+        local pipe = io.popen("exec sleep 7391")
+        require("time").sleep(1000)
+    end)()'
+    within 10 pgrep -fx 'sleep 7391'
+    run -0 g run t -- true
+    pgrep -fx 'sleep 7391'
+    kill -KILL "$job"
+    finish "$job"
+    within 10 sh -c '! pgrep -fx "sleep 7391"'
+    pgrep -fx 'sleep 7392'
+    run -0 g eval --instance 2 t '(function() return kept:poll() end)()'
+    [ "$output" = null ]
+    run -0 g eval --instance 2 t '(function() kept = nil collectgarbage() collectgarbage() end)()'
+    within 10 sh -c '! pgrep -fx "sleep 7392"'
+}
+
 @test "an instance is kept between commands, with one login" {
     g connect --instance 2 t
     run -0 g eval --instance 2 t '(function() x = 41 end)()'
