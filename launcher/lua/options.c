@@ -11,7 +11,7 @@ enum kind {
     DEPTH,   /* the same, as far as a worker takes it */
     SIZE,    /* int64_t, from 0 */
     SECONDS, /* int64_t of milliseconds */
-    FLAG,
+    FLAG,    /* int */
     LIST,    /* one text, or an array of them */
     SETTING, /* a map of names to texts, as NAME=value */
     VALUE,   /* int: a stack index */
@@ -22,19 +22,31 @@ static const struct option {
     enum kind kind;
     size_t member;
 } options[] = {
-#define OPTION(name, kind, member) {name, kind, offsetof(struct options_lua, member)},
-    OPTION("user", TEXT, connect.user) OPTION("port", COUNT, connect.port) OPTION(
-        "config", TEXT, connect.config_file) OPTION("identity", LIST, connect.identity_files)
-        OPTION("options", LIST, connect.ssh_options) OPTION(
-            "transport", TEXT, connect.transport) OPTION("sudo", TEXT, connect.sudo_user)
-            OPTION("connect_timeout", SECONDS, connect.connect_timeout) OPTION(
-                "lease", SECONDS, connect.lease) OPTION("cache_agent", FLAG, connect.cache_agent)
-                OPTION("broker", FLAG, connect.broker) OPTION("instance", COUNT, instance.number)
-                    OPTION("memory", SIZE, instance.memory) OPTION("cpu", SIZE,
-                                                                   instance.cpu_seconds)
-                        OPTION("depth", DEPTH, instance.depth) OPTION("cwd", TEXT, instance.cwd)
-                            OPTION("env", SETTING, instance.env) OPTION("service", VALUE, service)
-                                OPTION("teleport", FLAG, teleport) OPTION("require", VALUE, require)
+#define OPTION(name, kind, member)                                                                 \
+    {                                                                                              \
+        name, kind, offsetof(struct options_lua, member)                                           \
+    }
+    OPTION("user", TEXT, connect.user),
+    OPTION("port", COUNT, connect.port),
+    OPTION("config", TEXT, connect.config_file),
+    OPTION("identity", LIST, connect.identity_files),
+    OPTION("options", LIST, connect.ssh_options),
+    OPTION("transport", TEXT, connect.transport),
+    OPTION("sudo", TEXT, connect.sudo_user),
+    OPTION("connect_timeout", SECONDS, connect.connect_timeout),
+    OPTION("lease", SECONDS, connect.lease),
+    OPTION("cache_agent", FLAG, connect.cache_agent),
+    OPTION("broker", FLAG, connect.broker),
+    OPTION("instance", COUNT, instance.number),
+    OPTION("held", FLAG, instance.held),
+    OPTION("memory", SIZE, instance.memory),
+    OPTION("cpu", SIZE, instance.cpu_seconds),
+    OPTION("depth", DEPTH, instance.depth),
+    OPTION("cwd", TEXT, instance.cwd),
+    OPTION("env", SETTING, instance.env),
+    OPTION("service", VALUE, service),
+    OPTION("teleport", FLAG, teleport),
+    OPTION("require", VALUE, require),
 #undef OPTION
 };
 
@@ -157,7 +169,7 @@ static void put(lua_State *L, const struct option *o, struct options_lua *to)
         *(int64_t *)(void *)at = milliseconds(L, o);
         break;
     case FLAG:
-        *(bool *)(void *)at = lua_toboolean(L, -1);
+        *(int *)(void *)at = lua_toboolean(L, -1);
         break;
     case LIST:
         *(const char *const **)(void *)at = list(L, o);
@@ -187,9 +199,20 @@ static int unknown(lua_State *L)
                       lua_tostring(L, -1));
 }
 
+/* What the broker holds is there already, and is others', too. */
+static void check_held(lua_State *L, struct options_lua *o)
+{
+    const struct grapnel_instance_options *i = &o->instance;
+
+    if (i->memory || i->cpu_seconds || i->cwd || i->env || o->service || !o->teleport)
+        luaL_error(L, "grapnel: option \"held\" takes an instance as it is: without memory, cpu, "
+                      "cwd, env, service and teleport");
+    o->connect.broker = 1;
+}
+
 void options_lua_read(lua_State *L, int index, struct options_lua *o)
 {
-    *o = (struct options_lua){.teleport = true, .instance.number = 1};
+    *o = (struct options_lua){.teleport = 1, .instance.number = 1};
     if (lua_isnoneornil(L, index))
         return;
     luaL_checktype(L, index, LUA_TTABLE);
@@ -205,6 +228,8 @@ void options_lua_read(lua_State *L, int index, struct options_lua *o)
         lua_pushvalue(L, -2); /* the value stays below */
         lua_remove(L, -3);
     }
+    if (o->instance.held)
+        check_held(L, o);
     if (o->service && lua_type(L, o->service) != LUA_TSTRING && !lua_istable(L, o->service))
         luaL_error(L, "grapnel: option \"service\" must be a file's name or a table");
 }

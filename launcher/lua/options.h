@@ -4,14 +4,13 @@
 #define GRAPNEL_LAUNCHER_LUA_OPTIONS_H
 
 #include <lua.h>
-#include <stdbool.h>
 
 #include "launcher/grapnel.h"
 
 struct options_lua {
     struct grapnel_connect_options connect;
     struct grapnel_instance_options instance;
-    bool teleport;
+    int teleport;
     int service; /* stack indices of the values of `service` … */
     int require; /* … and `require`; 0: not given */
 };

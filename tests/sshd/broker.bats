@@ -375,6 +375,34 @@ END
     run -255 g undeploy --purge --all
 }
 
+@test "a program of Lua works in an instance that is held" {
+    g connect --instance 2 t
+    run -0 g eval --instance 2 t '(function() x = 41 end)()'
+    cat >held.lua <<'LUA'
+local grapnel = require "grapnel"
+local options = {config = os.getenv "SSHD_CONFIG", held = true, instance = 2}
+local conn = grapnel.connect("t", options)
+conn.execute "x = x + 1"
+print(conn.name, conn.eval "x")
+conn.close()
+print(grapnel.get_connection("t", options).eval "x")
+options.instance = 3
+print(pcall(grapnel.connect, "t", options))
+options.memory = 1 << 20
+print(pcall(grapnel.connect, "t", options))
+LUA
+    export SSHD_CONFIG
+    run -0 --separate-stderr with_module lua5.4 held.lua
+    echo "$output"
+    [ "${lines[0]}" = $'t:2\t42' ]
+    [ "${lines[1]}" = 42 ]
+    [[ ${lines[2]} = false*"there is no such connection: $SSHD_USER@t:3"* ]]
+    [[ ${lines[3]} = false*'option "held" takes an instance as it is'* ]]
+    run -0 g eval --instance 2 t x
+    [ "$output" = 42 ]
+    has_logged_in 1
+}
+
 @test "a process of a command in an instance ends with it, but for what the instance has" {
     g connect --instance 2 t
     g connect t
