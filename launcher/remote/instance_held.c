@@ -42,8 +42,11 @@ static void on_line_ended(void *arg, struct sockline *line)
 void instance_held_end_all(struct grapnel_server *s, const struct error *e)
 {
     for (struct instance *i = *connection_instances(s); i; i = i->next) {
-        if (i->held)
-            link_end(sockline_link(i->held), e->code, e->detail);
+        if (!i->held)
+            continue;
+        if (!i->error.code)
+            i->error = *e; /* or the line's end would be taken for the broker's */
+        link_end(sockline_link(i->held), e->code, e->detail);
     }
 }
 
