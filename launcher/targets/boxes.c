@@ -216,7 +216,7 @@ static size_t link_alike(struct boxes *b, size_t column, unsigned char *linked)
 /* Merges boxes that differ in one column only.  *merged: how many have gone. */
 static int pass(struct boxes *b, size_t column, size_t *merged)
 {
-    unsigned char *linked = malloc(b->count);
+    unsigned char *linked = malloc(b->count + 1);
     size_t kept = 0;
     int rc = 0;
 

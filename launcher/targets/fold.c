@@ -62,7 +62,7 @@ static size_t take_apart(const char *name, char *stem, size_t *length, uint64_t 
 /* Finds each name's group. */
 static int find_groups(struct fold *f)
 {
-    char small[PATTERN_NAME_MAX + 1], *stem = small;
+    char small[PATTERN_NAME_MAX + 1], *stem = small, *large = NULL;
     size_t room = sizeof small, length, number;
     struct error e;
     int rc = 0;
@@ -70,19 +70,20 @@ static int find_groups(struct fold *f)
     for (size_t i = 0; i < f->count && rc == 0; i++) {
         const char *name = f->at(f->arg, i);
         size_t n = strlen(name);
-        if (n > room) {
-            char *larger = malloc(n * 2);
-            if (larger == NULL)
-                return -E_NOMEM;
-            free(stem == small ? NULL : stem);
-            stem = larger;
+        if (n > room) { /* a name of no set */
+            free(large);
             room = n * 2;
+            stem = large = malloc(room);
+        }
+        if (stem == NULL) {
+            rc = -E_NOMEM;
+            break;
         }
         (void)take_apart(name, stem, &length, NULL);
         rc = names_add(&f->stems, stem, length, &number, &e);
         f->group_of[i] = (uint32_t)number;
     }
-    free(stem == small ? NULL : stem);
+    free(large);
     return rc;
 }
 
@@ -135,6 +136,7 @@ struct writer {
     const struct group *g;
     const uint64_t *constant;  /* the numbers of its first name */
     const unsigned char *same; /* of each column: all names have that number */
+    size_t varying;            /* how many columns are not so */
 };
 
 /* Writes a term; sides: of the columns that are not the same everywhere. */
@@ -142,7 +144,7 @@ static int put_term(void *arg, const struct boxes_side *sides)
 {
     const struct writer *w = arg;
     const char *s = w->g->stem;
-    size_t n = strlen(s), column = 0;
+    size_t n = strlen(s), column = 0, side = 0;
     int rc = wire_length(w->out) == 0 ? 0 : wire_put_u8(w->out, ',');
 
     for (size_t i = 0; i < n && rc == 0;) {
@@ -150,12 +152,12 @@ static int put_term(void *arg, const struct boxes_side *sides)
         size_t step = digits == 0 ? 1 : digits;
         if (digits != 1)
             rc = wire_put(w->out, s + i, step);
-        else if (w->same[column])
-            rc = numbers_put(w->out, &w->constant[column], 1);
-        else
-            rc = numbers_put(w->out, sides->numbers, sides->count);
-        sides += digits == 1 && !w->same[column];
-        column += digits == 1;
+        else if (w->same[column++] || side == w->varying)
+            rc = numbers_put(w->out, &w->constant[column - 1], 1);
+        else {
+            rc = numbers_put(w->out, sides[side].numbers, sides[side].count);
+            side++;
+        }
         i += step;
     }
     return rc;
@@ -181,17 +183,17 @@ static int put_group(struct fold *f, const struct group *g)
 {
     uint64_t *numbers = f->numbers + g->first;
     uint64_t *constant = malloc((g->columns + 1) * sizeof *constant);
-    unsigned char *same = malloc(g->columns + 1);
-    struct writer w = {&f->out, g, constant, same};
+    unsigned char *same = calloc(g->columns + 1, 1);
+    struct writer w = {&f->out, g, constant, same, 0};
     int rc = constant == NULL || same == NULL ? -E_NOMEM : 0;
 
     if (rc == 0 && g->columns > 0)
         memcpy(constant, numbers, g->columns * sizeof *constant);
-    size_t varying = rc == 0 && g->columns > 0 ? squeeze(g, numbers, same) : 0;
-    if (rc == 0 && varying > 1) {
-        rc = boxes_fold(numbers, g->count, varying, put_term, &w);
+    w.varying = rc == 0 && g->columns > 0 ? squeeze(g, numbers, same) : 0;
+    if (rc == 0 && w.varying > 1) {
+        rc = boxes_fold(numbers, g->count, w.varying, put_term, &w);
     } else if (rc == 0) {
-        struct boxes_side side = {numbers, varying == 0 ? 0 : numbers_sort(numbers, g->count)};
+        struct boxes_side side = {numbers, w.varying == 0 ? 0 : numbers_sort(numbers, g->count)};
         rc = put_term(&w, &side);
     }
     free(constant);

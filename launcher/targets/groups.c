@@ -272,10 +272,9 @@ static int add_written(struct groups *g, size_t source, struct names *set, struc
 
 static int add_all(struct groups *g, size_t source, struct names *set, struct error *e)
 {
-    struct groups_source *s = &g->sources[source];
     int rc = add_written(g, source, set, e);
+    struct groups_source *s = &g->sources[source];
 
-    s = &g->sources[source];
     if (rc == 0 && s->inventory_path != NULL) {
         rc = open_inventory(s, e);
         return rc == 0 ? inventory_add(s->inventory, "*", set, e) : rc;

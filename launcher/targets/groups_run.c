@@ -88,7 +88,7 @@ int groups_run(const struct groups *g, size_t source, enum groups_command comman
     free(env);
     free(group_text);
     free(source_text);
-    if (rc == 0 && strlen(r.out) != r.length)
+    if (rc == 0 && (r.out == NULL || strlen(r.out) != r.length))
         rc = errors_set(e, -E_CONFIG, "%s printed a zero byte", what);
     if (rc == 0)
         *out = r.out;

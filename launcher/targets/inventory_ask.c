@@ -17,7 +17,7 @@ int inventory_sort(struct inventory *inv, struct error *e)
     size_t count = inv->group_names.count, done = 0;
     uint32_t *waiting = calloc(count + 1, sizeof *waiting); /* for so many parents */
 
-    inv->order = malloc((count + 1) * sizeof *inv->order);
+    inv->order = calloc(count + 1, sizeof *inv->order);
     if (waiting == NULL || inv->order == NULL) {
         free(waiting);
         return errors_set(e, -E_NOMEM, "groups");

@@ -176,7 +176,7 @@ static int read_range(const struct pattern *p, const char *s, const char *end, s
 {
     const char join = p->flags & PATTERN_ANSIBLE ? ':' : '-', *first = s;
     const char stepper = p->flags & PATTERN_ANSIBLE ? ':' : '/';
-    size_t digits, last_digits;
+    size_t digits, last_digits = 0;
 
     *r = (struct range){.step = 1};
     if (p->flags & PATTERN_ANSIBLE && end - s == 3 && is_letter(s[0]) && s[1] == join &&
