@@ -165,20 +165,14 @@ static int add_printed(struct groups *g, size_t source, enum groups_command comm
     return rc;
 }
 
-/* Asks the source for a group that no file defines, and keeps the answer. */
+/* Has the source's command name a group that no file defines, and keeps the answer. */
 static int ask(struct groups *g, size_t source, const char *name, size_t limit, size_t *number,
                struct error *e)
 {
     struct groups_source *s = &g->sources[source];
     struct names members = {.limit = limit};
-    int rc;
+    int rc = add_printed(g, source, GROUPS_MAP, name, &members, e);
 
-    if (s->inventory_path != NULL) {
-        rc = open_inventory(s, e);
-        rc = rc == 0 ? inventory_add(s->inventory, name, &members, e) : rc;
-    } else {
-        rc = add_printed(g, source, GROUPS_MAP, name, &members, e);
-    }
     if (rc == 0)
         rc = groups_group(s, name, strlen(name), number, e);
     if (rc != 0) {
@@ -216,13 +210,17 @@ static int find_source(const struct groups *g, const char *name, size_t n, size_
 static int add_group(struct groups *g, size_t source, const char *name, const char *shown,
                      struct names *set, struct error *e)
 {
-    const struct groups_source *s = &g->sources[source];
+    struct groups_source *s = &g->sources[source];
     size_t number = names_find(&s->group_names, name, strlen(name));
     int rc;
 
+    if (number == NAMES_NONE && s->inventory_path != NULL) {
+        rc = open_inventory(s, e);
+        return rc == 0 ? inventory_add(s->inventory, name, set, e) : rc;
+    }
     if (number != NAMES_NONE)
         rc = resolve(g, source, number, shown, set->limit, e);
-    else if (s->inventory_path != NULL || s->commands[GROUPS_MAP] != NULL)
+    else if (s->commands[GROUPS_MAP] != NULL)
         rc = ask(g, source, name, set->limit, &number, e);
     else if (source == 0 && g->fallback != NULL) {
         rc = find_source(g, g->fallback, strlen(g->fallback), &source, e);

@@ -327,10 +327,8 @@ struct inventory *inventory_parse(const char *text, size_t n, const char *path, 
     if (rc == 0)
         rc = check_groups(&r);
     names_clear(&r.hosts);
-    if (rc == 0) {
-        inv->key = INVENTORY_NONE;
+    if (rc == 0)
         return inv;
-    }
     inventory_free(inv);
     return NULL;
 }
@@ -361,6 +359,8 @@ void inventory_free(struct inventory *inv)
     free(inv->vars);
     free(inv->target_host);
     free(inv->order);
+    for (int i = 0; i < INVENTORY_MEMOS; i++)
+        free(inv->memos[i].best);
     free(inv->path);
     free(inv);
 }

@@ -68,24 +68,35 @@ static int wins(const struct inventory *inv, uint32_t one, uint32_t other)
     return strcmp(names_at(&inv->group_names, one), names_at(&inv->group_names, other)) > 0;
 }
 
-/* Gives each group the value that its hosts get for this key through it. */
-static void spread(struct inventory *inv, uint32_t key)
+/* What the key is for the hosts of each group; NULL: memory is out.  It is found out once for all
+ * groups, so that asking for it costs no walk to the top. */
+static const struct inventory_best *best_of(struct inventory *inv, uint32_t key)
 {
-    if (inv->key == key)
-        return;
-    inv->key = key;
-    for (size_t i = 0; i < inv->order_count; i++) {
-        struct inventory_group *g = &inv->groups[inv->order[i]];
-        g->value = find_var(inv, g->vars, key);
-        g->best = g->value == NONE ? NONE : inv->order[i];
-        for (uint32_t l = g->parents; g->value == NONE && l != NONE; l = inv->links[l].next) {
-            uint32_t above = inv->groups[inv->links[l].what].best;
-            if (wins(inv, above, g->best))
-                g->best = above;
+    struct inventory_memo *memo = NULL;
+
+    for (int i = 0; i < INVENTORY_MEMOS; i++)
+        if (inv->memos[i].best != NULL && inv->memos[i].key == key)
+            return inv->memos[i].best;
+    memo = &inv->memos[inv->next_memo++ % INVENTORY_MEMOS];
+    free(memo->best);
+    memo->key = key;
+    memo->best = malloc((inv->order_count + 1) * sizeof *memo->best);
+    for (size_t i = 0; memo->best != NULL && i < inv->order_count; i++) {
+        uint32_t group = inv->order[i];
+        const struct inventory_group *g = &inv->groups[group];
+        struct inventory_best own = {group, find_var(inv, g->vars, key)};
+        if (own.value == NONE)
+            own.group = NONE;
+        for (uint32_t l = g->parents; own.value == NONE && l != NONE; l = inv->links[l].next) {
+            uint32_t above = memo->best[inv->links[l].what].group;
+            if (wins(inv, above, own.group))
+                own.group = above;
         }
-        if (g->value == NONE && g->best != NONE)
-            g->value = inv->groups[g->best].value;
+        if (own.value == NONE && own.group != NONE)
+            own.value = memo->best[own.group].value;
+        memo->best[group] = own;
     }
+    return memo->best;
 }
 
 static const char *value_of(struct inventory *inv, uint32_t host, const char *key)
@@ -98,17 +109,16 @@ static const char *value_of(struct inventory *inv, uint32_t host, const char *ke
     if (number == NAMES_NONE)
         return NULL;
     uint32_t value = find_var(inv, h->vars, (uint32_t)number);
-    if (value == NONE)
-        spread(inv, (uint32_t)number);
-    for (uint32_t l = h->groups; value == NONE && l != NONE; l = inv->links[l].next) {
-        uint32_t group = inv->groups[inv->links[l].what].best;
+    const struct inventory_best *of = value == NONE ? best_of(inv, (uint32_t)number) : NULL;
+    for (uint32_t l = h->groups; of != NULL && l != NONE; l = inv->links[l].next) {
+        uint32_t group = of[inv->links[l].what].group;
         if (wins(inv, group, best))
             best = group;
     }
-    if (value == NONE && best == NONE && all != NAMES_NONE)
-        best = inv->groups[all].best;
-    if (value == NONE && best != NONE)
-        value = inv->groups[best].value;
+    if (of != NULL && best == NONE && all != NAMES_NONE)
+        best = of[all].group;
+    if (of != NULL && best != NONE)
+        value = of[best].value;
     return value == NONE ? NULL : names_at(&inv->strings, value);
 }
 
@@ -221,20 +231,28 @@ static int add_reversed(struct inventory *inv, uint32_t list, struct names *set,
     return rc;
 }
 
-/* The group, and those below it: in `order`, where parents come first. */
+/* The group, and after it those below it. */
 static int add_group(struct inventory *inv, uint32_t group, struct names *set, struct error *e)
 {
+    uint32_t *stack = malloc((inv->order_count + 1) * sizeof *stack);
+    size_t depth = 0;
     int rc = 0;
 
-    for (size_t i = 0; i < inv->order_count; i++)
-        inv->groups[i].mark = i == group;
-    for (size_t i = 0; i < inv->order_count && rc == 0; i++) {
-        struct inventory_group *g = &inv->groups[inv->order[i]];
-        for (uint32_t l = g->parents; !g->mark && l != NONE; l = inv->links[l].next)
-            g->mark = inv->groups[inv->links[l].what].mark;
-        if (g->mark)
-            rc = add_reversed(inv, g->hosts, set, e);
+    if (stack == NULL)
+        return errors_set(e, -E_NOMEM, "groups");
+    stack[depth++] = group;
+    inv->groups[group].seen = inv->inquiry;
+    while (depth > 0 && rc == 0) {
+        const struct inventory_group *g = &inv->groups[stack[--depth]];
+        rc = add_reversed(inv, g->hosts, set, e);
+        for (uint32_t l = g->children; l != NONE; l = inv->links[l].next) {
+            uint32_t child = inv->links[l].what;
+            if (inv->groups[child].seen != inv->inquiry)
+                stack[depth++] = child;
+            inv->groups[child].seen = inv->inquiry;
+        }
     }
+    free(stack);
     return rc;
 }
 

@@ -6,7 +6,8 @@
 
 #include "launcher/targets/inventory.h"
 
-#define INVENTORY_NONE UINT32_MAX
+#define INVENTORY_NONE  UINT32_MAX
+#define INVENTORY_MEMOS 16 /* more keys than a target is made of */
 
 /* Everything has a number; lists are chained by numbers, the newest first. */
 struct inventory_link {
@@ -20,13 +21,11 @@ struct inventory_var {
 
 struct inventory_group {
     uint32_t vars;
-    uint32_t hosts;    /* links, in reverse order */
-    uint32_t children; /* links, likewise */
-    uint32_t parents;  /* links */
-    uint32_t depth;    /* the longest way from above */
-    uint32_t best;     /* while a key is looked for: the group that has its value; NONE */
-    uint32_t value;    /* and the value */
-    unsigned char mark;
+    uint32_t hosts;        /* links, in reverse order */
+    uint32_t children;     /* links, likewise */
+    uint32_t parents;      /* links */
+    uint32_t depth;        /* the longest way from above */
+    uint32_t seen;         /* by the inquiry of this number */
     unsigned char defined; /* it has a section of its own */
     size_t line;           /* where it was mentioned first */
 };
@@ -37,6 +36,18 @@ struct inventory_host {
     uint32_t target; /* its number in `targets`; NONE: not made yet */
     uint32_t seen;   /* by the inquiry of this number */
     uint32_t line;
+};
+
+/* What one key is for the hosts of a group: its value, and the group that it is a variable of;
+ * NONE: it is none. */
+struct inventory_best {
+    uint32_t group, value;
+};
+
+/* The same for all groups. */
+struct inventory_memo {
+    uint32_t key;
+    struct inventory_best *best; /* NULL: of no key yet */
 };
 
 struct inventory {
@@ -55,7 +66,8 @@ struct inventory {
     uint32_t *order; /* groups, each behind its parents */
     size_t order_count;
     uint32_t inquiry;
-    uint32_t key; /* whose best values the groups have now; NONE: none */
+    struct inventory_memo memos[INVENTORY_MEMOS];
+    unsigned next_memo; /* which one is made anew for the next key */
 };
 
 /* Room for one more element in *array.  0 or -E_NOMEM. */

@@ -326,7 +326,7 @@ static Suite *groups_suite(void)
     Suite *s = suite_create("targets_groups");
     TCase *c = tcase_create("groups");
 
-    tcase_set_timeout(c, 20);
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, a_file_defines_groups);
     tcase_add_test(c, what_is_wrong_with_groups_is_said);
