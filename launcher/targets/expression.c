@@ -4,8 +4,7 @@
 
 #include "launcher/targets/pattern.h"
 
-#define OPERATORS ",!&^"
-#define SHOWN     60 /* bytes of a word that an error shows */
+#define SHOWN 60 /* bytes of a word that an error shows */
 
 /* One word, which has no end of its own. */
 struct word {
@@ -25,7 +24,7 @@ static int is_space(char c)
 
 static int is_operator(char c)
 {
-    return c != '\0' && strchr(OPERATORS, c) != NULL;
+    return c == ',' || c == '!' || c == '&' || c == '^';
 }
 
 static const char *skip_spaces(const char *s, const char *end)

@@ -167,7 +167,8 @@ int names_add(struct names *set, const char *text, size_t n, size_t *number, str
 {
     int rc = set->slot_count == 0 ? grow_slots(set) : 0;
     uint32_t hash = rc == 0 ? hash_of(set, text, n) : 0;
-    size_t found = rc == 0 ? set->slots[slot_of(set, hash, text, n)] : 0;
+    size_t slot = rc == 0 ? slot_of(set, hash, text, n) : 0, slots = set->slot_count;
+    size_t found = rc == 0 ? set->slots[slot] : 0;
 
     if (rc != 0)
         return errors_set(e, rc, "names");
@@ -181,7 +182,9 @@ int names_add(struct names *set, const char *text, size_t n, size_t *number, str
     rc = prepare(set, n, e);
     if (rc != 0)
         return rc;
-    set->slots[slot_of(set, hash, text, n)] = (uint32_t)set->count + 1;
+    if (set->slot_count != slots)
+        slot = slot_of(set, hash, text, n);
+    set->slots[slot] = (uint32_t)set->count + 1;
     memcpy(set->text + set->used, text, n);
     set->text[set->used + n] = '\0';
     set->at[set->count] = (uint32_t)set->used;

@@ -69,7 +69,7 @@ static int check_character(const struct pattern *p, const char *s)
 
     if (c <= ' ' || c == 0x7f)
         return fail(p, s, "control characters and spaces cannot be in a name");
-    if (strchr(",!&^", c) != NULL || (s == p->text && (c == '@' || c == '#')))
+    if (c == ',' || c == '!' || c == '&' || c == '^' || (s == p->text && (c == '@' || c == '#')))
         return fail(p, s, "%c cannot be here in a name: it has a meaning between names", c);
     if (c == '*' || c == '?')
         return fail(p, s, "names have no wildcards: @* stands for all hosts of the groups");
@@ -161,7 +161,7 @@ static int check_ends(const struct pattern *p, const char *s, size_t first_digit
 
 static int read_step(const struct pattern *p, const char *s, const char *end, struct range *r)
 {
-    size_t digits;
+    size_t digits = 0;
     int rc = read_number(p, s, end, &r->step, &digits);
 
     if (rc == 0 && r->step == 0)
