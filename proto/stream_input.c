@@ -17,9 +17,9 @@ static size_t growth(const struct stream *s, size_t wish)
 static void grow(struct stream *s)
 {
     struct link *l = s->link;
-    if (s->window < LINK_WINDOW_FIRST && link_stream_count(l) <= LINK_FIRST_FULL) {
-        s->owed += LINK_WINDOW_FIRST - s->window; /* what the implied first credit lacks */
-        s->window = LINK_WINDOW_FIRST;
+    if (s->window < l->window_first && link_stream_count(l) <= LINK_FIRST_FULL) {
+        s->owed += l->window_first - s->window; /* what the implied first credit lacks */
+        s->window = l->window_first;
         s->paced = 0;
         return;
     }

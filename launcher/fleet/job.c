@@ -18,6 +18,14 @@ void job_look(struct grapnel_fleet_job *job)
     ev_timer_start(job->g->loop, &job->look);
 }
 
+static void set_timer(struct grapnel_fleet_job *job, ev_timer *w, double seconds)
+{
+    ev_timer_stop(job->g->loop, w);
+    ev_now_update(job->g->loop);
+    ev_timer_set(w, seconds, 0.);
+    ev_timer_start(job->g->loop, w);
+}
+
 static void count_end(struct grapnel_fleet_job *job, const struct grapnel_fleet_result *r)
 {
     if (r->alias || (r->failed && !r->began))
@@ -138,10 +146,7 @@ static void begin_more(struct grapnel_fleet_job *job)
         if (wait == UINT64_MAX)
             return;
         if (wait > 0) {
-            ev_timer_stop(job->g->loop, &job->pause);
-            ev_now_update(job->g->loop);
-            ev_timer_set(&job->pause, (double)wait / 1e6, 0.);
-            ev_timer_start(job->g->loop, &job->pause);
+            set_timer(job, &job->pause, (double)wait / 1e6);
             return;
         }
         begin_one(job);
@@ -270,26 +275,20 @@ static size_t count_kept(const struct grapnel_fleet *f)
 struct grapnel_fleet_job *job_start(struct grapnel_fleet_job *job, struct error *e,
                                     struct grapnel_error *error)
 {
-    int64_t total = job ? job->f->options.total_timeout : 0;
-    size_t fanout = job ? job->f->options.fanout : 0;
-
-    if (!e->code && job->g->abandoned)
+    if (job && !e->code && job->g->abandoned)
         errors_set(e, -E_CANCELLED, "all lines were cut");
-    else if (!e->code && context_need_heartbeat(job->g) < 0)
+    else if (job && !e->code && context_need_heartbeat(job->g) < 0)
         errors_set(e, -E_SYSTEM, "no thread could be started");
-    if (e->code) {
+    if (!job || e->code) {
         context_error(error, "", e);
         grapnel_fleet_job_free(job);
         return NULL;
     }
     job->fanout = limit_hosts() + count_kept(job->f);
-    if (fanout && fanout < job->fanout)
-        job->fanout = fanout;
-    if (total > 0) {
-        ev_now_update(job->g->loop);
-        ev_timer_set(&job->total, (double)total / 1e3, 0.);
-        ev_timer_start(job->g->loop, &job->total);
-    }
+    if (job->f->options.fanout && job->f->options.fanout < job->fanout)
+        job->fanout = job->f->options.fanout;
+    if (job->f->options.total_timeout > 0)
+        set_timer(job, &job->total, (double)job->f->options.total_timeout / 1e3);
     job_look(job);
     return job;
 }

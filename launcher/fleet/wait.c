@@ -37,19 +37,21 @@ int grapnel_fleet_wait_any(struct grapnel_fleet_job *job, int64_t timeout,
                            struct grapnel_fleet_result *result, struct grapnel_error *error)
 {
     struct error e = {0};
+    struct task *t;
 
     context_lock(job->g);
     task_free(job->taken);
     job->taken = NULL;
     e.code = context_wait(job->g, any_told, job, context_deadline(timeout));
-    if (!e.code && !job->told)
+    t = job->told;
+    if (!e.code && !t)
         errors_set(&e, -E_CLOSED, "all hosts have been told of");
-    if (!e.code) {
-        job->taken = job->told;
-        job->told = job->taken->next;
+    if (!e.code && t) {
+        job->taken = t;
+        job->told = t->next;
         if (!job->told)
             job->told_tail = &job->told;
-        *result = job->taken->result;
+        *result = t->result;
     }
     context_unlock(job->g);
     return e.code ? context_error(error, "", &e) : 0;

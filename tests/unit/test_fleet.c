@@ -3,9 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -401,7 +404,10 @@ START_TEST(test_batches_and_fanout_bound_what_is_at_work)
 
     at_work = most_at_work = 0;
     job = run_line(f, "true", &own, &batch);
-    ck_assert_int_eq(grapnel_fleet_wait(job, 20000, &error), 0);
+    for (int i = 0; grapnel_fleet_wait(job, 2, &error) < 0; i++) {
+        counts_of(job);
+        ck_assert_int_lt(i, 10000);
+    }
     ck_assert_uint_eq(most_at_work, _i == 0 ? 5 : 2);
     finish(f, job);
 }
@@ -624,14 +630,127 @@ START_TEST(test_gathered_output_has_a_limit)
     struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){.memory = 100000});
     struct grapnel_fleet_job *job = run_line(f, "head -c 30000 /dev/zero; echo", NULL, NULL);
     struct results all;
+    size_t gathered = 0;
     int stopped = 0;
 
     ck_assert_int_eq(grapnel_fleet_wait(job, 20000, &error), 0);
     take_all(job, &all);
-    for (int i = 0; i < HOSTS; i++)
+    for (int i = 0; i < HOSTS; i++) {
         stopped += all.of[i].failed && strcmp(all.error[i].name, "OUTPUT_LIMIT") == 0;
+        gathered += all.of[i].out_length;
+    }
     ck_assert_int_gt(stopped, 0);
-    ck_assert_int_lt(stopped, HOSTS);
+    ck_assert_uint_le(gathered, 100000);
+    ck_assert_uint_gt(gathered, 50000);
+    finish(f, job);
+}
+END_TEST
+
+/* What the handler has not done with, and the most of it. */
+static atomic_size_t kept[HOSTS], kept_all;
+static size_t kept_most;
+
+static size_t keep_all(void *arg, size_t host, int which, const uint8_t *bytes, size_t n)
+{
+    (void)arg;
+    (void)bytes;
+    ck_assert_int_eq(which, 1);
+    atomic_fetch_add(&kept[host], n);
+    if (atomic_fetch_add(&kept_all, n) + n > kept_most)
+        kept_most = atomic_load(&kept_all);
+    return 0;
+}
+
+START_TEST(test_slow_readers_keep_no_more_than_the_budget)
+{
+    static const struct grapnel_fleet_handler slow = {.output = keep_all};
+    size_t memory = 600000, total = 0;
+    struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){.memory = memory});
+    struct grapnel_fleet_job *job = run_line(f, "head -c 200000 /dev/zero", &slow, NULL);
+    struct grapnel_fleet_result r;
+    int ended = 0;
+
+    while (ended < HOSTS) {
+        if (grapnel_fleet_wait(job, 100, &error) < 0)
+            ck_assert_str_eq(error.name, "TIMEOUT");
+        for (size_t i = 0; i < HOSTS; i++) {
+            size_t n = atomic_exchange(&kept[i], 0);
+
+            atomic_fetch_sub(&kept_all, n);
+            grapnel_fleet_consumed(job, i, 1, n);
+            total += n;
+        }
+        while (grapnel_fleet_wait_any(job, 0, &r, &error) == 0) {
+            ck_assert_int_eq(r.failed, 0);
+            ended++;
+        }
+    }
+    ck_assert_uint_eq(total, 200000 * HOSTS);
+    ck_assert_uint_le(kept_most, memory);
+    ck_assert_uint_gt(kept_most, memory / 4);
+    finish(f, job);
+}
+END_TEST
+
+START_TEST(test_hosts_wait_for_descriptors)
+{
+    static const struct grapnel_fleet_handler own = {.began = note_begin, .ended = note_end};
+    rlim_t some = 64 + 20 + descriptors_before;
+    struct rlimit few = {.rlim_cur = some, .rlim_max = some};
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+    size_t batch = 0;
+
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0); /* of this test's own process */
+    f = fleet((struct grapnel_fleet_options){0});
+    job = run_line(f, "true", NULL, NULL);
+    take_all(job, &all);
+    for (int i = 0; i < HOSTS; i++)
+        ck_assert_msg(!all.of[i].failed, "%s: %s", all.error[i].name, all.error[i].detail);
+    grapnel_fleet_job_free(job);
+    at_work = most_at_work = 0;
+    job = run_line(f, "true", &own, &batch);
+    ck_assert_int_eq(grapnel_fleet_wait(job, 20000, &error), 0);
+    ck_assert_uint_le(most_at_work, 5);
+    finish(f, job);
+}
+END_TEST
+
+/* Host 1 is reached through a program that stops passing on what is said to it. */
+static void reach_through_a_program(void *arg, size_t host, struct grapnel_connect_options *o)
+{
+    if (host == 1)
+        o->transport = arg;
+}
+
+START_TEST(test_a_host_that_does_not_confirm_holds_up_nobody)
+{
+    char line[400], text[40];
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+    size_t n;
+    char *pid;
+
+    snprintf(line, sizeof line, "sh -c 'echo $$ >%s/pid; exec cat' | sh", sshtools_folder);
+    local.lease = 2000;
+    f = fleet((struct grapnel_fleet_options){
+        .adjust = reach_through_a_program, .adjust_arg = line, .fanout = 4});
+    job = run_line(f, sleeper(), NULL, NULL);
+    await_begun(5);
+    pid = sshtools_read(sshtools_path("pid"), &n);
+    snprintf(text, sizeof text, "%s", pid);
+    free(pid);
+    kill((pid_t)strtol(text, NULL, 10), SIGSTOP);
+    grapnel_fleet_cancel(job);
+    take_all(job, &all);
+    kill((pid_t)strtol(text, NULL, 10), SIGCONT);
+    for (int i = 0; i < HOSTS; i++) {
+        ck_assert_int_eq(all.of[i].confirmed, i != 1);
+        ck_assert_str_eq(all.error[i].name, "CANCELLED");
+    }
+    ck_assert_uint_eq(all.order[HOSTS - 1], 1);
     finish(f, job);
 }
 END_TEST
@@ -659,6 +778,9 @@ static Suite *fleet_suite(void)
     tcase_add_loop_test(c, test_aliases_are_done_once, 0, 2);
     tcase_add_test(c, test_a_host_that_fails_to_connect_is_tried_again);
     tcase_add_test(c, test_gathered_output_has_a_limit);
+    tcase_add_test(c, test_slow_readers_keep_no_more_than_the_budget);
+    tcase_add_test(c, test_hosts_wait_for_descriptors);
+    tcase_add_test(c, test_a_host_that_does_not_confirm_holds_up_nobody);
     suite_add_tcase(s, c);
     return s;
 }

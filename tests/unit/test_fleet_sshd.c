@@ -402,7 +402,7 @@ START_TEST(test_a_busy_ssh_agent_is_waited_for)
         snprintf(text, sizeof text, "%s", pid_text);
         free(pid_text);
     }
-    agent = (pid_t)atoi(text);
+    agent = (pid_t)strtol(text, NULL, 10);
     ck_assert_int_gt(agent, 1);
     snprintf(settings_text[2], sizeof settings_text[2], "IdentityAgent=%s", sshtools_path("agent"));
     settings[2] = settings_text[2];
