@@ -899,3 +899,26 @@ worker() {
     some 100
     [ "$(resident)" -le $((before + 300)) ] # KiB
 }
+
+@test "a fleet goes over what is held" {
+    b connect one two three
+    cat >fleet.lua <<'LUA'
+local grapnel = require "grapnel"
+local fleet = grapnel.fleet({"one", "two", "three"}, {connect = {transport = "local", broker = true}})
+for r in fleet:facts() do
+    print(r.host, r.value.pid)
+end
+local job = fleet:run "sleep 4711"
+job:wait_any(0.2)
+job:cancel()
+for r in job do
+    print(r.host, r.error.name, r.confirmed)
+end
+LUA
+    run -0 "$GRAPNEL" lua fleet.lua
+    for host in one two three; do
+        [[ $output == *"$host"$'\t'"$(agent_of "$host")"* ]]
+        [[ $output == *"$host"$'\tCANCELLED\ttrue'* ]]
+    done
+    within 5 no_process 'sleep 4711'
+}
