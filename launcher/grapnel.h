@@ -585,7 +585,9 @@ GRAPNEL_API int grapnel_request_cancelled(const struct grapnel_request *request)
  * The instances of one user@host share one agent and one SSH connection.  Servers are told apart by
  * user, host, port, identities and whatever else of the options matters, exactly, after ssh_config:
  * aliases of one host share a server.  The user is "root" where neither options, ssh_options nor
- * host name one, whatever ssh_config says.  (one_shot is of no effect here.)
+ * host name one, whatever ssh_config says.  (one_shot is of no effect here.)  When the files of
+ * ssh_config change, hosts are where they say from then on; what a Match exec finds is believed for
+ * five seconds.  A server that a name led to before stays, and is closed as others are.
  *
  * options.instance matters when the instance is made.  Who gets one that is there, whatever it asks
  * for, gets it as it is; and one that is remade is remade as it was.  Where limits must differ,

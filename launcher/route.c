@@ -12,6 +12,7 @@
 #include "launcher/ssh/sshconfig.h"
 #include "launcher/ssh/sshfiles.h"
 #include "launcher/ssh/sshline.h"
+#include "launcher/ssh/sshsources.h"
 #include "launcher/ssh/sshwords.h"
 
 enum kind { SSH2, OPENSSH, LOCAL, COMMAND };
@@ -21,9 +22,10 @@ struct route {
     char *target;
     char *key; /* "name:port" after ssh_config */
     enum kind kind;
-    int automatic;            /* the kind may change to OPENSSH */
-    struct sshconfig *config; /* SSH2, OPENSSH */
-    char **argv;              /* OPENSSH and COMMAND: owned, NULL-terminated */
+    int automatic;              /* the kind may change to OPENSSH */
+    struct sshconfig *config;   /* SSH2, OPENSSH */
+    struct sshsources *sources; /* of that */
+    char **argv;                /* OPENSSH and COMMAND: owned, NULL-terminated */
     struct transport_options options;
     struct askpass *askpass; /* OPENSSH: gives it the password file; NULL: there is none */
     struct error no_askpass; /* why it cannot be given */
@@ -44,6 +46,14 @@ const char *route_key(const struct route *r)
 const struct sshconfig *route_config(const struct route *r)
 {
     return r->config;
+}
+
+struct sshsources *route_take_sources(struct route *r)
+{
+    struct sshsources *sources = r->sources;
+
+    r->sources = NULL;
+    return sources;
 }
 
 int route_rename(struct route *r, const char *name)
@@ -73,6 +83,7 @@ void route_free(struct route *r)
     askpass_free(r->askpass);
     asker_free(r->options.asker);
     sshconfig_free(r->config);
+    sshsources_free(r->sources);
     free(r->host);
     free(r->config_file);
     free(r->target);
@@ -257,7 +268,7 @@ static int load_config(struct route *r, const struct grapnel_connect_options *o,
     so.settings = (const char *const *)r->settings;
     while (r->settings && r->settings[so.settings_count])
         so.settings_count++;
-    result = sshfiles_config(r->g->files, &so, r->host, &r->config, e);
+    result = sshfiles_config(r->g->files, &so, r->host, &r->config, &r->sources, e);
     if (result < 0 || !r->config)
         return result;
     if (asprintf(&r->key, "%s:%u", r->config->host, r->config->port) < 0)

@@ -8,6 +8,7 @@
 
 struct route;
 struct sshconfig;
+struct sshsources;
 
 /* Works it out (reads ssh_config; may run `ssh -G`).  NULL with *e filled. */
 struct route *route_new(struct grapnel *g, const char *target,
@@ -19,6 +20,9 @@ const char *route_target(const struct route *r);
 const char *route_key(const struct route *r);
 /* What ssh_config says of that host, likewise NULL. */
 const struct sshconfig *route_config(const struct route *r);
+/* The files that this was read from (sshsources.h), which are the caller's then; likewise, or NULL
+ * the second time. */
+struct sshsources *route_take_sources(struct route *r);
 /* From the next route_start on this one is asked; NULL: nobody. */
 void route_set_asker(struct route *r, struct asker *asker);
 /* From now on messages call the target by this name; before route_start.  0 or -E_NOMEM. */

@@ -116,6 +116,7 @@ static void want(struct hold *h, struct visitor *v, const char *target,
     if (values_as_bool(values_get(args, "ask"), 0))
         o->asker = visitor_asker(v, file);
     transport_ssh2_forgive(v->b->g->keys);
+    cache_look_anew(v->b->cache, target, o); /* the client has just done so */
     h->held = cache_want(v->b->cache, target, o, e);
     asker_free(o->asker);
 }

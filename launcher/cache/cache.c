@@ -67,6 +67,7 @@ void cache_free(struct cache *c)
     cache_instance_free_orphans(c);
     ev_timer_stop(c->g->loop, &c->sweep);
     wire_free(&c->typed);
+    sshsources_free(c->sources);
     c->g->cache = NULL;
     free(c);
 }
@@ -159,7 +160,7 @@ struct cached *cache_want(struct cache *c, const char *target,
     struct cached *s = cache_place_find(c, target, o, &p, e);
 
     if (!s && !e->code && (s = add(c, &p, o, e)) != NULL)
-        cache_place_note(c, target, o, s);
+        cache_place_note(c, target, o, &p, s);
     cache_place_clear(&p);
     if (!s)
         return NULL;

@@ -40,6 +40,8 @@ struct cached *cache_look(struct cache *c, const char *target,
  * there may be no more servers, and all are in use. */
 struct cached *cache_want(struct cache *c, const char *target,
                           const struct grapnel_connect_options *o, struct error *e);
+/* What is remembered of where this leads is not believed the next time. */
+void cache_look_anew(struct cache *c, const char *target, const struct grapnel_connect_options *o);
 /* What cache_want would give, without looking at anything but what was typed before, if that is
  * ready and was heard of lately; NULL else.  Not in use by it. */
 struct cached *cache_hit(struct cache *c, const char *target,

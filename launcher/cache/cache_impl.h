@@ -6,6 +6,7 @@
 
 #include "launcher/cache/cache.h"
 #include "launcher/route.h"
+#include "launcher/ssh/sshsources.h"
 #include "proto/wire.h"
 
 #define CACHE_MEMOS    1024 /* lists of memos */
@@ -52,6 +53,7 @@ struct cached {
 struct memo {
     struct memo *next;
     struct cached *to;
+    struct sshsources *sources; /* what says so */
     uint64_t until_us;
     uint64_t hash;
     size_t n;
@@ -65,6 +67,7 @@ struct cache {
     struct cached *closing; /* in the cache no more, but in memory */
     size_t server_count, instance_count;
     struct memo *memos[CACHE_MEMOS];
+    struct sshsources *sources;         /* of the memo that was made last: most have the same */
     struct wire_buf typed;              /* scratch */
     struct grapnel_connection *orphans; /* closed, but in use */
     uint64_t serial;
@@ -76,6 +79,7 @@ struct cache {
 /* Where a target leads. */
 struct place {
     struct route *route; /* NULL: it is in the cache */
+    struct sshsources *sources;
     char *key, *name;
 };
 
@@ -95,9 +99,9 @@ struct cached *cache_place_find(struct cache *c, const char *target,
                                 const struct grapnel_connect_options *o, struct place *p,
                                 struct error *e);
 void cache_place_clear(struct place *p);
-/* That leads to s, for the next few seconds. */
+/* That leads to s, by what *p says, for the next few seconds or until ssh_config changes. */
 void cache_place_note(struct cache *c, const char *target, const struct grapnel_connect_options *o,
-                      struct cached *s);
+                      const struct place *p, struct cached *s);
 /* Nothing leads to s any more. */
 void cache_place_forget(struct cached *s);
 

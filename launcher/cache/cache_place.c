@@ -8,7 +8,9 @@
 #include "launcher/cache/serverkey.h"
 #include "launcher/ssh/sshconfig.h"
 
-#define MEMO_US 5000000 /* for so long, changes of ssh_config are not noticed */
+/* For so long, changes are not noticed of what ssh_config's files do not tell: who we are, what a
+ * Match exec finds. */
+#define MEMO_US 5000000
 
 /* ---- what was typed ---- */
 
@@ -71,12 +73,14 @@ static void drop_memo(struct memo **at)
     struct memo *m = *at;
 
     *at = m->next;
+    sshsources_free(m->sources);
     free(m);
 }
 
 struct cached *cache_place_recall(struct cache *c, const char *target,
                                   const struct grapnel_connect_options *o)
 {
+    uint64_t now = context_now();
     struct memo **at;
 
     if (write_typed(c, target, o) < 0)
@@ -84,21 +88,43 @@ struct cached *cache_place_recall(struct cache *c, const char *target,
     at = find_memo(c, hash_of(wire_data(&c->typed), wire_length(&c->typed)));
     if (!*at)
         return NULL;
-    if ((*at)->until_us > context_now())
+    if ((*at)->until_us > now && !sshsources_changed((*at)->sources, now))
         return (*at)->to;
     drop_memo(at);
     return NULL;
 }
 
-/* Without memory nothing is noted, which costs time only. */
-void cache_place_note(struct cache *c, const char *target, const struct grapnel_connect_options *o,
-                      struct cached *s)
+void cache_look_anew(struct cache *c, const char *target, const struct grapnel_connect_options *o)
 {
-    size_t n;
-    uint64_t hash;
-    struct memo *m, **at;
+    struct memo **at;
 
     if (write_typed(c, target, o) < 0)
+        return;
+    at = find_memo(c, hash_of(wire_data(&c->typed), wire_length(&c->typed)));
+    if (*at)
+        drop_memo(at);
+}
+
+/* Those of *p, or the ones in the same state that we have; to be freed. */
+static struct sshsources *share_sources(struct cache *c, const struct place *p)
+{
+    if (!sshsources_same(c->sources, p->sources) ||
+        sshsources_changed(c->sources, context_now())) {
+        sshsources_free(c->sources);
+        c->sources = sshsources_hold(p->sources);
+    }
+    return sshsources_hold(c->sources);
+}
+
+/* Without memory nothing is noted, which costs time only. */
+void cache_place_note(struct cache *c, const char *target, const struct grapnel_connect_options *o,
+                      const struct place *p, struct cached *s)
+{
+    size_t n;
+    uint64_t hash, now = context_now();
+    struct memo *m, **at;
+
+    if (write_typed(c, target, o) < 0 || sshsources_changed(p->sources, now))
         return;
     n = wire_length(&c->typed);
     hash = hash_of(wire_data(&c->typed), n);
@@ -107,7 +133,8 @@ void cache_place_note(struct cache *c, const char *target, const struct grapnel_
         drop_memo(at);
     if ((m = malloc(sizeof *m + n)) == NULL)
         return;
-    *m = (struct memo){.to = s, .until_us = context_now() + MEMO_US, .hash = hash, .n = n};
+    *m = (struct memo){
+        .to = s, .sources = share_sources(c, p), .until_us = now + MEMO_US, .hash = hash, .n = n};
     memcpy(m->typed, wire_data(&c->typed), n);
     at = &c->memos[hash % CACHE_MEMOS];
     m->next = *at;
@@ -131,6 +158,7 @@ void cache_place_forget(struct cached *s)
 void cache_place_clear(struct place *p)
 {
     route_free(p->route);
+    sshsources_free(p->sources);
     free(p->key);
     free(p->name);
     *p = (struct place){0};
@@ -161,6 +189,7 @@ struct cached *cache_place_find(struct cache *c, const char *target,
     p->route = route_new(c->g, target, o, e);
     if (!p->route)
         return NULL;
+    p->sources = route_take_sources(p->route);
     p->key = key_of(p->route, o);
     p->name = serverkey_name(p->route, o);
     if (!p->key || !p->name) {
@@ -170,7 +199,7 @@ struct cached *cache_place_find(struct cache *c, const char *target,
     }
     s = cache_find(c, p->key);
     if (s) {
-        cache_place_note(c, target, o, s);
+        cache_place_note(c, target, o, p, s);
         cache_place_clear(p);
     }
     return s;

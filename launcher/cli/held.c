@@ -15,6 +15,7 @@
 struct row {
     json_t *server, *instance; /* borrowed; instance NULL: the server itself */
     json_int_t serial;         /* the newest has the highest */
+    int ambiguous;             /* one elsewhere has its name, too */
 };
 
 static json_int_t number_of(const json_t *object, const char *key)
@@ -36,6 +37,29 @@ static int newest_first(const void *a, const void *b)
     return (x->serial < y->serial) - (x->serial > y->serial);
 }
 
+static const char *name_of(const struct row *r)
+{
+    return r->instance ? text_of(r->instance, "name") : text_of(r->server, "server");
+}
+
+/* A host that has moved has the name of before. */
+static void find_ambiguous(struct row *rows, size_t count)
+{
+    json_t *places = json_object(); /* by name; null: several */
+
+    for (size_t i = 0; i < count; i++) {
+        json_t *place = json_object_get(rows[i].server, "place");
+        json_t *known = json_object_get(places, name_of(&rows[i]));
+        if (!known)
+            json_object_set(places, name_of(&rows[i]), place);
+        else if (!json_equal(known, place))
+            json_object_set_new(places, name_of(&rows[i]), json_null());
+    }
+    for (size_t i = 0; i < count; i++)
+        rows[i].ambiguous = json_is_null(json_object_get(places, name_of(&rows[i])));
+    json_decref(places);
+}
+
 /* Rows in the order in which they are shown; NULL: memory is out. */
 static struct row *make_rows(const json_t *servers, int instances, size_t *count)
 {
@@ -54,16 +78,31 @@ static struct row *make_rows(const json_t *servers, int instances, size_t *count
         if (!rows || !instances)
             continue;
         json_array_foreach(json_object_get(server, "instances"), j, instance) rows[(*count)++] =
-            (struct row){server, instance, number_of(instance, "serial")};
+            (struct row){
+                .server = server, .instance = instance, .serial = number_of(instance, "serial")};
     }
     if (rows && instances)
         qsort(rows, *count, sizeof *rows, newest_first);
+    if (rows)
+        find_ambiguous(rows, *count);
     return rows;
 }
 
-static const char *name_of(const struct row *r)
+static int name_width(const struct row *r)
 {
-    return r->instance ? text_of(r->instance, "name") : text_of(r->server, "server");
+    size_t n = strlen(name_of(r));
+
+    return (int)(r->ambiguous ? n + strlen(text_of(r->server, "place")) + 3 : n);
+}
+
+static void print_name(const struct row *r)
+{
+    say_text(stdout, name_of(r));
+    if (!r->ambiguous)
+        return;
+    fputs(" (", stdout);
+    say_text(stdout, text_of(r->server, "place"));
+    putchar(')');
 }
 
 static int print_json(const struct row *r, struct grapnel_error *error)
@@ -143,16 +182,15 @@ static int print_long(const struct row *rows, size_t count, struct grapnel_error
             snprintf(cells[0][k], sizeof(cell), "%s", heads[k]);
         if (i > 0) {
             fill(cells[i], &rows[i - 1]);
-            name = (int)strlen(name_of(&rows[i - 1])) > name ? (int)strlen(name_of(&rows[i - 1]))
-                                                             : name;
+            name = name_width(&rows[i - 1]) > name ? name_width(&rows[i - 1]) : name;
         }
         for (size_t k = 0; k < COLUMNS; k++)
             widths[k] = (int)strlen(cells[i][k]) > widths[k] ? (int)strlen(cells[i][k]) : widths[k];
     }
     for (size_t i = 0; i <= count; i++) {
-        const char *text = i ? name_of(&rows[i - 1]) : "NAME";
-        say_text(stdout, text);
-        printf("%*s", name - (int)strlen(text), "");
+        if (i > 0)
+            print_name(&rows[i - 1]);
+        printf("%-*s", name - (i > 0 ? name_width(&rows[i - 1]) : 0), i > 0 ? "" : "NAME");
         for (size_t k = 0; k < COLUMNS; k++)
             printf(k + 1 < COLUMNS ? "  %-*s" : "  %.*s", k + 1 < COLUMNS ? widths[k] : 100,
                    cells[i][k]);
@@ -166,7 +204,7 @@ static void print_short(const struct row *r)
 {
     const char *state = text_of(r->server, "state");
 
-    say_text(stdout, name_of(r));
+    print_name(r);
     if (!r->instance && strcmp(state, "deployed") != 0)
         printf("\t%s", state);
     putchar('\n');

@@ -111,6 +111,7 @@ void sshconfig_close(struct sshconfig_set *set)
         free(set->names[i]);
     for (size_t i = 0; i < set->settings_count; i++)
         free(set->settings[i]);
+    sshsources_free(set->sources);
     free(set->at);
     free(set->names);
     free(set->settings);
@@ -119,6 +120,11 @@ void sshconfig_close(struct sshconfig_set *set)
     free(set->ssh_program);
     free(set->file);
     free(set);
+}
+
+struct sshsources *sshconfig_sources(const struct sshconfig_set *set)
+{
+    return set->sources;
 }
 
 /* Names that end up in argument lists and files. */

@@ -123,6 +123,7 @@ struct sshconfig_options {
 };
 
 struct sshconfig_set;
+struct sshsources;
 
 /* Reads the files.  On 0 the caller owns *out and frees it with sshconfig_close.  Strings of
  * `options` are copied.
@@ -131,6 +132,8 @@ struct sshconfig_set;
 int sshconfig_open(const struct sshconfig_options *options, struct sshconfig_set **out,
                    struct error *e);
 void sshconfig_close(struct sshconfig_set *set);
+/* The files that it was read from (sshsources.h), which who needs them longer holds; NULL: none. */
+struct sshsources *sshconfig_sources(const struct sshconfig_set *set);
 
 /* Evaluates the set for one host, without processes, names or network.
  * host: as typed, without user and port.  user: from "user@host" or -l, NULL if not given (it wins

@@ -3,6 +3,7 @@
 #define GRAPNEL_LAUNCHER_SSHCONFIG_IMPL_H
 
 #include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/sshsources.h"
 
 /* How a keyword's arguments are read. */
 enum sshconfig_kind {
@@ -66,7 +67,8 @@ struct sshconfig_set {
     size_t count, size;
     char **names; /* file names that directives point to */
     size_t names_count, names_size;
-    int wants_final; /* some Match says "final" */
+    struct sshsources *sources; /* NULL: no file */
+    int wants_final;            /* some Match says "final" */
     char *home;
     char *local_user;
     char *ssh_program;

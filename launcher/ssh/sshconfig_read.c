@@ -96,8 +96,10 @@ static int include_one(struct sshconfig_set *set, const struct place *at, const 
             return bad(at, "include", "path too long", e);
         pattern = joined;
     }
+    if (sshsources_add_pattern(&set->sources, pattern) != 0)
+        rc = errors_set(e, -E_NOMEM, "include");
     int globbed = glob(pattern, GLOB_NOSORT, NULL, &found);
-    if (globbed != 0 && globbed != GLOB_NOMATCH)
+    if (rc == 0 && globbed != 0 && globbed != GLOB_NOMATCH)
         rc = bad(at, "include", "the pattern cannot be expanded", e);
     /* The same order whatever the process's locale. */
     if (found.gl_pathc > 1)
@@ -346,6 +348,8 @@ static int read_into(struct sshconfig_set *set, const char *path, const struct p
         return bad(parent, "include", "nested too deeply", e);
     if (set->names_count >= NAMES_MAX)
         return errors_set(e, -E_LIMIT, "%s: more than %u files of configuration", path, NAMES_MAX);
+    if (sshsources_add(&set->sources, path) != 0)
+        return errors_set(e, -E_NOMEM, "%s", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         if (parent == NULL ? where != WHERE_GIVEN : errno == ENOENT)

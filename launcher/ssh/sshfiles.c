@@ -92,14 +92,21 @@ int sshfiles_keep(struct sshfiles *f, struct wire_buf *name, void *thing, void (
 
 /* ---- ssh_config ---- */
 
+static int load(struct sshconfig_set *set, const char *host, struct sshconfig **out,
+                struct sshsources **sources, struct error *e)
+{
+    *sources = sshsources_hold(sshconfig_sources(set));
+    return sshconfig_load(set, host, NULL, 0, 0, out, e);
+}
+
 static int config_alone(const struct sshconfig_options *options, const char *host,
-                        struct sshconfig **out, struct error *e)
+                        struct sshconfig **out, struct sshsources **sources, struct error *e)
 {
     struct sshconfig_set *set = NULL;
     int rc = sshconfig_open(options, &set, e);
 
     if (rc == 0)
-        rc = sshconfig_load(set, host, NULL, 0, 0, out, e);
+        rc = load(set, host, out, sources, e);
     sshconfig_close(set); /* the files may be large, and servers many */
     return rc;
 }
@@ -110,14 +117,14 @@ static void close_set(void *set)
 }
 
 int sshfiles_config(struct sshfiles *f, const struct sshconfig_options *options, const char *host,
-                    struct sshconfig **out, struct error *e)
+                    struct sshconfig **out, struct sshsources **sources, struct error *e)
 {
     struct wire_buf name = {0};
     struct sshconfig_set *set;
     int rc, kept;
 
     if (!f || !f->holders)
-        return config_alone(options, host, out, e);
+        return config_alone(options, host, out, sources, e);
     rc = sshfiles_name(&name, 'c', options->file, options->settings, options->settings_count);
     if (rc < 0) {
         wire_free(&name);
@@ -129,7 +136,7 @@ int sshfiles_config(struct sshfiles *f, const struct sshconfig_options *options,
         kept = sshfiles_keep(f, &name, set, close_set);
     wire_free(&name);
     if (rc == 0)
-        rc = sshconfig_load(set, host, NULL, 0, 0, out, e);
+        rc = load(set, host, out, sources, e);
     if (!kept)
         sshconfig_close(set);
     return rc;

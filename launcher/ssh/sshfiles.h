@@ -6,6 +6,7 @@
 
 #include "launcher/ssh/knownhosts.h"
 #include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/sshsources.h"
 #include "proto/wire.h"
 
 struct sshfiles;
@@ -20,9 +21,10 @@ void sshfiles_hold(struct sshfiles *f);
 void sshfiles_release(struct sshfiles *f);
 
 /* sshconfig_load for that host of what these options name (of which `file` and the settings count
- * only).  Results as sshconfig_open and sshconfig_load.  f may be NULL. */
+ * only); *sources (sshsources.h), for sshsources_free, is what it was read from.  Results as
+ * sshconfig_open and sshconfig_load.  f may be NULL. */
 int sshfiles_config(struct sshfiles *f, const struct sshconfig_options *options, const char *host,
-                    struct sshconfig **out, struct error *e);
+                    struct sshconfig **out, struct sshsources **sources, struct error *e);
 /* sshfiles_known.c: as knownhosts_open, for knownhosts_free, but *out may be others', too.  f may
  * be NULL. */
 int sshfiles_known_hosts(struct sshfiles *f, const char *const *files, size_t count,

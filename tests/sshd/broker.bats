@@ -5,7 +5,7 @@
 load ../lib
 
 setup_file() {
-    server_start 'MaxStartups 1000' 'PasswordAuthentication yes' 'KbdInteractiveAuthentication yes' 'UsePAM yes' \
+    server_start 'ListenAddress 127.0.0.2' 'MaxStartups 1000' 'PasswordAuthentication yes' 'KbdInteractiveAuthentication yes' 'UsePAM yes' \
         'Match User beggar' 'AuthenticationMethods password' \
         'Match User stranger' 'AuthenticationMethods keyboard-interactive'
 }
@@ -201,6 +201,40 @@ no_agent() {
     [ -z "$stderr" ]
     run -0 "$GRAPNEL" run -v -F config -i key t -- echo held
     has_logged_in 1
+}
+
+@test "a host that has moved is connected to where ssh_config says now, and told from what was before" {
+    sed "p; s/127\.0\.0\.1/127.0.0.2/" "$SSHD_KNOWN" >known
+    sed "s|$SSHD_KNOWN|$T/known|" "$SSHD_CONFIG" >config
+    c() { "$GRAPNEL" "$1" -F config "${@:2}"; }
+    name=$SSHD_USER@t
+    c connect t
+    run -0 c eval t 1
+    sed -i 's/HostName .*/HostName 127.0.0.2/' config
+    run -0 --separate-stderr c connect t
+    [ "$output" = "$name:1" ]
+    run -0 c run -v t -- 'echo "${SSH_CONNECTION#* * }"'
+    [[ $output == *"127.0.0.2 $SSHD_PORT"* ]]
+    [[ $output == *"/grapnel/broker"* ]]
+    [ "$("$GRAPNEL" ls)" = "$name:1 (127.0.0.2:$SSHD_PORT)"$'\n'"$name:1 (127.0.0.1:$SSHD_PORT)" ]
+    [ "$("$GRAPNEL" servers)" = "$name (127.0.0.2:$SSHD_PORT)"$'\n'"$name (127.0.0.1:$SSHD_PORT)" ]
+    run -0 "$GRAPNEL" ls -l
+    [[ ${lines[0]} =~ ^NAME\ +STATE ]]
+    [[ ${lines[1]} == "$name:1 (127.0.0.2:$SSHD_PORT)  deployed "* ]]
+    run -0 c close "127.0.0.1:$SSHD_PORT"
+    [ "$("$GRAPNEL" ls)" = "$name:1" ]
+    run -0 c close t
+    [ -z "$("$GRAPNEL" ls)" ]
+}
+
+@test "what a Match exec finds may change between two who connect" {
+    sed "p; s/127\.0\.0\.1/127.0.0.2/" "$SSHD_KNOWN" >known
+    { printf 'Match host t exec "test -e %s/moved"\n    HostName 127.0.0.2\n' "$T"
+        sed "s|$SSHD_KNOWN|$T/known|" "$SSHD_CONFIG"; } >config
+    run -0 "$GRAPNEL" connect -F config t
+    touch moved
+    run -0 --separate-stderr "$GRAPNEL" connect -F config t
+    [ "$("$GRAPNEL" servers | wc -l)" -eq 2 ]
 }
 
 @test "who gives up while it connects leaves no attempt behind, and holds up nobody" {

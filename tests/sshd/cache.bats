@@ -6,7 +6,7 @@
 load ../lib
 
 setup_file() {
-    server_start
+    server_start 'ListenAddress 127.0.0.2'
 }
 
 teardown_file() {
@@ -254,17 +254,41 @@ sessions() {
     answers "got $name 2" -- get t "$SSHD_USER" 1
 }
 
+# moving: from now on SSHD_CONFIG is the test's own, and $T/moved says the same but that the host is
+# at 127.0.0.2.
+moving() {
+    sed "p; s/127\.0\.0\.1/127.0.0.2/" "$SSHD_KNOWN" >"$T/known"
+    sed "s|$SSHD_KNOWN|$T/known|" "$SSHD_CONFIG" >"$T/config"
+    sed 's/HostName .*/HostName 127.0.0.2/' "$T/config" >"$T/moved"
+    SSHD_CONFIG=$T/config
+}
+
 @test "a host that has moved is found where ssh_config says now" {
+    moving
     hold
-    cp "$SSHD_CONFIG" "$T/config"
-    ask get t "$SSHD_USER" 1
-    ask hangup - -
-    sed "s/^    Port .*/    Port $(_sshd_free_port)/" "$T/config" >"$SSHD_CONFIG"
-    ask get t "$SSHD_USER" 1
-    moved=$answer
-    cp "$T/config" "$SSHD_CONFIG"
-    [[ $moved == "failed REFUSED:"* ]]
-    answers "got $SSHD_USER@t:1 1" -- get t "$SSHD_USER" 1
+    name=$SSHD_USER@t:1
+    answers "got $name 1" -- get t "$SSHD_USER" 1
+    answers "* 127.0.0.1 $SSHD_PORT" -- session "$name"
+    answers "got $name 1" -- get t "$SSHD_USER" 1 # which is remembered
+    answers "[[]$name]" -- list
+    cp "$T/moved" "$T/config"
+    answers "got $name 1" -- get t "$SSHD_USER" 1
+    answers "* 127.0.0.2 $SSHD_PORT" -- session "$name"
+    answers "[[]$name $name]" -- list
+    answers 'closed 1' -- close t "$SSHD_USER" 1
+    answers "[[]$name]" -- list
+    answers 'failed NOT_HELD:*' -- check t "$SSHD_USER" 1
+    # What was before is closed by the place where it is.
+    answers 'closed 1' -- close "127.0.0.1:$SSHD_PORT" "$SSHD_USER" 1
+    answers '[[]]' -- list
+    # The whole file is another one.
+    sed 's/HostName .*/HostName 127.0.0.1/' "$T/moved" >"$T/back"
+    mv "$T/back" "$T/config"
+    answers "got $name 1" -- get t "$SSHD_USER" 1
+    answers "* 127.0.0.1 $SSHD_PORT" -- session "$name"
+    answers 'closed 1' -- hangup t "$SSHD_USER"
+    sed "s/^    Port .*/    Port $(_sshd_free_port)/" "$T/moved" >"$T/config"
+    answers 'failed REFUSED:*' -- get t "$SSHD_USER" 1
 }
 
 @test "calls end with the cause when their connection is closed" {

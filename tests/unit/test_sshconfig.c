@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "launcher/ssh/sshconfig.h"
+#include "launcher/ssh/sshsources.h"
 #include "tests/unit/sshtools.h"
 #include "tests/unit/unit.h"
 
@@ -821,6 +823,113 @@ START_TEST(test_ssh_g_values_only)
 }
 END_TEST
 
+static uint64_t later(void)
+{
+    static uint64_t now_us = 1000000;
+    return now_us += 1000;
+}
+
+/* What the user's file is read from, once it is old enough to be told from what comes next. */
+static struct sshsources *read_sources(void)
+{
+    struct sshconfig_options options = defaults();
+    struct sshsources *s = NULL;
+    struct sshconfig_set *set;
+    struct error e = {0};
+    options.file = sshtools_path("config");
+    do {
+        sshsources_free(s);
+        ck_assert_msg(sshconfig_open(&options, &set, &e) == 0, "%s", e.detail);
+        s = sshsources_hold(sshconfig_sources(set));
+        sshconfig_close(set);
+        ck_assert_ptr_nonnull(s);
+    } while (sshsources_changed(s, later()));
+    return s;
+}
+
+static void changes(struct sshsources **s)
+{
+    ck_assert_int_eq(sshsources_changed(*s, later()), 1);
+    sshsources_free(*s);
+    *s = read_sources();
+}
+
+START_TEST(test_sources)
+{
+    struct sshsources *s, *again;
+    char text[600];
+    (void)snprintf(text, sizeof text, "Include %s\nInclude %s\n", sshtools_path("more/*.conf"),
+                   sshtools_path("one"));
+    sshtools_write(sshtools_path("config"), text);
+    ck_assert_int_eq(mkdir(sshtools_path("more"), 0700), 0);
+    s = read_sources();
+    ck_assert_int_eq(sshsources_changed(s, later()), 0);
+    sshtools_write(sshtools_path("one"), "Port 1\n"); /* was not there */
+    changes(&s);
+    sshtools_write(sshtools_path("one"), "Port 2\n"); /* as long as before */
+    changes(&s);
+    sshtools_write(sshtools_path("more/a.conf"), "Port 3\n");
+    changes(&s);
+    sshtools_write(sshtools_path("more/a.conf"), "Port 4\n");
+    changes(&s);
+    ck_assert_int_eq(unlink(sshtools_path("more/a.conf")), 0);
+    changes(&s);
+    sshtools_write(sshtools_path("new"), text);
+    ck_assert_int_eq(rename(sshtools_path("new"), sshtools_path("config")), 0);
+    changes(&s);
+    /* Two who read the same have the same; what differs once, does so for ever. */
+    again = read_sources();
+    ck_assert_int_eq(sshsources_same(s, again), 1);
+    ck_assert_int_eq(sshsources_same(s, NULL), 0);
+    ck_assert_int_eq(sshsources_same(NULL, NULL), 1);
+    sshsources_free(again);
+    ck_assert_int_eq(rename(sshtools_path("one"), sshtools_path("two")), 0);
+    ck_assert_int_eq(sshsources_changed(s, later()), 1);
+    ck_assert_int_eq(rename(sshtools_path("two"), sshtools_path("one")), 0);
+    ck_assert_int_eq(sshsources_changed(s, later()), 1);
+    sshsources_free(s);
+    ck_assert_int_eq(sshsources_changed(NULL, later()), 0);
+    sshsources_free(NULL);
+}
+END_TEST
+
+/* Who asks again and again makes no system calls for that. */
+START_TEST(test_sources_are_looked_at_now_and_then)
+{
+    struct sshsources *s;
+    uint64_t now = later();
+    sshtools_write(sshtools_path("config"), "Port 1\n");
+    s = read_sources();
+    now = later();
+    ck_assert_int_eq(sshsources_changed(s, now), 0);
+    ck_assert_int_eq(unlink(sshtools_path("config")), 0);
+    ck_assert_int_eq(sshsources_changed(s, now + 99), 0);
+    ck_assert_int_eq(sshsources_changed(s, now + 100), 1);
+    sshsources_free(s);
+}
+END_TEST
+
+/* Within one tick of the file system's clock, a further change would look the same. */
+START_TEST(test_sources_that_were_just_changed_are_not_trusted)
+{
+    struct sshconfig_options options = defaults();
+    struct sshconfig_set *set;
+    struct error e = {0};
+    struct timespec a, b;
+    int sure;
+    options.file = sshtools_path("config");
+    do { /* it may have taken long */
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        sshtools_write(options.file, "Port 1\n");
+        ck_assert_int_eq(sshconfig_open(&options, &set, &e), 0);
+        sure = !sshsources_changed(sshconfig_sources(set), later());
+        sshconfig_close(set);
+        clock_gettime(CLOCK_MONOTONIC, &b);
+    } while ((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 > 5);
+    ck_assert_int_eq(sure, 0);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("sshconfig");
@@ -847,6 +956,9 @@ static Suite *suite(void)
     tcase_add_test(t, test_ssh_g_trouble);
     tcase_add_test(t, test_ssh_g_values_only);
     tcase_add_test(t, test_too_many_files);
+    tcase_add_test(t, test_sources);
+    tcase_add_test(t, test_sources_are_looked_at_now_and_then);
+    tcase_add_test(t, test_sources_that_were_just_changed_are_not_trusted);
     suite_add_tcase(s, t);
     return s;
 }

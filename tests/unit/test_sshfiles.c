@@ -27,11 +27,14 @@ static unsigned port(const char *setting)
 {
     struct sshconfig_options o = {
         .file = sshtools_path("config"), .settings = &setting, .settings_count = setting != NULL};
+    struct sshsources *sources;
     struct sshconfig *config;
     struct error e = {0};
     unsigned result;
 
-    ck_assert_msg(sshfiles_config(f, &o, "web1", &config, &e) == 0, "%s", e.detail);
+    ck_assert_msg(sshfiles_config(f, &o, "web1", &config, &sources, &e) == 0, "%s", e.detail);
+    ck_assert_ptr_nonnull(sources);
+    sshsources_free(sources);
     result = config->port;
     sshconfig_free(config);
     return result;
