@@ -2,6 +2,7 @@
 #include <check.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,32 @@ START_TEST(each_program_that_can_check_is_used)
 }
 END_TEST
 
+/* What is run is what was checked, whatever becomes of the home in between. */
+START_TEST(what_is_changed_once_it_was_checked_is_not_run)
+{
+    const char *have[] = {"uname", "cat", "mkdir", "rm",   "chmod", "tr", "ls",
+                          "cp",    "mv",  "head",  "gzip", "touch", NULL};
+    char folder[100], ran[100];
+    struct bootrig_attempt a;
+
+    begin_keeping();
+    ck_assert_int_eq(attempt(BOOTSTRAP_KEEP, NULL).result, BOOTSTRAP_STARTED);
+    bootrig_tools(folder, sizeof folder, have);
+    snprintf(ran, sizeof ran, "%s/ran", bootrig_home);
+    shell("{ echo '#!/bin/sh'; echo \"$(command -v b2sum)\" '\"$@\" || exit'; "
+          "echo 'echo \"touch %s; echo GRAPNEL\" >%s'; } >%s/b2sum && chmod 700 %s/b2sum",
+          ran, kept_file, folder, folder);
+    a = attempt(BOOTSTRAP_KEPT, folder);
+    bootrig_expect_started(&a);
+    ck_assert_ptr_nonnull(strstr(a.kept, "is used"));
+    shell("grep -q %s %s", ran, kept_file);
+    ck_assert_int_ne(access(ran, F_OK), 0);
+    bootrig_remove_tools(folder);
+    expect_unused("changed", 0, BOOTSTRAP_KEEP, NULL);
+    ck_assert_int_ne(access(ran, F_OK), 0);
+}
+END_TEST
+
 START_TEST(the_newest_are_kept)
 {
     char text[400], *at = text;
@@ -253,6 +280,55 @@ START_TEST(many_at_once)
 }
 END_TEST
 
+static atomic_int readers;
+
+static void *keep_while_others_read(void *arg)
+{
+    struct bootrig_attempt *a = arg;
+
+    do
+        *a = attempt(BOOTSTRAP_KEEP, NULL);
+    while (a->result == BOOTSTRAP_STARTED && readers > 0);
+    return NULL;
+}
+
+static void *read_while_others_keep(void *arg)
+{
+    struct bootrig_attempt *a = arg;
+    int left = 5;
+
+    do
+        *a = attempt(BOOTSTRAP_KEPT, NULL);
+    while (a->result == BOOTSTRAP_STARTED && --left > 0);
+    readers--;
+    return NULL;
+}
+
+/* Who reads finds the whole copy all the time that others replace it. */
+START_TEST(read_while_it_is_replaced)
+{
+    static struct bootrig_attempt a[6];
+    pthread_t threads[6];
+
+    begin_keeping();
+    ck_assert_int_eq(attempt(BOOTSTRAP_KEEP, NULL).result, BOOTSTRAP_STARTED);
+    readers = 4;
+    for (size_t i = 0; i < 6; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL,
+                                        i < 2 ? keep_while_others_read : read_while_others_keep,
+                                        &a[i]),
+                         0);
+    }
+    for (size_t i = 0; i < 6; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < 6; i++) {
+        ck_assert_msg(a[i].result == BOOTSTRAP_STARTED, "%s", a[i].kept ? a[i].kept : "nothing");
+        bootrig_expect_started(&a[i]);
+        ck_assert_ptr_nonnull(strstr(a[i].kept, i < 2 ? "for the next time" : "is used"));
+    }
+}
+END_TEST
+
 START_TEST(a_liar_cannot_have_more_attempts)
 {
     struct bootstrap_options o = {.agent = &bootrig_agent};
@@ -293,8 +369,10 @@ static Suite *bootstrap_keep_suite(void)
     tcase_add_test(t, a_folder_that_is_not_ours_is_left_alone);
     tcase_add_test(t, what_cannot_be_kept_is_run);
     tcase_add_loop_test(t, each_program_that_can_check_is_used, 0, 5);
+    tcase_add_test(t, what_is_changed_once_it_was_checked_is_not_run);
     tcase_add_test(t, the_newest_are_kept);
     tcase_add_test(t, many_at_once);
+    tcase_add_test(t, read_while_it_is_replaced);
     tcase_add_test(t, a_liar_cannot_have_more_attempts);
     suite_add_tcase(s, t);
     return s;
