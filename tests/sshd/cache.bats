@@ -303,3 +303,18 @@ moving() {
     answers 'closed 1' -- undeploy t "$SSHD_USER"
     answers 'failed CLOSED:*the server was undeployed' -- wait
 }
+
+@test "logins leave nothing in the program's memory" {
+    # What a thread keeps for itself of what was freed would count as taken.
+    export GLIBC_TUNABLES=glibc.malloc.tcache_count=0
+    hold
+    ask again t "$SSHD_USER" 5
+    least=1000000
+    for _ in 1 2 3; do # a buffer may grow now and then; what leaks does so in each
+        ask again t "$SSHD_USER" 8
+        [[ $answer == "grew "* ]]
+        [ "${answer#grew }" -ge "$least" ] || least=${answer#grew }
+    done
+    [ "$GRAPNEL_VARIANT" != asan ] || return 0 # which tells at the end
+    [ "$least" -lt 128 ]
+}

@@ -17,7 +17,10 @@
  *   close HOST USER N       "closed 1"; HOST "-": all; N 0: all
  *   undeploy HOST USER      likewise
  *   hangup HOST USER        likewise
+ *   again HOST USER N       connects and hangs up so often: "grew BYTES", what it takes more of
+ * memory
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,6 +242,21 @@ static void hangup(char **w)
                       : grapnel_close_ssh_connections(g, &error));
 }
 
+static void again(char **w)
+{
+    size_t before = mallinfo2().uordblks;
+
+    for (long n = strtol(w[3], NULL, 10); n > 0; n--) {
+        struct grapnel_connection *c = grapnel_get_connection(g, w[1], of_user(w[2]), 1, &error);
+        grapnel_connection_release(c);
+        if (!c || grapnel_close_ssh_connection(g, w[1], of_user(w[2]), &error) != 1) {
+            failed();
+            return;
+        }
+    }
+    printf("grew %ld\n", (long)(mallinfo2().uordblks - before));
+}
+
 static const struct {
     const char *name;
     int words; /* the last one is the rest of the line; 0: as many as there are */
@@ -249,7 +267,7 @@ static const struct {
     {"session", 2, session}, {"lost", 2, lost},       {"create", 0, create},
     {"list", 1, list},       {"servers", 1, servers}, {"ssh", 1, ssh},
     {"check", 4, check},     {"close", 4, close_one}, {"undeploy", 3, undeploy},
-    {"hangup", 3, hangup},
+    {"hangup", 3, hangup},   {"again", 4, again},
 };
 
 static int obey(char *line)
