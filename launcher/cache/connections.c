@@ -375,7 +375,7 @@ void grapnel_connection_release(struct grapnel_connection *c)
 
 struct grapnel_instance *grapnel_connection_instance(struct grapnel_connection *c)
 {
-    return c && !context_forked(instances_context(c->end), NULL) ? c->end : NULL;
+    return c ? c->end : NULL;
 }
 
 struct grapnel_server *grapnel_connection_server(struct grapnel_connection *c)

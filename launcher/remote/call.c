@@ -135,12 +135,13 @@ static struct question of_path(const struct grapnel_instance *i, const char *pat
     return (struct question){.remote = instances_remote(i), .op = "call", .path = path};
 }
 
-/* Refs of values that are none are NULL. */
-static int no_ref(struct grapnel_error *error)
+/* What was not had is NULL: an instance of a connection that was not made, the ref of a value that
+ * is none. */
+static int no_object(const char *what, struct grapnel_error *error)
 {
     struct error e = {0};
 
-    errors_set(&e, -E_ARGUMENT, "the ref is NULL");
+    errors_set(&e, -E_ARGUMENT, "the %s is NULL", what);
     return context_error(error, "", &e);
 }
 
@@ -164,12 +165,17 @@ static struct grapnel_future *start(const struct question *q, struct grapnel_err
 struct grapnel_future *grapnel_call_start(struct grapnel_instance *i, const char *path,
                                           struct grapnel_error *error, const char *format, ...)
 {
-    struct grapnel *g = instances_context(i);
     struct grapnel_future *f;
+    struct grapnel *g;
     va_list ap;
     struct typed_list list = {0};
     struct question q;
 
+    if (!i) {
+        no_object("instance", error);
+        return NULL;
+    }
+    g = instances_context(i);
     va_start(ap, format);
     list.at = &ap;
     context_lock(g);
@@ -189,7 +195,7 @@ struct grapnel_future *grapnel_call_ref_start(struct grapnel_ref *ref, struct gr
     struct question q;
 
     if (!ref) {
-        no_ref(error);
+        no_object("ref", error);
         return NULL;
     }
     q = of_ref(ref, "call");
@@ -219,10 +225,15 @@ struct grapnel_future *grapnel_callv(struct grapnel_instance *i,
                                      const struct grapnel_call_options *call,
                                      struct grapnel_error *error)
 {
-    struct grapnel *g = instances_context(i);
     struct grapnel_future *f = NULL;
     struct error e = {0};
+    struct grapnel *g;
 
+    if (!i) {
+        no_object("instance", error);
+        return NULL;
+    }
+    g = instances_context(i);
     context_lock(g);
     struct question q = {.remote = instances_remote(i),
                          .op = call->op ? call->op : "call",
@@ -289,12 +300,15 @@ static int ask_and_wait(const struct question *q, int64_t timeout, struct grapne
 int grapnel_call(struct grapnel_instance *i, const char *path, struct grapnel_value **reply,
                  struct grapnel_error *error, const char *format, ...)
 {
-    struct grapnel *g = instances_context(i);
+    struct grapnel *g;
     va_list ap;
     struct typed_list list = {0};
     struct question q;
     int code;
 
+    if (!i)
+        return conclude(NULL, 0, reply, error, no_object("instance", error));
+    g = instances_context(i);
     va_start(ap, format);
     list.at = &ap;
     context_lock(g);
@@ -314,7 +328,7 @@ static int operate(struct grapnel_ref *ref, const char *op, struct grapnel_value
     int code;
 
     if (!ref)
-        return conclude(NULL, 0, reply, error, no_ref(error));
+        return conclude(NULL, 0, reply, error, no_object("ref", error));
     q = of_ref(ref, op);
     g = q.remote->g;
     context_lock(g);
