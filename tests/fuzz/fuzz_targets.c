@@ -11,9 +11,6 @@
 #include "tests/fuzz/seeds.h"
 
 #define LIMIT 2000
-#define INVENTORY                                                                                  \
-    "2# c\nlonely ansible_host=10.0.0.9\n[web]\nweb[01:50].x ansible_user='a b' k=\"v\"\n[a:f]x\n" \
-    "[p:children]\nweb\n[p:vars]\nansible_port = 22\n[all:vars]\nk=v\n"
 
 int LLVMFuzzerInitialize(const int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,6 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                          \
     } while (0)
 
+static const char inventory[] = "2# c\nlonely ansible_host=10.0.0.9\n[web]\n"
+                                "web[01:50].x ansible_user='a b' k=\"v\"\n[a:f]x\n"
+                                "[p:children]\nweb\n[p:vars]\nansible_port = 22\n"
+                                "[all:vars]\nk=v\n";
+
 static void seeds(seeds_sink *sink, void *arg)
 {
     static const char *const all[] = {
@@ -35,9 +37,9 @@ static void seeds(seeds_sink *sink, void *arg)
         "0n[1-99999999999999999],n[08-011],n[5-1],n[1-5/0],n[],n[1",
         "1web1\nweb01\nweb2\nr1n1\nr1n2\nr2n1\nr2n2\n10.0.0.1\nn123456789012345678",
         "1[1::1]:22\n[2::1]:22\na9b9\na10b10\na09b9",
-        INVENTORY,
         "2[a:children]\nb\n[b:children]\na\n",
     };
+    sink(arg, (const uint8_t *)inventory, sizeof inventory - 1);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         sink(arg, (const uint8_t *)all[i], strlen(all[i]));
     }

@@ -43,7 +43,7 @@ static struct grapnel_targets *with(const char *groups, const char *inventory)
     const struct grapnel_targets_options options = {
         .groups = groups ? groups_path : "none",
         .inventory = inventory ? inventory_path : NULL,
-        .timeout = 10000,
+        .timeout = 60000,
     };
 
     if (groups)
