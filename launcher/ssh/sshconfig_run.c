@@ -76,7 +76,7 @@ int sshconfig_run(const struct sshconfig_set *set, const char *host, const char 
     char **argv = arguments(set, host, user, port, bare, port_text, sizeof port_text);
     const struct capture c = {
         .program = set->ssh_program, .argv = argv, .timeout_ms = timeout_ms, .limit = OUTPUT_MAX};
-    struct capture_result r;
+    struct capture_result r = {.out = NULL};
     *out = NULL;
     if (argv == NULL)
         return errors_set(e, -E_NOMEM, "ssh -G");

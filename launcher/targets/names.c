@@ -93,7 +93,7 @@ static void fill_slots(struct names *set)
 static int grow_slots(struct names *set)
 {
     size_t wanted = set->slot_count == 0 ? SLOTS_MIN : set->slot_count * 2;
-    uint32_t *slots = malloc(wanted * sizeof *slots);
+    uint32_t *slots = sodium_init() < 0 ? NULL : malloc(wanted * sizeof *slots);
 
     if (slots == NULL)
         return -E_NOMEM;

@@ -10,7 +10,8 @@
 #include "launcher/targets/fold.h"
 #include "launcher/targets/groups.h"
 
-#define LIMIT 10000000
+#define LIMIT          10000000
+#define LINE_MAX_BYTES ((size_t)256 << 20) /* of a file of names: /dev/zero has no end */
 
 struct grapnel_targets {
     struct names names;    /* none of them removed, between two calls */
@@ -76,20 +77,39 @@ int grapnel_targets_exclude(struct grapnel_targets *t, const char *text,
     return rc == 0 ? 0 : context_error(error, "", &e);
 }
 
+/* Reads a line, without its end, into *line, which has room for *size bytes.  1; 0 at the end of
+ * the file; -E_LIMIT, -E_NOMEM. */
+static int read_line(FILE *f, char **line, size_t *size, size_t *n)
+{
+    int c;
+
+    for (*n = 0; (c = getc_unlocked(f)) != EOF && c != '\n'; (*line)[(*n)++] = (char)c) {
+        if (*n < *size)
+            continue;
+        if (*n == LINE_MAX_BYTES)
+            return -E_LIMIT;
+        size_t room = *size == 0 ? 4096 : *size * 2;
+        char *larger = realloc(*line, room);
+        if (!larger)
+            return -E_NOMEM;
+        *line = larger;
+        *size = room;
+    }
+    return c != EOF || *n > 0;
+}
+
 static int add_lines(struct grapnel_targets *t, FILE *f, const char *path, struct error *e)
 {
     const struct expression_groups groups = known(t);
     size_t size = 0, number = 0, before = t->names.count;
     char *line = NULL;
-    ssize_t n;
-    int rc = 0;
+    size_t n;
+    int rc = 0, got;
 
-    while (rc == 0 && (n = getline(&line, &size, f)) >= 0) {
-        struct error inner = {0};
+    while (rc == 0 && (got = read_line(f, &line, &size, &n)) != 0) {
+        struct error inner = {.detail = "the line is too long"};
         number++;
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-            n--;
-        rc = expression_add_line(&t->names, line, (size_t)n, &groups, &inner);
+        rc = got < 0 ? got : expression_add_line(&t->names, n > 0 ? line : "", n, &groups, &inner);
         if (rc != 0)
             errors_set(e, rc, "%.200s, line %zu: %s", path, number, inner.detail);
     }

@@ -93,6 +93,11 @@ refuses() {
     [[ $stderr == *"standard input, line 1: 'n[1-1000000000]' stands for"* ]]
 }
 
+@test "a file without an end is no file of names" {
+    run -255 --separate-stderr bash -c 'ulimit -v 1000000; "$1" hosts -H /dev/zero' - "$GRAPNEL"
+    [[ $stderr == *"/dev/zero, line 1: the line is too long"* ]]
+}
+
 @test "output onto a full disk or into a closed pipe fails" {
     run -255 --separate-stderr bash -c '"$1" hosts a >/dev/full' - "$GRAPNEL"
     [[ $stderr == *"No space left on device"* ]]
