@@ -71,6 +71,19 @@ refuses() {
     refuses 'No such file' --groups "$BATS_TEST_TMPDIR/none" @web
 }
 
+@test "what the account's file says wins over the system's" {
+    unshare -m --propagation private true 2>/dev/null || skip "no mount namespaces here"
+    mkdir -p "$XDG_CONFIG_HOME/grapnel"
+    printf 'web: own\n[s]\nmap = echo own-$GROUP\n' >"$XDG_CONFIG_HOME/grapnel/groups"
+    # The /etc of this one command.
+    run -0 unshare -m --propagation private bash -c '
+        mount -t tmpfs tmpfs /etc && mkdir /etc/grapnel &&
+            printf "web: system\ndb: system-db\n[s]\nmap = false\nall = echo system-all\n" \
+                >/etc/grapnel/groups &&
+            exec "$1" hosts -e @web @db @s:x "@s:*"' - "$GRAPNEL"
+    [ "$output" = $'own\nsystem-db\nown-x\nsystem-all' ]
+}
+
 @test "an inventory of Ansible's is a source of groups" {
     printf '[web]\nweb[01:02] ansible_user=joe ansible_port=2222\n' >"$BATS_TEST_TMPDIR/hosts.ini"
     [ "$(hosts --inventory "$BATS_TEST_TMPDIR/hosts.ini" @ansible:web)" = 'joe@web[01-02]:2222' ]

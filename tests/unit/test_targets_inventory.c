@@ -185,9 +185,11 @@ START_TEST(groups_have_an_order)
 {
     static const char text[] =
         "h\n[a]\nh\n[b]\nh\n[c]\nh\n[low]\nh\n"
+        "[early:children]\nlow\n[early:vars]\nn=early\n"
         "[top:children]\na\nmid\n[mid:children]\nlow\n"
         "[a:vars]\nk=a\n[b:vars]\nk=b\nm=b\n[c:vars]\nm=c\n[low:vars]\nk=low\n"
-        "[mid:vars]\nn=mid\n[top:vars]\nn=top\no=top\n";
+        "[mid:vars]\nn=mid\n[top:vars]\nn=top\no=top\n"
+        "[late:children]\nlow\n[late:vars]\nn=late\n";
     struct error e = {0};
     struct inventory *inv = inventory_parse(text, sizeof text - 1, "hosts.ini", &e);
 
