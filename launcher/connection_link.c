@@ -120,7 +120,10 @@ void connection_command_opened(struct grapnel_server *s)
 
 int connection_committed(const struct grapnel_server *s)
 {
-    return s->greeted || s->early_sent > 0;
+    if (s->greeted || s->early_sent == 0)
+        return s->greeted;
+    /* What a program has taken of us it may not have passed on. */
+    return !route_is_program(s->route) || !s->boot || bootstrap_shell_runs(s->boot);
 }
 
 /* ---- output ---- */

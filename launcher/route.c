@@ -391,6 +391,11 @@ int route_waits_for_shell(const struct route *r)
     return r->kind == COMMAND || (r->kind == OPENSSH && somebody_to_ask(r));
 }
 
+int route_is_program(const struct route *r)
+{
+    return r->kind == OPENSSH || r->kind == COMMAND;
+}
+
 int route_unhurried(const struct route *r)
 {
     return (r->kind == OPENSSH || r->kind == COMMAND) && somebody_to_ask(r) &&

@@ -36,6 +36,8 @@ struct transport *route_start(struct route *r, const char *command,
  * might read ahead; or a program may be asking a person on the terminal, which then must not be
  * read as the command's input. */
 int route_waits_for_shell(const struct route *r);
+/* True when another program connects, whose input is a pipe that takes much before it does. */
+int route_is_program(const struct route *r);
 /* True when a person may be answering questions before the shell runs, and nobody has asked for a
  * time limit: then there is none of ours. */
 int route_unhurried(const struct route *r);

@@ -334,6 +334,30 @@ START_TEST(test_every_failure_is_the_hosts_own)
 }
 END_TEST
 
+START_TEST(test_what_the_openssh_client_did_not_reach_never_began)
+{
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+
+    NEED_SSHD;
+    if (!sshtools_have("ssh"))
+        return;
+    names[2] = NULL;
+    connect_options.transport = "openssh";
+    connect_options.port = closed_port();
+    f = fleet((struct grapnel_fleet_options){.retry = 1, .back_off = 10});
+    job = run(f, "true");
+    take_all(job, &all);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_str_eq(all.error[i].name, "REFUSED");
+        ck_assert_int_eq(all.of[i].begun, 0);
+        ck_assert_int_eq(all.of[i].attempts, 2);
+    }
+    finish(f, job);
+}
+END_TEST
+
 START_TEST(test_what_does_not_answer_is_cancelled_at_once)
 {
     struct grapnel_fleet *f;
@@ -432,6 +456,7 @@ static Suite *fleet_sshd_suite(void)
     tcase_add_test(c, test_each_phase_is_timed);
     tcase_add_test(c, test_a_server_that_takes_few_at_a_time_gets_all_in_the_end);
     tcase_add_test(c, test_every_failure_is_the_hosts_own);
+    tcase_add_test(c, test_what_the_openssh_client_did_not_reach_never_began);
     tcase_add_test(c, test_what_does_not_answer_is_cancelled_at_once);
     tcase_add_test(c, test_a_busy_ssh_agent_is_waited_for);
     suite_add_tcase(s, c);
