@@ -110,18 +110,33 @@ static void read_options(lua_State *L, struct grapnel_fleet_options *o, struct o
     o->memory = (size_t)get_count(L, "memory");
 }
 
+/* Puts the names that the text at index 1 stands for in its place, as a table. */
+static void expand(lua_State *L)
+{
+    struct grapnel_error e;
+    struct grapnel_targets *t = grapnel_targets_new(NULL, &e);
+
+    if (!t || grapnel_targets_add(t, lua_tostring(L, 1), &e) < 0) {
+        grapnel_targets_free(t);
+        raise_error(L, &e);
+    }
+    lua_newtable(L);
+    for (size_t i = 0; i < grapnel_targets_count(t); i++) {
+        lua_pushstring(L, grapnel_targets_name(t, i));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    grapnel_targets_free(t);
+    lua_replace(L, 1);
+}
+
 /* The targets at index 1, as an array that lives by what is pushed. */
 static const char **read_targets(lua_State *L)
 {
     size_t n;
     const char **names;
 
-    if (lua_type(L, 1) == LUA_TSTRING) {
-        lua_createtable(L, 1, 0);
-        lua_pushvalue(L, 1);
-        lua_rawseti(L, -2, 1);
-        lua_replace(L, 1);
-    }
+    if (lua_type(L, 1) == LUA_TSTRING)
+        expand(L);
     luaL_checktype(L, 1, LUA_TTABLE);
     n = lua_rawlen(L, 1);
     names = lua_newuserdatauv(L, (n + 1) * sizeof *names, 0);

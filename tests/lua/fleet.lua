@@ -68,6 +68,16 @@ do
     eq(job:counts(), nil)
 end
 
+-- Sets of names, in the language of targets.
+do
+    local fleet, hosts = grapnel.fleet("n[1-5]!n3", {connect = here}), {}
+    for r in fleet:run "true" do
+        hosts[r.index] = r.host
+    end
+    eq(hosts, {"n1", "n2", "n4", "n5"})
+    fails("n[1-", grapnel.fleet, "n[1-", {connect = here})
+end
+
 -- The same name twice is one host.
 do
     local fleet = grapnel.fleet({"one", "one"}, {connect = here})
