@@ -91,7 +91,8 @@ struct task {
     struct question *question; /* a ping that is under way */
     int work_over;             /* what was to be done has ended, somehow */
     int stopped;               /* it was cancelled */
-    int connecting;            /* counted by the window */
+    int connecting;            /* counted as such … */
+    int in_window;             /* … and by the window */
     unsigned token;            /* the window's */
     unsigned failures, refusals;
     ev_timer timer;                          /* by state: another attempt, confirmation, closing */

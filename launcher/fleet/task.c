@@ -10,20 +10,31 @@
 #define REFUSALS_MAX   6    /* attempts more for which no host is blamed … */
 #define REFUSED_MS     200  /* … after this, doubled for each, less up to half at random … */
 #define REFUSED_MOST   2000 /* … but not more than this */
+#define STUCK_MS       5000 /* who has not connected by then takes no place in the window */
 #define CLOSE_MS       5000 /* for the agent to leave */
 #define CONFIRM_MS     5000 /* for the host to say that what was cancelled has ended … */
 #define GRACE_MS       2000 /* … after what is left to it (exec's default) */
 #define DOUBLINGS_MOST 20
 #define WINDOW_LEAST   4096
 
+/* The window has room for another one. */
+static void leave_window(struct task *t, enum window_end how)
+{
+    uint64_t now = context_now();
+
+    if (!t->in_window)
+        return;
+    t->in_window = 0;
+    window_end(&t->job->f->window, t->token, how, now - t->opened_us, now, randombytes_random());
+    job_look(t->job);
+}
+
 static void end_attempt(struct task *t, enum window_end how)
 {
-    if (!t->connecting)
-        return;
+    leave_window(t, how);
+    if (t->connecting)
+        t->job->counts.connecting--;
     t->connecting = 0;
-    t->job->counts.connecting--;
-    window_end(&t->job->f->window, t->token, how, context_now(), randombytes_random());
-    job_look(t->job);
 }
 
 static void set_timer(struct task *t, int64_t ms)
@@ -211,6 +222,8 @@ static void on_ready(struct task *t)
 {
     if (t->state != TASK_CONNECTING)
         return;
+    if (!t->stopped)
+        ev_timer_stop(t->job->g->loop, &t->timer);
     t->state = TASK_RUNNING;
     end_attempt(t, WINDOW_CONNECTED);
     t->job->counts.running++;
@@ -319,9 +332,10 @@ void task_attempt(struct task *t)
     memset(t->phase_us, 0, sizeof t->phase_us);
     t->ended_us = 0;
     t->result.attempts++;
-    t->connecting = 1;
+    t->connecting = t->in_window = 1;
     t->job->counts.connecting++;
     t->token = window_begin(&t->job->f->window);
+    set_timer(t, STUCK_MS);
     if (open_server(t, &e) < 0)
         connect_failed(t, &e);
     else if (t->result.alias)
@@ -369,8 +383,11 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
         *job->again_tail = t;
         job->again_tail = &t->next;
         job_look(job);
-    } else { /* the work is over, or what was cancelled is not confirmed: the host ends it by itself
-              */
+    } else if (t->state == TASK_CONNECTING && !t->stopped) {
+        leave_window(t, WINDOW_FAILED); /* the others need not wait for it */
+    } else {
+        /* The work is over; or the host, which has not confirmed that it was cancelled, ends it by
+         * itself. */
         be_over(t);
     }
 }

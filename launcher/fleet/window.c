@@ -2,11 +2,13 @@
 
 #include <limits.h>
 
-#define REFUSED_PART  8      /* one refusal among so many attempts is no sign … */
-#define REFUSED_LEAST 2      /* … and one alone never is: some hosts refuse everybody */
-#define REMEMBERED    64     /* attempts: older ones count half */
-#define PAUSE_US      100000 /* after a cut, doubled for each with nothing fine since … */
-#define PAUSE_CUTS    5      /* … up to so many times */
+#define REFUSED_PART  8       /* one refusal among so many attempts is no sign … */
+#define REFUSED_LEAST 2       /* … and one alone never is: some hosts refuse everybody */
+#define BUSY_US       1000000 /* attempts that take longer than this … */
+#define BUSY_TIMES    8       /* … and so many times longer than the fastest do not widen it */
+#define REMEMBERED    64      /* attempts: older ones count half */
+#define PAUSE_US      100000  /* after a cut, doubled for each with nothing fine since … */
+#define PAUSE_CUTS    5       /* … up to so many times */
 
 void window_init(struct window *w, size_t most)
 {
@@ -35,6 +37,14 @@ static void forget_old(struct window *w)
     w->refused /= 2;
 }
 
+/* True when more at the same time would only wait for each other. */
+static int is_busy(struct window *w, uint64_t took_us)
+{
+    if (!w->fastest_us || took_us < w->fastest_us)
+        w->fastest_us = took_us ? took_us : 1;
+    return took_us > BUSY_US && took_us / BUSY_TIMES > w->fastest_us;
+}
+
 static void widen(struct window *w)
 {
     w->limit += w->slow ? 1. / w->limit : 1.;
@@ -58,8 +68,8 @@ static void cut(struct window *w, uint64_t now_us, uint32_t random)
     w->until_us = now_us + pause - pause / 4 * (random % 1024) / 1024;
 }
 
-void window_end(struct window *w, unsigned token, enum window_end how, uint64_t now_us,
-                uint32_t random)
+void window_end(struct window *w, unsigned token, enum window_end how, uint64_t took_us,
+                uint64_t now_us, uint32_t random)
 {
     w->connecting--;
     if (token != w->epoch || how == WINDOW_FAILED)
@@ -67,7 +77,8 @@ void window_end(struct window *w, unsigned token, enum window_end how, uint64_t 
     forget_old(w);
     if (how == WINDOW_CONNECTED) {
         w->fine++;
-        widen(w);
+        if (!is_busy(w, took_us))
+            widen(w);
     } else if (++w->refused >= REFUSED_LEAST && w->refused * REFUSED_PART >= w->fine + w->refused) {
         cut(w, now_us, random);
     }

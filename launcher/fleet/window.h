@@ -1,5 +1,6 @@
 /* How many hosts may be connected to at the same time: few at first, more while that goes well,
- * fewer where connections are refused because there are too many.  It counts and decides, and does
+ * fewer where connections are refused because there are too many, and no more where they only take
+ * longer, since somebody on the way has enough to do.  It counts and decides, and does
  * nothing else. */
 #ifndef GRAPNEL_LAUNCHER_FLEET_WINDOW_H
 #define GRAPNEL_LAUNCHER_FLEET_WINDOW_H
@@ -15,6 +16,7 @@ struct window {
     size_t most;
     size_t connecting;
     size_t fine, refused; /* since it was changed last */
+    uint64_t fastest_us;  /* attempt that has succeeded; 0: none */
     int slow;             /* it was too wide once: grows by one for each window full only */
     unsigned epoch;       /* of attempts that began since it was changed last */
     unsigned cuts;        /* in a row, with nothing fine in between */
@@ -34,8 +36,8 @@ void window_init(struct window *w, size_t most);
 uint64_t window_wait(const struct window *w, uint64_t now_us);
 /* One begins; what is returned is given back with its end. */
 unsigned window_begin(struct window *w);
-/* random: any number. */
-void window_end(struct window *w, unsigned token, enum window_end how, uint64_t now_us,
-                uint32_t random);
+/* took_us: since window_begin.  random: any number. */
+void window_end(struct window *w, unsigned token, enum window_end how, uint64_t took_us,
+                uint64_t now_us, uint32_t random);
 
 #endif

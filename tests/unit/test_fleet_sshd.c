@@ -334,6 +334,37 @@ START_TEST(test_every_failure_is_the_hosts_own)
 }
 END_TEST
 
+static unsigned mute_port;
+
+/* The first hosts, more than are connected to at first, say nothing. */
+static void most_are_mute(void *arg, size_t host, struct grapnel_connect_options *o)
+{
+    (void)arg;
+    if (host < MANY - 4)
+        o->port = mute_port;
+}
+
+START_TEST(test_hosts_that_are_stuck_do_not_hold_up_the_others)
+{
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct grapnel_fleet_result r;
+    pid_t mute;
+
+    NEED_SSHD;
+    mute_port = rig_fake("", 0, 1, &mute);
+    f = fleet((struct grapnel_fleet_options){.adjust = most_are_mute});
+    job = run(f, "true");
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(grapnel_fleet_wait_any(job, 20000, &r, &error), 0);
+        ck_assert_int_eq(r.failed, 0);
+        ck_assert_uint_ge(r.host, MANY - 4);
+    }
+    finish(f, job);
+    rig_stop(mute);
+}
+END_TEST
+
 START_TEST(test_what_the_openssh_client_did_not_reach_never_began)
 {
     struct grapnel_fleet *f;
@@ -456,6 +487,7 @@ static Suite *fleet_sshd_suite(void)
     tcase_add_test(c, test_each_phase_is_timed);
     tcase_add_test(c, test_a_server_that_takes_few_at_a_time_gets_all_in_the_end);
     tcase_add_test(c, test_every_failure_is_the_hosts_own);
+    tcase_add_test(c, test_hosts_that_are_stuck_do_not_hold_up_the_others);
     tcase_add_test(c, test_what_the_openssh_client_did_not_reach_never_began);
     tcase_add_test(c, test_what_does_not_answer_is_cancelled_at_once);
     tcase_add_test(c, test_a_busy_ssh_agent_is_waited_for);

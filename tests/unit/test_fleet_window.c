@@ -21,7 +21,7 @@ static size_t fill(uint64_t now)
 static void end(size_t n, unsigned token, enum window_end how, uint64_t now)
 {
     while (n--)
-        window_end(&w, token, how, now, 0);
+        window_end(&w, token, how, 1000, now, 0);
 }
 
 START_TEST(test_it_begins_modestly_and_grows_with_success)
@@ -36,6 +36,25 @@ START_TEST(test_it_begins_modestly_and_grows_with_success)
         fill(0);
     }
     ck_assert_uint_eq(w.connecting, WINDOW_MOST);
+}
+END_TEST
+
+START_TEST(test_it_does_not_grow_while_somebody_is_busy)
+{
+    window_init(&w, 0);
+    fill(0);
+    window_end(&w, 0, WINDOW_CONNECTED, 50000, 0, 0);
+    ck_assert_uint_eq(fill(0), 2);
+    for (int i = 0; i < 100; i++) {
+        window_end(&w, 0, WINDOW_CONNECTED, 3000000, 0, 0);
+        ck_assert_uint_eq(fill(0), 1);
+    }
+    /* A line on which all takes long is not busy. */
+    window_init(&w, 0);
+    fill(0);
+    window_end(&w, 0, WINDOW_CONNECTED, 3000000, 0, 0);
+    window_end(&w, 0, WINDOW_CONNECTED, 4000000, 0, 0);
+    ck_assert_uint_eq(fill(0), 4);
 }
 END_TEST
 
@@ -98,13 +117,13 @@ START_TEST(test_a_few_hosts_that_refuse_everybody_do_not_hold_up_the_others)
     for (int i = 0; i < 1000; i++) {
         while (w.connecting < 16)
             window_begin(&w);
-        window_end(&w, 0, i % 14 == 13 ? WINDOW_REFUSED : WINDOW_CONNECTED, 0, 0);
+        window_end(&w, 0, i % 14 == 13 ? WINDOW_REFUSED : WINDOW_CONNECTED, 1000, 0, 0);
     }
     ck_assert_uint_eq(w.epoch, 0);
     /* Nor do those that fail for reasons of their own. */
     for (int i = 0; i < 1000; i++) {
         window_begin(&w);
-        window_end(&w, 0, WINDOW_FAILED, 0, 0);
+        window_end(&w, 0, WINDOW_FAILED, 1000, 0, 0);
     }
     ck_assert_uint_eq(w.epoch, 0);
     /* But what was fine long ago does not hide that now all are refused. */
@@ -122,8 +141,8 @@ START_TEST(test_the_pause_is_shortened_at_random)
 
         window_init(&w, 0);
         fill(0);
-        window_end(&w, 0, WINDOW_REFUSED, 0, random);
-        window_end(&w, 0, WINDOW_REFUSED, 0, random);
+        window_end(&w, 0, WINDOW_REFUSED, 1000, 0, random);
+        window_end(&w, 0, WINDOW_REFUSED, 1000, 0, random);
         end(WINDOW_FIRST - 2, 0, WINDOW_FAILED, 0);
         wait = window_wait(&w, 0);
         least = wait < least ? wait : least;
@@ -140,6 +159,7 @@ static Suite *window_suite(void)
     TCase *c = tcase_create("window");
 
     tcase_add_test(c, test_it_begins_modestly_and_grows_with_success);
+    tcase_add_test(c, test_it_does_not_grow_while_somebody_is_busy);
     tcase_add_test(c, test_it_keeps_to_its_bound);
     tcase_add_test(c, test_refusals_halve_it_and_make_it_wait);
     tcase_add_test(c, test_after_a_cut_it_grows_slowly);
