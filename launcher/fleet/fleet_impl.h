@@ -1,7 +1,7 @@
 /* What the files of fleets share: fleet.c (hosts, and the connections that are kept), job.c (who
- * begins when, until all have ended), task.c (one host's way through a job), work.c (what is done
- * there), told.c (results), wait.c (the public questions).  Not for anyone else; everything needs
- * the context's lock.
+ * begins when, until all have ended), task.c (one host's part in a job), attempt.c (how it is
+ * connected to), work.c (what is done there), told.c (results), wait.c (the public questions).  Not
+ * for anyone else; everything needs the context's lock.
  *
  * Whatever happens to a task is noted there; job_look then runs once the loop comes round, ends
  * and begins tasks, and calls back.  So nothing is freed beneath its caller. */
@@ -131,14 +131,35 @@ void job_stop(struct grapnel_fleet_job *job, int cut, const struct error *why);
 struct task *task_begin(struct grapnel_fleet_job *job, size_t host);
 /* A host that is not begun, and why.  NULL: memory is out. */
 struct task *task_refuse(struct grapnel_fleet_job *job, size_t host, const struct error *why);
-/* Another attempt. */
-void task_attempt(struct task *t);
 /* Stops it, for that reason; its end follows. */
 void task_stop(struct task *t, const struct error *why);
 /* What was to be done is over: with *e (code 0: all went well). */
 void task_work_over(struct task *t, const struct error *e);
 /* Cuts what is left of it, and frees it. */
 void task_free(struct task *t);
+
+/* It is over: its connection stays or goes, and its end is told soon. */
+void task_over(struct task *t);
+/* The same, with this failure, if it has none. */
+void task_fail(struct task *t, const struct error *e);
+/* Its one timer, which means something else in each state. */
+void task_set_timer(struct task *t, int64_t ms);
+/* Cuts its connection, if there is one. */
+void task_drop_server(struct task *t);
+
+/* ---- attempt.c ---- */
+
+/* Begins an attempt, the first or another one. */
+void attempt_begin(struct task *t);
+/* Takes the connection that was kept from a former job: true, and its part has begun; or there is
+ * none that is alive. */
+int attempt_use_kept(struct task *t);
+/* The agent has answered; nothing when that is known. */
+void attempt_ready(struct task *t);
+/* The attempt, if one is under way, has ended like that. */
+void attempt_end(struct task *t, enum window_end how);
+/* It goes on, but the window has room for another one. */
+void attempt_leave_window(struct task *t, enum window_end how);
 
 /* ---- work.c ---- */
 

@@ -28,7 +28,7 @@ static void set_timer(struct grapnel_fleet_job *job, ev_timer *w, double seconds
 
 static void count_end(struct grapnel_fleet_job *job, const struct grapnel_fleet_result *r)
 {
-    if (r->alias || (r->failed && !r->began))
+    if (r->alias || (r->failed && r->began <= 0.))
         job->counts.skipped++;
     else if (r->failed)
         job->counts.failed++;
@@ -122,7 +122,7 @@ static void begin_one(struct grapnel_fleet_job *job)
         job->again = t->next;
         if (!job->again)
             job->again_tail = &job->again;
-        task_attempt(t);
+        attempt_begin(t);
         return;
     }
     job->counts.queued--;

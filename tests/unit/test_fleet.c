@@ -518,6 +518,39 @@ START_TEST(test_kept_connections_serve_the_next_job)
 }
 END_TEST
 
+START_TEST(test_connections_outlive_what_is_cancelled_on_them)
+{
+    struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){.keep = 1});
+    struct grapnel_value *args = grapnel_value_new_array();
+    struct grapnel_call_options call = {.path = "time.sleep", .args = args};
+    struct grapnel_fleet_job *job = run_line(f, sleeper(), NULL, NULL);
+    struct results all;
+
+    await_begun(HOSTS);
+    grapnel_fleet_cancel(job);
+    take_all(job, &all);
+    grapnel_fleet_job_free(job);
+    /* But not when it is not known what became of it. */
+    grapnel_value_append(args, grapnel_value_new_int(1000));
+    job = grapnel_fleet_call(f, NULL, &call, NULL, NULL, &error);
+    ck_assert_ptr_nonnull(job);
+    grapnel_value_free(args);
+    ck_assert_int_lt(grapnel_fleet_wait(job, 500, &error), 0);
+    ck_assert_uint_eq(counts_of(job).running, HOSTS);
+    grapnel_fleet_cancel(job);
+    take_all(job, &all);
+    for (int i = 0; i < HOSTS; i++) {
+        ck_assert_int_eq(all.of[i].attempts, 0);
+        ck_assert_int_eq(all.of[i].confirmed, 1);
+    }
+    grapnel_fleet_job_free(job);
+    job = run_line(f, "true", NULL, NULL);
+    take_all(job, &all);
+    ck_assert_int_eq(all.of[3].attempts, 1);
+    finish(f, job);
+}
+END_TEST
+
 START_TEST(test_signs_of_life_and_facts)
 {
     struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){.keep = _i});
@@ -773,6 +806,7 @@ static Suite *fleet_suite(void)
     tcase_add_test(c, test_the_whole_job_has_a_time_limit);
     tcase_add_loop_test(c, test_a_job_is_freed_while_it_runs, 0, 2);
     tcase_add_test(c, test_kept_connections_serve_the_next_job);
+    tcase_add_test(c, test_connections_outlive_what_is_cancelled_on_them);
     tcase_add_loop_test(c, test_signs_of_life_and_facts, 0, 2);
     tcase_add_loop_test(c, test_code_is_called, 0, 2);
     tcase_add_loop_test(c, test_aliases_are_done_once, 0, 2);
