@@ -170,6 +170,14 @@ GRAPNEL_API int grapnel_undeploy(struct grapnel_server *s, int64_t timeout,
  * undeployed. */
 GRAPNEL_API int grapnel_deploy(struct grapnel_server *s, struct grapnel_error *error);
 
+/* Where a target would lead, without connecting to it: a map of "transport" (ssh2, openssh, local
+ * or command), "user", "host", "port", "identities" (an array of files), "ssh_agent", "jump" and
+ * "proxy" as ssh_config has them, each only where there is one, and what would be sent first,
+ * "agent" with its "agent_bytes".  May run `ssh -G`.  For grapnel_value_free; NULL with *error. */
+GRAPNEL_API struct grapnel_value *grapnel_route(struct grapnel *g, const char *target,
+                                                const struct grapnel_connect_options *options,
+                                                struct grapnel_error *error);
+
 enum grapnel_server_state {
     GRAPNEL_CONNECTING, /* the agent has not answered yet */
     GRAPNEL_DEPLOYED,   /* it has */

@@ -43,6 +43,14 @@ const char *route_key(const struct route *r)
     return r->key;
 }
 
+const char *route_transport(const struct route *r)
+{
+    static const char *const names[] = {
+        [SSH2] = "ssh2", [OPENSSH] = "openssh", [LOCAL] = "local", [COMMAND] = "command"};
+
+    return names[r->kind];
+}
+
 const struct sshconfig *route_config(const struct route *r)
 {
     return r->config;

@@ -18,6 +18,8 @@ void route_free(struct route *r);
 /* What was typed; and "name:port" of the host that this means, NULL when it is not an SSH host. */
 const char *route_target(const struct route *r);
 const char *route_key(const struct route *r);
+/* "ssh2", "openssh", "local" or "command"; static. */
+const char *route_transport(const struct route *r);
 /* What ssh_config says of that host, likewise NULL. */
 const struct sshconfig *route_config(const struct route *r);
 /* The files that this was read from (sshsources.h), which are the caller's then; likewise, or NULL
