@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "launcher/cli/far.h"
+#include "launcher/cli/fleet.h"
+#include "launcher/cli/reach.h"
 #include "launcher/cli/say.h"
 
 #define CLOSE_MS 5000
@@ -21,48 +23,50 @@ struct call {
 
 /* ---- arguments ---- */
 
-static int no_json(struct call *c, size_t i, const char *why)
+static int no_json(const struct options *o, size_t i, const char *why, struct grapnel_error *error)
 {
-    const char *word = c->o->words[i];
+    const char *word = o->words[i];
 
     if (!*word)
-        return say_fail(&c->far.error, "ARGUMENT",
-                        "%s: argument %zu is empty: an empty string is '\"\"'", c->o->verb->name,
-                        i);
+        return say_fail(error, "ARGUMENT", "%s: argument %zu is empty: an empty string is '\"\"'",
+                        o->verb->name, i);
     if (!strpbrk(word, "\"'\\[{"))
-        return say_fail(&c->far.error, "ARGUMENT",
+        return say_fail(error, "ARGUMENT",
                         "%s: argument %zu is no JSON: %s: if a string is meant, quote it for JSON "
                         "and for the shell: '\"%s\"'",
-                        c->o->verb->name, i, word, word);
-    return say_fail(&c->far.error, "ARGUMENT",
+                        o->verb->name, i, word, word);
+    return say_fail(error, "ARGUMENT",
                     "%s: argument %zu is no JSON: %s: %s (a string is written '\"text\"')",
-                    c->o->verb->name, i, word, why);
+                    o->verb->name, i, word, why);
 }
 
 /* Takes the item. */
-static int add(struct call *c, struct grapnel_value *item)
+static int add(struct grapnel_value *args, struct grapnel_value *item, struct grapnel_error *error)
 {
-    if (grapnel_value_append(c->args, item) < 0)
-        return say_fail(&c->far.error, "NOMEM", "out of memory");
+    if (grapnel_value_append(args, item) < 0)
+        return say_fail(error, "NOMEM", "out of memory");
     return 0;
 }
 
-/* The words after the first; the first as well if it is an expression. */
-static int read_arguments(struct call *c)
+/* The words after the first; the first as well if it is an expression.  NULL with *error. */
+static struct grapnel_value *read_arguments(const struct options *o, int expression,
+                                            struct grapnel_error *error)
 {
-    const struct options *o = c->o;
+    struct grapnel_value *args = grapnel_value_new_array();
     int rc = 0;
 
-    c->args = grapnel_value_new_array();
-    if (!c->what)
-        rc = add(c, grapnel_value_new_string(o->words[0], strlen(o->words[0])));
+    if (expression)
+        rc = add(args, grapnel_value_new_string(o->words[0], strlen(o->words[0])), error);
     for (size_t i = 1; i < o->word_count && rc == 0; i++) {
         struct grapnel_error why;
         struct grapnel_value *item =
             grapnel_value_from_json(o->words[i], strlen(o->words[i]), &why);
-        rc = item ? add(c, item) : no_json(c, i, why.detail);
+        rc = item ? add(args, item, error) : no_json(o, i, why.detail, error);
     }
-    return rc;
+    if (rc == 0)
+        return args;
+    grapnel_value_free(args);
+    return NULL;
 }
 
 /* ---- the call ---- */
@@ -217,7 +221,8 @@ static int fail(struct call *c)
 
 static int work(struct call *c)
 {
-    if (read_arguments(c) < 0) {
+    c->args = read_arguments(c->o, !c->what, &c->far.error);
+    if (!c->args) {
         say_error(&c->far.error);
         return SAY_FAILED;
     }
@@ -250,12 +255,65 @@ static int verb(const struct options *o, const char *what)
     return status;
 }
 
+/* ---- many hosts ---- */
+
+static json_t *json_of(const struct grapnel_value *value)
+{
+    char *text = grapnel_value_json(value);
+    json_t *json = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+    grapnel_string_free(text);
+    return json;
+}
+
+/* Tables have no order of their own: here they get one, that equal ones look the same. */
+static void text_of_many(FILE *f, const struct grapnel_value *value)
+{
+    json_t *json = json_of(value);
+
+    json_dumpf(json, f, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+    fputc('\n', f);
+    json_decref(json);
+}
+
+static void json_of_many(json_t *object, const struct grapnel_value *value)
+{
+    json_object_set_new(object, "value", json_of(value));
+}
+
+static struct grapnel_fleet_job *start_many(const struct options *o, struct grapnel_fleet *f,
+                                            const struct grapnel_fleet_handler *handler, void *arg,
+                                            struct grapnel_error *error)
+{
+    int expression = o->verb->id == VERB_EVAL;
+    struct grapnel_instance_options instance = reach_instance(o);
+    struct grapnel_call_options call = {.path = expression ? "eval" : o->words[0],
+                                        .timeout = o->timeout};
+    struct grapnel_value *args = read_arguments(o, expression, error);
+    struct grapnel_fleet_job *job = NULL;
+
+    call.args = args;
+    if (args && o->instance)
+        say_fail(error, "UNSUPPORTED", "--instance is for one host at a time");
+    else if (args)
+        job = grapnel_fleet_call(f, &instance, &call, handler, arg, error);
+    grapnel_value_free(args);
+    return job;
+}
+
+static int verb_of_many(const struct options *o)
+{
+    static const struct fleet_kind many = {start_many, text_of_many, json_of_many, 0};
+
+    return fleet_verb(o, &many);
+}
+
 int call_verb(const struct options *o)
 {
-    return verb(o, o->words[0]);
+    return o->many ? verb_of_many(o) : verb(o, o->words[0]);
 }
 
 int eval_verb(const struct options *o)
 {
-    return verb(o, NULL);
+    return o->many ? verb_of_many(o) : verb(o, NULL);
 }

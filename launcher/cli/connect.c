@@ -5,12 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/cli/fleet_pick.h"
 #include "launcher/cli/leave.h"
 #include "launcher/cli/reach.h"
 #include "launcher/cli/say.h"
 
 struct connecting {
     const struct options *o;
+    const char *const *targets;
     struct leave leave;
     int failed;
 };
@@ -53,7 +55,7 @@ static int print(const struct options *o, const char *target, const char *text,
 static void on_each(void *arg, size_t i, const char *text, const struct grapnel_error *failed)
 {
     struct connecting *c = arg;
-    const char *target = c->o->words[i];
+    const char *target = c->targets[i];
     struct grapnel_error error;
 
     if (text && print(c->o, target, text, &error) == 0)
@@ -89,22 +91,27 @@ static int hold(struct connecting *c, struct grapnel *g, struct grapnel_error *e
     if (own_path(path, error) < 0)
         return -1;
     b = grapnel_broker_open(g, start, error);
-    rc = b ? grapnel_broker_hold(b, c->o->words, &options, error) : -1;
+    rc = b ? grapnel_broker_hold(b, c->targets, &options, error) : -1;
     grapnel_broker_free(b);
     return rc;
 }
 
 int connect_verb(const struct options *o)
 {
-    struct connecting c = {.o = o};
+    struct connecting c = {.o = o, .targets = o->words};
     struct reach_trace trace = {.o = o};
+    struct fleet_pick pick = {0};
     struct grapnel_error error;
-    struct grapnel *g = reach_context(&trace, 0, &error);
-    int rc = g ? leave_begin(&c.leave, g, -1) : -1, number;
+    struct grapnel *g = NULL;
+    int rc = 0, number;
 
-    if (g && rc < 0)
-        say_fail(&error, "SYSTEM", "signals cannot be caught");
-    if (g && rc == 0)
+    if (o->many && (rc = fleet_pick(&pick, o, &error)) == 0)
+        c.targets = pick.names;
+    if (rc == 0)
+        rc = (g = reach_context(&trace, 0, &error)) ? 0 : -1;
+    if (rc == 0 && leave_begin(&c.leave, g, -1) < 0)
+        rc = say_fail(&error, "SYSTEM", "signals cannot be caught");
+    if (rc == 0)
         rc = hold(&c, g, &error);
     number = g ? leave_number(&c.leave) : 0;
     if (number)
@@ -112,5 +119,6 @@ int connect_verb(const struct options *o)
     if (rc < 0)
         say_error(&error);
     grapnel_free(g);
+    fleet_pick_clear(&pick);
     return rc < 0 || c.failed ? SAY_FAILED : 0;
 }

@@ -4,30 +4,31 @@
 #include <string.h>
 
 #include "launcher/cli/each.h"
+#include "launcher/cli/fleet.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 
 #define ASK_MS 30000
 
-static void print_value(const char *key, const json_t *value)
+static void print_value(FILE *f, const char *key, const json_t *value)
 {
     char size[QUANTITY_TEXT];
     char *text;
 
     if (json_is_string(value)) {
-        say_text(stdout, json_string_value(value));
+        say_text(f, json_string_value(value));
     } else if (json_is_integer(value) && !strcmp(key, "memory")) {
-        printf("%" JSON_INTEGER_FORMAT " (%s)", json_integer_value(value),
-               quantity_size_text(size, json_integer_value(value)));
+        fprintf(f, "%" JSON_INTEGER_FORMAT " (%s)", json_integer_value(value),
+                quantity_size_text(size, json_integer_value(value)));
     } else {
         text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-        say_text(stdout, text ? text : "?");
+        say_text(f, text ? text : "?");
         free(text);
     }
-    putchar('\n');
+    fputc('\n', f);
 }
 
-static void print_lines(const struct options *o, const char *target, json_t *facts)
+static void print_lines(FILE *f, json_t *facts)
 {
     const char *key;
     json_t *value;
@@ -42,12 +43,8 @@ static void print_lines(const struct options *o, const char *target, json_t *fac
     {
         char safe[256];
 
-        if (o->word_count > 1) {
-            say_text(stdout, target);
-            fputs(": ", stdout);
-        }
-        printf("%-*s  ", width, say_safe(safe, sizeof safe, key));
-        print_value(key, value);
+        fprintf(f, "%-*s  ", width, say_safe(safe, sizeof safe, key));
+        print_value(f, key, value);
     }
 }
 
@@ -63,7 +60,7 @@ static int print_facts(const struct options *o, const char *target, const char *
         rc =
             say_json(json_pack("{s:o, s:O}", "host", say_json_text(target), "facts", facts), error);
     else
-        print_lines(o, target, facts);
+        print_lines(stdout, facts);
     json_decref(facts);
     return rc ? rc : say_flush(error);
 }
@@ -78,9 +75,44 @@ static int show(const struct options *o, const char *target, struct grapnel_serv
     return rc;
 }
 
+/* ---- many hosts ---- */
+
+static json_t *facts_of(const struct grapnel_value *value)
+{
+    char *text = grapnel_value_json(value);
+    json_t *facts = text ? json_loads(text, 0, NULL) : NULL;
+
+    grapnel_string_free(text);
+    return facts;
+}
+
+static void text_of_many(FILE *f, const struct grapnel_value *value)
+{
+    json_t *facts = facts_of(value);
+
+    print_lines(f, facts);
+    json_decref(facts);
+}
+
+static void json_of_many(json_t *object, const struct grapnel_value *value)
+{
+    json_object_set_new(object, "facts", facts_of(value));
+}
+
+static struct grapnel_fleet_job *start_many(const struct options *o, struct grapnel_fleet *f,
+                                            const struct grapnel_fleet_handler *handler, void *arg,
+                                            struct grapnel_error *error)
+{
+    (void)o;
+    return grapnel_fleet_facts(f, handler, arg, error);
+}
+
 int facts_verb(const struct options *o)
 {
     static const struct each_job job = {.one_shot = 1, .show = show};
+    static const struct fleet_kind many = {start_many, text_of_many, json_of_many, 0};
 
+    if (o->many)
+        return fleet_verb(o, &many);
     return each_target(o, &job);
 }

@@ -74,8 +74,8 @@ static void print_option(FILE *f, const struct options_entry *entry)
 
 static void print_group(FILE *f, const struct verb *verb, enum options_group group)
 {
-    static const char *const headings[OPTIONS_GROUP_COUNT] = {"The targets", "The connection",
-                                                              "What runs there", "What is said"};
+    static const char *const headings[OPTIONS_GROUP_COUNT] = {
+        "The targets", "The connection", "What runs there", "Many hosts", "What is said"};
     const struct options_entry *entry;
     int any = 0;
 

@@ -125,6 +125,8 @@ static int section(const char *name)
         options(OPTIONS_CONNECTION);
     else if (!strcmp(name, "command"))
         options(OPTIONS_COMMAND);
+    else if (!strcmp(name, "fleet"))
+        options(OPTIONS_FLEET);
     else if (!strcmp(name, "output"))
         options(OPTIONS_OUTPUT);
     else if (!strcmp(name, "examples"))

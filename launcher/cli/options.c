@@ -206,6 +206,20 @@ static int set_number(struct reader *r, const char *shown, const char *value, in
     return 0;
 }
 
+/* Members of int64_t. */
+static int set_many(struct reader *r, const struct options_entry *entry, const char *shown,
+                    const char *value, int64_t *number)
+{
+    if (entry->kind == OPTIONS_SHARE && quantity_share(value, number) < 0)
+        return say_fail(r->error, "ARGUMENT",
+                        "%s needs a number of hosts, or 1%% to 100%% of them, not '%s'", shown,
+                        value);
+    if (entry->kind == OPTIONS_WHOLE && (quantity_share(value, number) < 0 || *number < 0))
+        return say_fail(r->error, "ARGUMENT", "%s needs a number from 1 on, not '%s'", shown,
+                        value);
+    return 0;
+}
+
 static int set_text(struct reader *r, const struct options_entry *entry, const char *shown,
                     const char *value)
 {
@@ -242,6 +256,9 @@ static int set_text(struct reader *r, const struct options_entry *entry, const c
         return set_time(r, entry, shown, value, number);
     case OPTIONS_NUMBER:
         return set_number(r, shown, value, (int *)(void *)number);
+    case OPTIONS_WHOLE:
+    case OPTIONS_SHARE:
+        return set_many(r, entry, shown, value, number);
     case OPTIONS_SIZE:
         return set_size(r, shown, value, number);
     default:
@@ -266,6 +283,7 @@ static int set_option(struct reader *r, const struct options_entry *entry, const
         return say_fail(r->error, "UNSUPPORTED", "%s is %s", shown, entry->help);
     if (entry->kind == OPTIONS_NOTHING)
         return 0;
+    r->o->many |= entry->group == OPTIONS_FLEET || entry->group == OPTIONS_TARGETS;
     if (entry->kind == OPTIONS_FLAG || entry->kind == OPTIONS_COUNT) {
         *flag += entry->kind == OPTIONS_COUNT || !*flag;
         return 0;
@@ -318,6 +336,12 @@ static int read_letters(struct reader *r, const char *word)
     return rc;
 }
 
+/* True when targets may be left out, as another option names hosts. */
+static int lists_hosts(const struct options *o)
+{
+    return o->rerun || o->host_files.count > 0;
+}
+
 /* Reads up to the end, or to where the command begins. */
 static int read_words(struct reader *r)
 {
@@ -332,7 +356,7 @@ static int read_words(struct reader *r)
         r->next++;
         if (!ended && !strcmp(word, "--")) {
             ended = 1;
-            if (commands && o->operands.count == 1)
+            if (commands && (o->operands.count == 1 || lists_hosts(o)))
                 break;
         } else if (!ended && word[0] == '-' && word[1] == '-') {
             rc = read_long(r, word);
@@ -347,16 +371,24 @@ static int read_words(struct reader *r)
     return rc;
 }
 
-/* One host: not a list, a range or a pattern of several.  Brackets around an address, or around
- * what is none, are the library's affair. */
-static int check_target(const char *target, struct grapnel_error *error)
+/* Not a list, a range or a group, but one host.  Brackets around an address, or around what is
+ * none, are the library's affair. */
+static int is_plain(const char *target)
 {
     const char *open = strchr(target, '['), *close = open ? strchr(open, ']') : NULL;
 
+    return *target != '@' && !strpbrk(target, ",&^! \t") && !(open && strchr(open + 1, '[')) &&
+           !(close && close > open + 1 && !memchr(open, ':', (size_t)(close - open)));
+}
+
+static int check_target(struct options *o, const char *target, struct grapnel_error *error)
+{
     if (!*target)
         return say_fail(error, "ARGUMENT", "the target is empty");
-    if (strchr(target, ',') ||
-        (close && close > open + 1 && !memchr(open, ':', (size_t)(close - open))))
+    if (is_plain(target))
+        return 0;
+    o->many = 1;
+    if (!(VERB_BIT_MANY >> o->verb->id & 1))
         return say_fail(error, "ARGUMENT", "'%s' names several hosts: give one target at a time",
                         target);
     return 0;
@@ -383,12 +415,25 @@ static int check_words(const struct options *o, struct grapnel_error *error)
 
     if (o->word_count == 0)
         return say_fail(error, "ARGUMENT", "%s %s is missing after %s", *what == 'e' ? "an" : "a",
-                        what, o->target);
+                        what, o->target ? o->target : "--");
     if ((o->word_count == 1 || o->verb->shape != SHAPE_COMMAND) && !*o->words[0])
         return say_fail(error, "ARGUMENT", "the %s is empty", what);
     if (o->shell && o->word_count > 1)
         return say_fail(error, "ARGUMENT",
                         "--shell needs the command in one word: several are run without a shell");
+    return 0;
+}
+
+static int check_fleet(const struct options *o, struct grapnel_error *error)
+{
+    if (o->color && strcmp(o->color, "auto") != 0 && strcmp(o->color, "always") != 0 &&
+        strcmp(o->color, "never") != 0)
+        return say_fail(error, "ARGUMENT", "--color needs auto, always or never, not '%s'",
+                        o->color);
+    if (o->label && o->no_label)
+        return say_fail(error, "ARGUMENT", "--label and --no-label contradict each other");
+    if (o->group + o->diff + o->json + (o->outdir != NULL) > 1 && o->many)
+        return say_fail(error, "ARGUMENT", "only one of --group, --diff, --json and --outdir goes");
     return 0;
 }
 
@@ -404,7 +449,7 @@ static int check(struct options *o, struct grapnel_error *error)
     if (o->purge && o->all)
         return say_fail(error, "ARGUMENT", "--purge needs targets");
     if (o->operands.count == 0 && shape != SHAPE_NONE && !(shape == SHAPE_SOME && o->all) &&
-        o->host_files.count == 0)
+        !lists_hosts(o))
         return say_fail(error, "ARGUMENT", "a target is missing%s",
                         shape == SHAPE_SOME    ? ", or --all"
                         : shape == SHAPE_HOSTS ? ", or --hostfile"
@@ -412,16 +457,20 @@ static int check(struct options *o, struct grapnel_error *error)
     if (o->expand + o->fold + o->count > 1)
         return say_fail(error, "ARGUMENT", "--expand, --fold and --count contradict each other");
     for (size_t i = 0; i < o->operands.count && rc == 0 && shape != SHAPE_HOSTS; i++)
-        rc = check_target(o->operands.items[i], error);
+        rc = check_target(o, o->operands.items[i], error);
     if (rc < 0)
         return rc;
     o->target = o->operands.count ? o->operands.items[0] : NULL;
     if (o->quiet && o->verbose)
         return say_fail(error, "ARGUMENT", "-q and -v contradict each other");
+    rc = check_fleet(o, error);
+    if (rc < 0)
+        return rc;
     if (verbs_takes_words(o->verb))
         return check_words(o, error);
     o->words = o->operands.items;
     o->word_count = o->operands.count;
+    o->many |= o->word_count > 1;
     if (shape == SHAPE_TARGET && o->word_count > 1)
         return say_fail(error, "ARGUMENT", "%s takes one target at a time", o->verb->name);
     return 0;

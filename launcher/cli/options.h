@@ -55,6 +55,32 @@ struct options {
     int expand;
     int fold;
     int count;
+
+    /* More than one plain name was given, or an option that is for many hosts. */
+    int many;
+    int64_t fanout;
+    int64_t batch; /* SHARE: below 0: percent */
+    int64_t max_fail;
+    int64_t retry;
+    int64_t total_timeout;
+    int64_t first;
+    int shuffle;
+    int aliases;
+    const char *rerun;
+    const char *failed_to;
+    const char *log;
+    const char *resume;
+    int dry_run;
+    int confirm;
+    int substitute;
+    int group;
+    int diff;
+    const char *outdir;
+    int label;
+    int no_label;
+    const char *color; /* "auto", "always", "never"; NULL: not given */
+    int raw;
+
     int json;
     int long_form;
     int stats;
@@ -63,7 +89,7 @@ struct options {
     int help;
     int version;
 
-    const char *target; /* of shapes with one target */
+    const char *target; /* of shapes with one target; NULL: left out, for a list of hosts */
     /* The words after it; the targets; or all words.  NULL-terminated. */
     const char *const *words;
     size_t word_count;
@@ -82,6 +108,8 @@ enum options_kind {
     OPTIONS_LEASE,
     OPTIONS_SIZE,
     OPTIONS_NUMBER,
+    OPTIONS_WHOLE,
+    OPTIONS_SHARE,
     OPTIONS_SUDO,
     OPTIONS_USER,
     OPTIONS_PORT,
@@ -95,6 +123,7 @@ enum options_group {
     OPTIONS_TARGETS,
     OPTIONS_CONNECTION,
     OPTIONS_COMMAND,
+    OPTIONS_FLEET,
     OPTIONS_OUTPUT,
     OPTIONS_GROUP_COUNT
 };

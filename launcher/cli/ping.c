@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "launcher/cli/each.h"
+#include "launcher/cli/fleet.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 
@@ -31,9 +32,34 @@ static int show(const struct options *o, const char *target, struct grapnel_serv
     return say_flush(error);
 }
 
+/* ---- many hosts ---- */
+
+static void text_of_many(FILE *f, const struct grapnel_value *value)
+{
+    char text[QUANTITY_TEXT];
+
+    fprintf(f, "%s\n", quantity_time_text(text, grapnel_value_int(value, 0)));
+}
+
+static void json_of_many(json_t *object, const struct grapnel_value *value)
+{
+    json_object_set_new(object, "round_trip_us", json_integer(grapnel_value_int(value, 0)));
+}
+
+static struct grapnel_fleet_job *start_many(const struct options *o, struct grapnel_fleet *f,
+                                            const struct grapnel_fleet_handler *handler, void *arg,
+                                            struct grapnel_error *error)
+{
+    (void)o;
+    return grapnel_fleet_ping(f, handler, arg, error);
+}
+
 int ping_verb(const struct options *o)
 {
     static const struct each_job job = {.show = show};
+    static const struct fleet_kind many = {start_many, text_of_many, json_of_many, 0};
 
+    if (o->many)
+        return fleet_verb(o, &many);
     return each_target(o, &job);
 }

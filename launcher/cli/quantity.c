@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SHARE_MAX    1000000000
 #define FRACTION_ONE 1000000 /* 10 to that power */
 
 struct number {
@@ -93,6 +94,26 @@ int quantity_size(const char *text, int64_t *bytes)
                                         {NULL, 0}};
 
     return in_units(text, units, QUANTITY_SIZE_MAX, bytes);
+}
+
+int quantity_share(const char *text, int64_t *share)
+{
+    struct number number;
+    const char *rest = read_number(text, &number);
+    int percent = rest && !strcmp(rest, "%");
+
+    if (!rest || (*rest && !percent) || memchr(text, '.', (size_t)(rest - text)) ||
+        number.whole < 1 || number.whole > (percent ? 100 : SHARE_MAX))
+        return QUANTITY_MALFORMED;
+    *share = percent ? -number.whole : number.whole;
+    return 0;
+}
+
+int64_t quantity_of(int64_t share, int64_t whole)
+{
+    int64_t part = share < 0 ? whole * -share / 100 : share;
+
+    return part < 1 ? 1 : part;
 }
 
 const char *quantity_size_text(char text[QUANTITY_TEXT], int64_t bytes)

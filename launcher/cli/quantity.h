@@ -22,6 +22,12 @@ int quantity_time(const char *text, int64_t *ms);
  * 0, QUANTITY_MALFORMED (also when negative), QUANTITY_TOO_LARGE (over QUANTITY_SIZE_MAX). */
 int quantity_size(const char *text, int64_t *bytes);
 
+/* "20": so many of something, from 1 to 1,000,000,000; "20%": *share is -20, 1 to 100.  0 or
+ * QUANTITY_MALFORMED. */
+int quantity_share(const char *text, int64_t *share);
+/* What a share is of this many, at least 1. */
+int64_t quantity_of(int64_t share, int64_t whole);
+
 #define QUANTITY_TEXT 32 /* bytes that are enough for the texts below */
 
 /* "512 bytes", "3.1 KiB", "1.9 GiB".  Returns text. */

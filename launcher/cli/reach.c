@@ -6,6 +6,8 @@
 
 #include "launcher/cli/say.h"
 
+#define TRACE_LINE 4096
+
 static struct reach_phase *append(struct reach *d)
 {
     size_t i = atomic_load(&d->count);
@@ -35,15 +37,17 @@ static void remark(struct reach *d, const char *text)
 static void trace(void *arg, int level, const char *host, const char *text)
 {
     const struct reach_trace *t = arg;
+    char line[TRACE_LINE];
 
     if (t->record && level <= 1)
         remark(t->record, text);
     if (t->o->quiet || level > t->o->verbose)
         return;
-    if (host && *host)
-        say_note("%s: %s", host, text);
+    snprintf(line, sizeof line, "%s%s%s", host ? host : "", host && *host ? ": " : "", text);
+    if (t->note)
+        t->note(t->note_arg, line);
     else
-        say_note("%s", text);
+        say_note("%s", line);
 }
 
 struct grapnel *reach_context(struct reach_trace *t, int driven, struct grapnel_error *error)

@@ -27,7 +27,10 @@ struct reach {
 /* Where the library's words go. */
 struct reach_trace {
     const struct options *o; /* -v and -q say how much of it goes to standard error */
-    struct reach *record;    /* its remarks are recorded here; NULL: they are not */
+    /* Takes a line in the place of standard error; NULL: that gets it. */
+    void (*note)(void *arg, const char *text);
+    void *note_arg;
+    struct reach *record; /* its remarks are recorded here; NULL: they are not */
 };
 
 /* A context that traces as *t says, which must live as long as it does.  driven: as in

@@ -6,16 +6,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/cli/fleet.h"
 #include "launcher/cli/interrupts.h"
 #include "launcher/cli/leave.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/reach.h"
 #include "launcher/cli/say.h"
 #include "launcher/cli/spool.h"
+#include "launcher/cli/verdict.h"
 
-#define STATUS_TIMEOUT 124 /* as timeout(1) */
-#define JSON_OUTPUT    ((int64_t)64 << 20)
-#define CLOSE_MS       5000
+#define JSON_OUTPUT ((int64_t)64 << 20)
+#define CLOSE_MS    5000
 
 struct run {
     const struct options *o;
@@ -61,11 +62,11 @@ static int open_output(struct run *r)
     return say_fail(&r->error, "SYSTEM", "no place to gather the output: %s", strerror(errno));
 }
 
-static int start(struct run *r)
+static struct grapnel_exec_options exec_options(const struct options *o)
 {
-    static const struct grapnel_exec_handler handler = {.done = on_done};
-    const struct options *o = r->o;
-    struct grapnel_exec_options options = {
+    return (struct grapnel_exec_options){
+        .argv = o->word_count > 1 ? o->words : NULL,
+        .line = o->word_count == 1 ? o->words[0] : NULL,
         .shell = o->shell,
         .cwd = o->cwd,
         .env = o->env.items,
@@ -73,19 +74,22 @@ static int start(struct run *r)
         .clean_env = o->clean_env,
         .merge = o->merge,
         .timeout = o->timeout,
-        .output_limit = o->output_limit,
-        .use_fds = 1,
-        .in = o->no_input ? -1 : STDIN_FILENO,
-        .out = r->out,
-        .err = r->err,
+        .output_limit = o->output_limit ? o->output_limit
+                        : o->json       ? JSON_OUTPUT
+                                        : 0,
     };
+}
 
-    if (o->word_count == 1)
-        options.line = o->words[0];
-    else
-        options.argv = o->words;
-    if (o->json && !options.output_limit)
-        options.output_limit = JSON_OUTPUT;
+static int start(struct run *r)
+{
+    static const struct grapnel_exec_handler handler = {.done = on_done};
+    const struct options *o = r->o;
+    struct grapnel_exec_options options = exec_options(o);
+
+    options.use_fds = 1;
+    options.in = o->no_input ? -1 : STDIN_FILENO;
+    options.out = r->out;
+    options.err = r->err;
     r->g = reach_context(&r->trace, 1, &r->error);
     if (!r->g)
         return -1;
@@ -102,26 +106,23 @@ static int start(struct run *r)
     return 0;
 }
 
-/* A failure that the command's own end amounts to. */
 static int ended_badly(struct run *r, const char *name, const char *phase, const char *text,
                        const char *hint)
 {
-    r->error.code = -1;
-    r->error.name = name;
-    r->error.phase = phase;
-    r->error.text = text;
-    r->error.hint = hint;
-    snprintf(r->error.host, sizeof r->error.host, "%s", r->o->target);
-    return SAY_FAILED;
+    return verdict_say(&r->error, name, phase, text, hint);
 }
 
 /* The exit status of a command that was run; r->error gets what there is to say of it. */
 static int judge(struct run *r)
 {
     const struct grapnel_exec_status *s = &r->status;
-    const char *reason = s->reason ? s->reason : "";
+    /* A limit that came first is what ended it. */
+    int of_ours = atomic_load(&r->interrupts.cancelled) &&
+                  (!s->reason ||
+                   (strcmp(s->reason, "timeout") != 0 && strcmp(s->reason, "output-limit") != 0));
 
     r->error.detail[0] = '\0';
+    snprintf(r->error.host, sizeof r->error.host, "%s", r->o->target);
     if (s->input_error) {
         snprintf(r->error.detail, sizeof r->error.detail, "%s", strerror(s->input_error));
         return ended_badly(r, "IO", "local", "the input could not be read",
@@ -137,28 +138,12 @@ static int judge(struct run *r)
                                ? "its reader has gone; the command was stopped"
                                : "free some space where it goes to; the command was stopped");
     }
-    if (!strcmp(reason, "timeout")) {
-        ended_badly(r, "EXEC_TIMEOUT", "exec", "the command was stopped at its time limit",
-                    "raise --timeout");
-        return STATUS_TIMEOUT;
-    }
-    if (!strcmp(reason, "output-limit"))
-        return ended_badly(r, "OUTPUT_LIMIT", "exec", "the command was stopped at its output limit",
-                           "raise --max-output");
-    if (atomic_load(&r->interrupts.cancelled) && s->left > 0)
+    if (of_ours && s->left > 0)
         ended_badly(r, "CANCELLED", "exec", "not all of the command could be stopped",
                     "end the rest on the host");
-    if (atomic_load(&r->interrupts.cancelled))
+    if (of_ours)
         return leave_status(atomic_load(&r->interrupts.ending));
-    if (!strcmp(reason, "cancelled"))
-        return ended_badly(r, "CANCELLED", "exec", "the command was stopped by the host",
-                           "see who ended grapnel's agent there");
-    if (s->exited)
-        return s->exit_status;
-    if (s->signal_number)
-        return leave_status(s->signal_number);
-    return ended_badly(r, "UNKNOWN", "exec", "a signal that has no name here ended the command",
-                       "see on the host who sent it");
+    return verdict_of(s, &r->error);
 }
 
 static json_t *json_status(const struct run *r, int exit_status)
@@ -167,20 +152,8 @@ static json_t *json_status(const struct run *r, int exit_status)
     json_t *object =
         json_pack("{s:o, s:i}", "host", say_json_text(r->o->target), "exit", exit_status);
 
-    if (r->error.code == 0 || s->pid) {
-        json_object_set_new(object, "status",
-                            s->exited ? json_integer(s->exit_status) : json_null());
-        json_object_set_new(object, "signal", s->signal ? json_string(s->signal) : json_null());
-        json_object_set_new(object, "reason", s->reason ? json_string(s->reason) : json_null());
-        json_object_set_new(object, "left", json_integer(s->left));
-        json_object_set_new(object, "core", json_boolean(s->core));
-        json_object_set_new(object, "pid", json_integer(s->pid));
-        json_object_set_new(object, "wall_us", json_integer(s->wall_us));
-        json_object_set_new(object, "rusage",
-                            json_pack("{s:I, s:I, s:I}", "user_us", (json_int_t)s->user_us,
-                                      "system_us", (json_int_t)s->system_us, "max_rss",
-                                      (json_int_t)s->max_rss));
-    }
+    if (r->error.code == 0 || s->pid)
+        verdict_json(object, s);
     return object;
 }
 
@@ -273,7 +246,7 @@ static int work(struct run *r)
     return judge(r);
 }
 
-int run_verb(const struct options *o)
+static int run_one(const struct options *o)
 {
     struct run *r = calloc(1, sizeof *r);
     int exit_status;
@@ -301,4 +274,26 @@ int run_verb(const struct options *o)
         close(r->err);
     free(r);
     return exit_status;
+}
+
+/* ---- many hosts ---- */
+
+static struct grapnel_fleet_job *start_many(const struct options *o, struct grapnel_fleet *f,
+                                            const struct grapnel_fleet_handler *handler, void *arg,
+                                            struct grapnel_error *error)
+{
+    struct grapnel_exec_options options = exec_options(o);
+
+    options.use_fds = 1;
+    /* A person who types means one command. */
+    options.in = o->no_input || isatty(STDIN_FILENO) ? -1 : STDIN_FILENO;
+    options.out = options.err = -1;
+    return grapnel_fleet_run(f, &options, handler, arg, error);
+}
+
+int run_verb(const struct options *o)
+{
+    static const struct fleet_kind many = {.start = start_many, .commands = 1};
+
+    return o->many ? fleet_verb(o, &many) : run_one(o);
 }

@@ -24,7 +24,8 @@ int say_fail(struct grapnel_error *error, const char *name, const char *format, 
     return -1;
 }
 
-/* The length of the harmless UTF-8 character at s, 0: it must be escaped. */
+/* The length of the harmless UTF-8 character at s, which has a zero byte somewhere behind it; 0:
+ * that byte must be escaped. */
 static size_t plain_length(const unsigned char *s)
 {
     unsigned long c;
@@ -71,6 +72,28 @@ const char *say_safe(char *out, size_t size, const char *text)
     if (size > 0)
         out[used] = '\0';
     return out;
+}
+
+size_t say_safe_bytes(char *to, const void *bytes, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *s = bytes;
+    char *at = to;
+
+    for (size_t i = 0; i < n;) {
+        size_t plain = s[i] == '\t' ? 1 : plain_length(s + i);
+
+        if (plain) {
+            memcpy(at, s + i, plain);
+        } else {
+            memcpy(at, "\\x", 2);
+            at[2] = digits[s[i] >> 4];
+            at[3] = digits[s[i] & 15];
+        }
+        at += plain ? plain : 4;
+        i += plain ? plain : 1;
+    }
+    return (size_t)(at - to);
 }
 
 void say_text(FILE *f, const char *text)

@@ -25,6 +25,9 @@ void say_error(const struct grapnel_error *error);
 /* Text made harmless for a terminal: controls, invalid UTF-8, and characters that reorder or hide
  * text become \xNN.  Into size bytes, cut to fit, always terminated.  Returns out. */
 const char *say_safe(char *out, size_t size, const char *text);
+/* The same of n bytes, which have a zero byte behind them; tabs pass.  `to` has room for 4 * n.
+ * Returns how many there are then. */
+size_t say_safe_bytes(char *to, const void *bytes, size_t n);
 /* The same to a stream. */
 void say_text(FILE *f, const char *text);
 

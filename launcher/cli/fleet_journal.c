@@ -1,0 +1,168 @@
+#include "launcher/cli/fleet_journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/cli/say.h"
+
+struct fleet_journal {
+    int fd;
+    int error;
+    int dirty; /* not on the disk yet */
+    double synced;
+};
+
+/* ---- writing ---- */
+
+static int write_all(struct fleet_journal *j, const char *bytes, size_t n)
+{
+    while (n > 0 && !j->error) {
+        ssize_t wrote = write(j->fd, bytes, n);
+
+        if (wrote < 0 && errno != EINTR)
+            j->error = errno;
+        if (wrote > 0) {
+            bytes += wrote;
+            n -= (size_t)wrote;
+        }
+    }
+    j->dirty = 1;
+    errno = j->error;
+    return j->error ? -1 : 0;
+}
+
+struct fleet_journal *fleet_journal_open(const char *path, struct grapnel_error *error)
+{
+    struct fleet_journal *j = calloc(1, sizeof *j);
+    char last = '\n';
+    off_t end;
+
+    if (!j) {
+        say_fail(error, "NOMEM", "out of memory");
+        return NULL;
+    }
+    j->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    if (j->fd < 0) {
+        say_fail(error, "IO", "%s: %s", path, strerror(errno));
+        free(j);
+        return NULL;
+    }
+    end = lseek(j->fd, 0, SEEK_END);
+    if (end > 0 && pread(j->fd, &last, 1, end - 1) == 1 && last != '\n')
+        write_all(j, "\n", 1);
+    return j;
+}
+
+int fleet_journal_add(struct fleet_journal *j, json_t *object)
+{
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    size_t n = text ? strlen(text) : 0;
+    int rc;
+
+    json_decref(object);
+    if (!text) {
+        j->error = ENOMEM;
+        errno = ENOMEM;
+        return -1;
+    }
+    /* In one piece, in the place of the terminating zero. */
+    text[n] = '\n';
+    rc = write_all(j, text, n + 1);
+    free(text);
+    return rc;
+}
+
+void fleet_journal_sync(struct fleet_journal *j, double now)
+{
+    if (!j->dirty || now - j->synced < 1)
+        return;
+    if (fdatasync(j->fd) < 0 && errno != EINVAL && !j->error)
+        j->error = errno;
+    j->dirty = 0;
+    j->synced = now;
+}
+
+int fleet_journal_close(struct fleet_journal *j)
+{
+    int number;
+
+    if (!j)
+        return 0;
+    fleet_journal_sync(j, j->synced + 1);
+    if (close(j->fd) < 0 && !j->error)
+        j->error = errno;
+    number = j->error;
+    free(j);
+    errno = number;
+    return number ? -1 : 0;
+}
+
+/* ---- reading ---- */
+
+static void take_json(json_t *hosts, const char *line, size_t n, const char *member)
+{
+    json_t *object = json_loadb(line, n, 0, NULL);
+    const char *host = json_string_value(json_object_get(object, "host"));
+
+    if (host && json_is_true(json_object_get(object, member)))
+        json_object_set_new(hosts, host, json_true());
+    else if (host)
+        json_object_del(hosts, host);
+    json_decref(object);
+}
+
+static void take_name(json_t *hosts, char *line)
+{
+    line += strspn(line, " \t");
+    line[strcspn(line, " \t\r\n#")] = '\0';
+    if (*line)
+        json_object_set_new(hosts, line, json_true());
+}
+
+static int read_lines(json_t *hosts, FILE *f, const char *path, const char *member, int plain,
+                      struct grapnel_error *error)
+{
+    char *line = NULL;
+    size_t size = 0, number = 0;
+    ssize_t n;
+    int rc = 0;
+
+    while (rc == 0 && (n = getline(&line, &size, f)) > 0) {
+        number++;
+        if (*line == '{')
+            take_json(hosts, line, (size_t)n, member);
+        else if (plain)
+            take_name(hosts, line);
+        else if (*line != '\n')
+            rc = say_fail(error, "ARGUMENT", "%s: line %zu is none that --log has written", path,
+                          number);
+    }
+    free(line);
+    if (rc == 0 && ferror(f))
+        rc = say_fail(error, "IO", "%s: %s", path, strerror(errno));
+    return rc;
+}
+
+json_t *fleet_journal_hosts(const char *path, const char *member, int plain,
+                            struct grapnel_error *error)
+{
+    FILE *f = fopen(path, "re");
+    json_t *hosts = json_object();
+
+    if (!f) {
+        say_fail(error, "IO", "%s: %s", path, strerror(errno));
+    } else if (!hosts) {
+        say_fail(error, "NOMEM", "out of memory");
+    } else if (read_lines(hosts, f, path, member, plain, error) == 0) {
+        fclose(f);
+        return hosts;
+    }
+    if (f)
+        fclose(f);
+    json_decref(hosts);
+    return NULL;
+}

@@ -1,0 +1,128 @@
+#include "launcher/cli/fleet_plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/cli/quantity.h"
+#include "launcher/cli/reach.h"
+#include "launcher/cli/say.h"
+
+static const char *text_at(const struct grapnel_value *map, const char *key)
+{
+    return grapnel_value_string(grapnel_value_get(map, key), NULL);
+}
+
+static void show_text(const char *before, const char *text)
+{
+    if (!text)
+        return;
+    fputs(before, stdout);
+    say_text(stdout, text);
+}
+
+/* Those that there are: ssh tries a number of usual names. */
+static void show_keys(const struct grapnel_value *route)
+{
+    const struct grapnel_value *keys = grapnel_value_get(route, "identities");
+    const char *before = ", key ";
+
+    for (size_t i = 0; i < grapnel_value_count(keys); i++) {
+        const char *path = grapnel_value_string(grapnel_value_at(keys, i), NULL);
+
+        if (!path || access(path, F_OK) < 0)
+            continue;
+        show_text(before, path);
+        before = ", ";
+    }
+}
+
+static void show_route(const char *name, const struct grapnel_value *route)
+{
+    char size[QUANTITY_TEXT];
+
+    say_text(stdout, name);
+    show_text(": ", text_at(route, "transport"));
+    show_text(" ", text_at(route, "user"));
+    show_text("@", text_at(route, "host"));
+    if (grapnel_value_get(route, "port"))
+        printf(", port %d", (int)grapnel_value_int(grapnel_value_get(route, "port"), 0));
+    show_text(", by way of ", text_at(route, "jump"));
+    show_text(", through ", text_at(route, "proxy"));
+    show_keys(route);
+    show_text(", ssh-agent ", text_at(route, "ssh_agent"));
+    show_text(", agent ", text_at(route, "agent"));
+    printf(" (%s)\n",
+           quantity_size_text(size, grapnel_value_int(grapnel_value_get(route, "agent_bytes"), 0)));
+}
+
+static int show_json(const char *name, const struct grapnel_value *route,
+                     struct grapnel_error *error)
+{
+    char *text = grapnel_value_json(route);
+    json_t *object = text ? json_loads(text, 0, NULL) : NULL;
+
+    grapnel_string_free(text);
+    return say_json(json_pack("{s:o, s:o}", "host", say_json_text(name), "route", object), error);
+}
+
+int fleet_plan_show(struct grapnel *g, const struct fleet_pick *p, const struct options *o)
+{
+    struct grapnel_connect_options connect = reach_options(o);
+    struct grapnel_error error;
+    int status = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        struct grapnel_value *route = grapnel_route(g, p->names[i], &connect, &error);
+
+        if (!route) {
+            say_error(&error);
+            status = SAY_FAILED;
+        } else if (!o->json) {
+            show_route(p->names[i], route);
+        } else if (show_json(p->names[i], route, &error) < 0) {
+            say_error(&error);
+            status = SAY_FAILED;
+        }
+        grapnel_value_free(route);
+    }
+    if (say_flush(&error) < 0) {
+        say_error(&error);
+        return SAY_FAILED;
+    }
+    return status;
+}
+
+static void show_question(FILE *f, const struct fleet_pick *p, const struct options *o)
+{
+    char *folded = grapnel_targets_fold_names(p->names, p->count);
+
+    fprintf(f, "grapnel %s", o->verb->name);
+    for (size_t i = 0; verbs_takes_words(o->verb) && i < o->word_count; i++) {
+        fputc(' ', f);
+        say_text(f, o->words[i]);
+    }
+    fprintf(f, "\non %zu host%s: ", p->count, p->count == 1 ? "" : "s");
+    say_text(f, folded ? folded : "?");
+    fputs("\nBegin? [y/N] ", f);
+    fflush(f);
+    grapnel_string_free(folded);
+}
+
+int fleet_plan_confirm(const struct fleet_pick *p, const struct options *o,
+                       struct grapnel_error *error)
+{
+    FILE *f = fopen("/dev/tty", "r+e");
+    char answer[16] = "";
+
+    if (!f)
+        return say_fail(error, "ARGUMENT", "--confirm needs a terminal to ask on");
+    show_question(f, p, o);
+    if (!fgets(answer, sizeof answer, f))
+        answer[0] = '\0';
+    fclose(f);
+    if (!strcmp(answer, "y\n") || !strcmp(answer, "yes\n"))
+        return 0;
+    return say_fail(error, "CANCELLED", "nothing was begun");
+}

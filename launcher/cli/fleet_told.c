@@ -1,0 +1,236 @@
+/* What the library tells while many hosts are at work. */
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/cli/fleet_impl.h"
+#include "launcher/cli/fleet_words.h"
+#include "launcher/cli/say.h"
+
+#define FLOW_HIGH ((size_t)1 << 20) /* bytes on their way out, over which hosts have to wait */
+
+static void on_began(void *arg, size_t host)
+{
+    struct fleet *x = arg;
+
+    x->states[host] = AT_WORK;
+}
+
+/* All is taken; but while much is on its way out, the host is told so later. */
+static size_t on_output(void *arg, size_t host, int which, const uint8_t *bytes, size_t n)
+{
+    struct fleet *x = arg;
+    struct owed *owed = &x->owed[host];
+
+    /* What code prints is beside the value. */
+    if (x->kind->text)
+        which = STDERR_FILENO;
+    fleet_show_output(x->show, host, which, bytes, n);
+    if (fleet_flow_pending(x->flow) < FLOW_HIGH)
+        return n;
+    owed->bytes[which - 1] += n;
+    if (!owed->listed)
+        x->owing[x->owing_count++] = host;
+    owed->listed = 1;
+    return 0;
+}
+
+void fleet_told_settle(struct fleet *x)
+{
+    if (x->owing_count == 0 || fleet_flow_pending(x->flow) >= FLOW_HIGH / 2)
+        return;
+    for (size_t i = 0; i < x->owing_count; i++) {
+        struct owed *owed = &x->owed[x->owing[i]];
+
+        for (int which = 1; which <= 2; which++) {
+            if (owed->bytes[which - 1])
+                grapnel_fleet_consumed(x->job, x->owing[i], which, owed->bytes[which - 1]);
+        }
+        *owed = (struct owed){.listed = 0};
+    }
+    x->owing_count = 0;
+}
+
+/* What a value is as text, for free. */
+static char *text_of(const struct fleet *x, const struct grapnel_value *value, size_t *n)
+{
+    char *text = NULL;
+    FILE *f = open_memstream(&text, n);
+
+    if (f)
+        x->kind->text(f, value);
+    if (f && fclose(f) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* A value is shown as if it were output, and what was printed as the error output.  Returns what
+ * is to be freed. */
+static char *put_value(const struct fleet *x, struct grapnel_fleet_result *r)
+{
+    size_t n = 0;
+    char *text = r->value ? text_of(x, r->value, &n) : NULL;
+
+    r->err = r->out ? r->out : "";
+    r->err_length = r->out_length;
+    r->out = text ? text : "";
+    r->out_length = n;
+    if (!fleet_show_gathers(x->show))
+        fleet_show_output(x->show, r->host, STDOUT_FILENO, text, n);
+    return text;
+}
+
+static json_t *json_of(const struct fleet *x, const struct grapnel_fleet_result *r)
+{
+    json_t *object = fleet_tally_json(x->tally, r);
+
+    if (!object)
+        return NULL;
+    if (r->value && x->kind->json)
+        x->kind->json(object, r->value);
+    if ((r->out && !x->kind->text && say_json_bytes(object, "stdout", r->out, r->out_length) < 0) ||
+        (r->err && (!x->kind->text || r->err_length > 0) &&
+         say_json_bytes(object, "stderr", r->err, r->err_length) < 0)) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+static int is_finished(const struct grapnel_fleet_result *r)
+{
+    if (r->status)
+        return !r->status->reason || strcmp(r->status->reason, "cancelled") != 0;
+    return r->value || (r->error && !strcmp(r->error->name, "REMOTE"));
+}
+
+static void note_in_journal(struct fleet *x, const struct grapnel_fleet_result *r)
+{
+    json_t *object = fleet_tally_json(x->tally, r);
+
+    if (object)
+        json_object_set_new(object, "finished", json_boolean(is_finished(r)));
+    fleet_journal_add(x->journal, object);
+}
+
+static void on_ended(void *arg, const struct grapnel_fleet_result *result)
+{
+    struct fleet *x = arg;
+    struct grapnel_fleet_result r = *result;
+    char *text = NULL;
+
+    x->states[r.host] = ENDED;
+    if (x->kind->text)
+        text = put_value(x, &r);
+    if (!x->o->json)
+        fleet_show_ended(x->show, &r, NULL);
+    fleet_tally_add(x->tally, &r, fleet_show_error(x->show, r.host));
+    if (x->o->json)
+        fleet_show_ended(x->show, &r, json_of(x, &r));
+    if (x->journal && !r.alias)
+        note_in_journal(x, &r);
+    if (x->o->verbose && r.error)
+        fleet_flow_note(x->flow, "%s: %s: %s: %s", x->pick.names[r.host], r.error->phase,
+                        r.error->text, r.error->detail);
+    free(text);
+}
+
+static void on_over(void *arg)
+{
+    struct fleet *x = arg;
+
+    x->over = 1;
+}
+
+/* ---- words ---- */
+
+/* Of the inventory; "%u" is the user that the route leads to. */
+struct asking {
+    struct fleet *x;
+    const char *name;
+    struct grapnel_value *route;
+};
+
+static const char *value_of(void *arg, const char *key)
+{
+    struct asking *a = arg;
+    struct grapnel_connect_options connect = reach_options(a->x->o);
+    const struct passwd *us;
+    const char *user;
+
+    if (strcmp(key, "%u") != 0)
+        return grapnel_targets_value(a->x->pick.targets, a->name, key);
+    if (!a->route)
+        a->route = grapnel_route(a->x->g, a->name, &connect, NULL);
+    user = grapnel_value_string(grapnel_value_get(a->route, "user"), NULL);
+    if (user || !a->route)
+        return user;
+    us = getpwuid(geteuid()); /* it is this machine, or a command's affair */
+    return us ? us->pw_name : NULL;
+}
+
+void fleet_told_clear(struct fleet *x)
+{
+    for (size_t i = 0; x->words && x->words[i]; i++)
+        free(x->words[i]);
+    free(x->words);
+    x->words = NULL;
+}
+
+/* 0, or -1 with why[] filled.  user: as of struct fleet_words_host. */
+static int make_words(struct fleet *x, size_t host, const char *user, char *why, size_t why_size)
+{
+    const struct options *o = x->o;
+    struct asking a = {.x = x, .name = x->pick.names[host]};
+    struct fleet_words_host about = {
+        .name = a.name, .number = host + 1, .user = user, .value = value_of, .arg = &a};
+    int rc = 0;
+
+    fleet_told_clear(x);
+    x->words = calloc(o->word_count + 1, sizeof *x->words);
+    snprintf(why, why_size, "out of memory");
+    for (size_t i = 0; x->words && i < o->word_count && rc == 0; i++) {
+        x->words[i] = fleet_words(o->words[i], &about, o->word_count == 1, why, why_size);
+        rc = x->words[i] ? 0 : -1;
+    }
+    grapnel_value_free(a.route);
+    return x->words ? rc : -1;
+}
+
+int fleet_told_check(struct fleet *x, struct grapnel_error *error)
+{
+    char why[600];
+
+    for (size_t i = 0; x->o->substitute && i < x->pick.count; i++) {
+        if (make_words(x, i, "user", why, sizeof why) < 0)
+            return say_fail(error, "ARGUMENT", "%s", why);
+    }
+    return 0;
+}
+
+static int on_prepare(void *arg, size_t host, struct grapnel_exec_options *command)
+{
+    struct fleet *x = arg;
+    char why[600];
+
+    if (make_words(x, host, NULL, why, sizeof why) < 0) {
+        fleet_flow_note(x->flow, "%s", why);
+        return -1;
+    }
+    command->line = x->o->word_count == 1 ? x->words[0] : NULL;
+    command->argv = x->o->word_count == 1 ? NULL : (const char *const *)x->words;
+    return 0;
+}
+
+struct grapnel_fleet_handler fleet_told_handler(const struct fleet *x)
+{
+    return (struct grapnel_fleet_handler){
+        .began = on_began,
+        .output = fleet_show_gathers(x->show) ? NULL : on_output,
+        .ended = on_ended,
+        .done = on_over,
+        .prepare = x->kind->commands && x->o->substitute ? on_prepare : NULL,
+    };
+}
