@@ -148,8 +148,13 @@ static const struct {
     {"run", {"h", "--"}, "command is missing", {NULL}, NULL},
     {"run", {"h", ""}, "command is empty", {NULL}, NULL},
     {"run", {"", "x"}, "target is empty", {NULL}, NULL},
-    {"run", {"a,b", "x"}, "one target at a time", {NULL}, NULL},
-    {"run", {"web[1-3]", "x"}, "one target at a time", {NULL}, NULL},
+    {"run", {"a,b", "x"}, NULL, {"x"}, "a,b"},
+    {"run", {"web[1-3]", "-n", "x"}, NULL, {"x"}, "web[1-3]"},
+    {"run", {"-H", "f", "x"}, "command is missing after x", {NULL}, NULL},
+    {"run", {"--json", "--group", "a,b", "x"}, "only one of", {NULL}, NULL},
+    {"run", {"--fanout", "0", "h", "x"}, "number from 1", {NULL}, NULL},
+    {"run", {"--batch", "101%", "h", "x"}, "1% to 100%", {NULL}, NULL},
+    {"script", {"web[1-3]", "x"}, "one target at a time", {NULL}, NULL},
     {"run", {"[::1", "x"}, NULL, {"x"}, "[::1"}, /* wrong, which the library says better */
     {"run", {"u@[]", "x"}, NULL, {"x"}, "u@[]"},
     {"run", {"-p", "0", "h", "x"}, "port from 1", {NULL}, NULL},
@@ -316,6 +321,40 @@ START_TEST(options_get_their_values)
 }
 END_TEST
 
+/* What goes to one host as ever, and what goes to many. */
+static const struct {
+    const char *argv[WORDS_MAX];
+    int many;
+} goals[] = {
+    {{"h", "x"}, 0},
+    {{"-f", "3", "h", "x"}, 1},
+    {{"u@[fe80::1]:22", "x"}, 0},
+    {{"[fe80::[1-9]]", "x"}, 1},
+    {{"web[1-3].example.com", "x"}, 1},
+    {{"web[1]", "x"}, 1},
+    {{"a,b", "x"}, 1},
+    {{"a!b", "x"}, 1},
+    {{"@web", "x"}, 1},
+    {{"ssh://u@h:22", "x"}, 0},
+    {{"-x", "a", "h", "x"}, 1},
+    {{"-H", "f", "--", "x"}, 1},
+    {{"--rerun", "f", "--", "x"}, 1},
+    {{"--label", "h", "x"}, 1},
+    {{"--json", "--stats", "h", "x"}, 0},
+};
+
+START_TEST(many_hosts_are_told_from_one)
+{
+    struct options o;
+    struct grapnel_error error;
+
+    ck_assert_int_eq(parse(&o, "run", goals[_i].argv, &error), 0);
+    ck_assert_int_eq(o.many, goals[_i].many);
+    ck_assert_str_eq(o.words[0], "x");
+    options_clear(&o);
+}
+END_TEST
+
 /* Help needs no target, and what comes after it is not looked at. */
 START_TEST(help_comes_first)
 {
@@ -429,6 +468,7 @@ static Suite *cli_suite(void)
     tcase_add_test(t, options_get_their_values);
     tcase_add_test(t, identities_are_named_from_the_root_on);
     tcase_add_test(t, held_connections);
+    tcase_add_loop_test(t, many_hosts_are_told_from_one, 0, (int)(sizeof goals / sizeof goals[0]));
     tcase_add_test(t, help_comes_first);
     tcase_add_test(t, table_is_sound);
     tcase_add_test(t, nearest_word_is_found);
