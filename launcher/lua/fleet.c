@@ -119,6 +119,7 @@ static void expand(lua_State *L)
     if (!t || grapnel_targets_add(t, lua_tostring(L, 1), &e) < 0) {
         grapnel_targets_free(t);
         raise_error(L, &e);
+        return;
     }
     lua_newtable(L);
     for (size_t i = 0; i < grapnel_targets_count(t); i++) {
