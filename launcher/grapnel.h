@@ -623,8 +623,8 @@ GRAPNEL_API struct grapnel_server *grapnel_connection_server(struct grapnel_conn
 GRAPNEL_API const char *grapnel_connection_name(const struct grapnel_connection *c);
 /* 1, and one more each time that its instance was remade: what was in it is gone then. */
 GRAPNEL_API int grapnel_connection_generation(struct grapnel_connection *c);
-/* A new, empty instance in its place, on a new agent or line if the old one has died.  Waits, and so
- * is not for callbacks.  0 or negative. */
+/* A new, empty instance in its place, on a new agent or line if the old one has died.  Waits, and
+ * so is not for callbacks.  0 or negative. */
 GRAPNEL_API int grapnel_connection_reconnect(struct grapnel_connection *c,
                                              struct grapnel_error *error);
 
@@ -846,12 +846,14 @@ struct grapnel_fleet_options {
      * has returned.  A callback as any other.  NULL: nothing is changed. */
     void (*adjust)(void *arg, size_t host, struct grapnel_connect_options *connect);
     void *adjust_arg;
-    size_t fanout;    /* most hosts at work at once; 0: as many as there are descriptors for */
+    size_t fanout;    /* most hosts at work at once; 0: as many as there are descriptors for,
+                         of which a job raises the process's own limit as far as it may */
     int keep;         /* connections last until grapnel_fleet_close, from one job to the next */
     int aliases;      /* names that lead to the same account on the same host, after
                          ssh_config, are each a host of their own; else the first one is it */
-    int retry;        /* further attempts of a host that could not be connected to.  None is
-                         made when what is to be done may have begun there */
+    int retry;        /* further attempts of a host that could not be connected to, but for what
+                         its key or a login was refused for.  None is made when what is to be
+                         done may have begun there */
     int64_t back_off; /* wait before the first of them, doubled for each, less up to a quarter
                          at random; default 1 s … */
     int64_t back_off_most; /* … but not longer than this; default 30 s */
@@ -931,7 +933,7 @@ GRAPNEL_API int grapnel_fleet_close(struct grapnel_fleet *f, int64_t timeout,
 GRAPNEL_API void grapnel_fleet_free(struct grapnel_fleet *f);
 
 /* Start a job and return at once.  handler and arg may be NULL; what the callbacks are told may
- * come before the call returns only if another thread drives the context.  NULL with *error: CLOSED
+ * come before the call returns, if another thread drives the context.  NULL with *error: CLOSED
  * when there is a job that is not freed. */
 
 /* A command.  Of its descriptors (use_fds) only `in` counts: it is read once, in this process, and
