@@ -788,6 +788,37 @@ START_TEST(test_a_host_that_does_not_confirm_holds_up_nobody)
 }
 END_TEST
 
+START_TEST(test_when_all_lines_are_cut_all_hosts_are_told)
+{
+    struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){.fanout = 5, .retry = 3});
+    struct grapnel_fleet_job *job = run_line(f, sleeper(), NULL, NULL);
+    struct results all;
+
+    await_begun(5);
+    grapnel_abandon(g);
+    take_all(job, &all);
+    for (int i = 0; i < HOSTS; i++) {
+        ck_assert_str_eq(all.error[i].name, "CANCELLED");
+        ck_assert_int_eq(all.of[i].begun, i < 5);
+        ck_assert_int_eq(all.of[i].confirmed, i >= 5);
+    }
+    finish(f, job);
+}
+END_TEST
+
+START_TEST(test_a_fleet_of_nobody)
+{
+    struct grapnel_fleet *f = grapnel_fleet_new(g, names + HOSTS, NULL, &error);
+    struct grapnel_fleet_job *job = grapnel_fleet_ping(f, NULL, NULL, &error);
+    struct grapnel_fleet_result r;
+
+    ck_assert_int_eq(grapnel_fleet_wait(job, 1000, &error), 0);
+    ck_assert_int_lt(grapnel_fleet_wait_any(job, 1000, &r, &error), 0);
+    ck_assert_str_eq(error.name, "CLOSED");
+    finish(f, job);
+}
+END_TEST
+
 static Suite *fleet_suite(void)
 {
     Suite *s = suite_create("fleet");
@@ -814,6 +845,8 @@ static Suite *fleet_suite(void)
     tcase_add_test(c, test_gathered_output_has_a_limit);
     tcase_add_test(c, test_slow_readers_keep_no_more_than_the_budget);
     tcase_add_test(c, test_hosts_wait_for_descriptors);
+    tcase_add_test(c, test_when_all_lines_are_cut_all_hosts_are_told);
+    tcase_add_test(c, test_a_fleet_of_nobody);
     tcase_add_test(c, test_a_host_that_does_not_confirm_holds_up_nobody);
     suite_add_tcase(s, c);
     return s;
