@@ -306,6 +306,23 @@ LUA
     within 10 test -z "$("$GRAPNEL" ls)" || within 10 sh -c '[ -z "$("$GRAPNEL" ls)" ]'
 }
 
+@test "--keep is the server's: an instance that nobody uses goes with it, and not before" {
+    b connect --instance 2 h
+    b eval --instance 2 h '(function() x = 41 end)()'
+    b connect --keep 1s --instance 3 h # never used
+    mkfifo gate
+    in_background run h -- sh -c "echo ready; read -r x <$T/gate"
+    within 10 says ready "$T/out"
+    sleep 1.2
+    [ "$("$GRAPNEL" ls | tr '\n' ' ')" = "h:3 h:2 " ]
+    run -0 b eval --instance 2 h x
+    [ "$output" = 41 ]
+    echo >gate
+    finish "$job"
+    [ "$status" -eq 0 ]
+    within 10 sh -c '[ -z "$("$GRAPNEL" servers)" ]'
+}
+
 @test "--keep is that of the last connect, without which it is never, and it is shown" {
     b connect --keep 1h h
     [ "$(held keep_ms)" = 3600000 ]
@@ -386,6 +403,28 @@ LUA
     [ "$(cat "$T/err")" = "grapnel: h: local: already closed: the connection was closed (open a new connection)" ]
     within 10 no_process 'sleep 7181'
     run -1 b close h
+}
+
+@test "closed while others connect to it: they are told so, and the broker stays" {
+    mkfifo gate
+    "$GRAPNEL_BIN" connect --transport "read -r x <$T/gate; exec sh" slow >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+    within 10 sh -c '"$GRAPNEL_BIN" servers | grep -q connecting'
+    broker=$(broker_pid)
+    run -0 "$GRAPNEL" close --transport "read -r x <$T/gate; exec sh" slow
+    finish "$job"
+    [ "$status" -eq 255 ]
+    [ "$(cat "$T/err")" = "grapnel: slow: local: already closed: the connection was closed (open a new connection)" ]
+    [ "$(broker_pid)" = "$broker" ]
+    kill -0 "$broker"
+    # Its own end it is blamed for.
+    "$GRAPNEL_BIN" connect --transport "read -r x <$T/gate; exec sh" slow >"$T/out" 2>"$T/err" </dev/null 3>&- 4>&- &
+    job=$!
+    within 10 sh -c '"$GRAPNEL_BIN" servers | grep -q connecting'
+    kill -TERM "$broker"
+    finish "$job"
+    [ "$status" -eq 255 ]
+    says 'the broker failed: it has left' "$T/err"
 }
 
 @test "instances: numbers that are listed and closed one by one, the newest first" {

@@ -733,6 +733,15 @@ START_TEST(one_that_does_not_last_has_not_come_back)
     ck_assert_uint_eq(attempts(), 4);
     ck_assert_ptr_eq(get_by(&counted, "here", 1), c);
     ck_assert_int_eq(number(c, "return 7"), 7);
+    /* One that lasts for as long as would be waited at most has. */
+    LIMITS(.reconnect = 1, .back_off = 1, .back_off_most = 10, .renewed = on_renewed,
+           .arg = &renewals);
+    for (int n = renewals + 1, last = n + 2; n <= last; n++) {
+        kill_agent(c);
+        while (renewals < n)
+            ck_assert_int_eq(grapnel_drive(g, 20000), 0);
+        ck_assert_int_eq(grapnel_drive(g, 20), -6);
+    }
     grapnel_connection_release(c);
     grapnel_connection_release(c);
 }
