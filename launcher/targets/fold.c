@@ -63,7 +63,7 @@ static size_t take_apart(const char *name, char *stem, size_t *length, uint64_t 
 static int find_groups(struct fold *f)
 {
     char small[PATTERN_NAME_MAX + 1], *stem = small, *large = NULL;
-    size_t room = sizeof small, length, number;
+    size_t room = sizeof small, length, number = 0;
     struct error e;
     int rc = 0;
 
@@ -80,7 +80,10 @@ static int find_groups(struct fold *f)
             break;
         }
         (void)take_apart(name, stem, &length, NULL);
-        rc = names_add(&f->stems, stem, length, &number, &e);
+        /* Most names follow one of their kind. */
+        if (i == 0 || names_length(&f->stems, number) != length ||
+            memcmp(names_at(&f->stems, number), stem, length) != 0)
+            rc = names_add(&f->stems, stem, length, &number, &e);
         f->group_of[i] = (uint32_t)number;
     }
     free(large);

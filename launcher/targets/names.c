@@ -72,15 +72,13 @@ size_t names_find(const struct names *set, const char *text, size_t n)
     return number == 0 || !names_there(set, number - 1) ? NAMES_NONE : number - 1;
 }
 
-/* Puts all names into their slots anew, and into fewer of them where few are left. */
+/* Puts all names into their slots anew. */
 static void fill_slots(struct names *set)
 {
+    size_t mask = set->slot_count - 1;
+
     if (set->slot_count == 0)
         return;
-    while (set->slot_count > SLOTS_MIN && set->slot_count / 8 > set->count)
-        set->slot_count /= 2;
-
-    size_t mask = set->slot_count - 1;
     memset(set->slots, 0, set->slot_count * sizeof *set->slots);
     for (size_t i = 0; i < set->count; i++) {
         size_t at = set->hash[i] & mask;
@@ -90,9 +88,22 @@ static void fill_slots(struct names *set)
     }
 }
 
-static int grow_slots(struct names *set)
+/* The same where names have gone: into fewer slots if few names are left, so that emptying a set
+ * again and again costs no more than filling it. */
+static void refill_slots(struct names *set)
+{
+    while (set->slot_count > SLOTS_MIN && set->slot_count / 8 > set->count)
+        set->slot_count /= 2;
+    fill_slots(set);
+}
+
+/* To at least so many slots. */
+static int grow_slots(struct names *set, size_t least)
 {
     size_t wanted = set->slot_count == 0 ? SLOTS_MIN : set->slot_count * 2;
+
+    while (wanted < least)
+        wanted *= 2;
     uint32_t *slots = sodium_init() < 0 ? NULL : malloc(wanted * sizeof *slots);
 
     if (slots == NULL)
@@ -145,7 +156,7 @@ static int grow(struct names *set, size_t n)
     if (rc == 0 && set->size - set->used <= n)
         rc = grow_text(set, n + 1);
     if (rc == 0 && (set->count + 1) * 2 > set->slot_count)
-        rc = grow_slots(set);
+        rc = grow_slots(set, 0);
     return rc;
 }
 
@@ -165,7 +176,7 @@ static int prepare(struct names *set, size_t n, struct error *e)
 
 int names_add(struct names *set, const char *text, size_t n, size_t *number, struct error *e)
 {
-    int rc = set->slot_count == 0 ? grow_slots(set) : 0;
+    int rc = set->slot_count == 0 ? grow_slots(set, 0) : 0;
     uint32_t hash = rc == 0 ? hash_of(set, text, n) : 0;
     size_t slot = rc == 0 ? slot_of(set, hash, text, n) : 0, slots = set->slot_count;
     size_t found = rc == 0 ? set->slots[slot] : 0;
@@ -192,6 +203,14 @@ int names_add(struct names *set, const char *text, size_t n, size_t *number, str
     set->used += n + 1;
     set->count++;
     return 0;
+}
+
+void names_expect(struct names *set, size_t more)
+{
+    size_t wanted = (set->count + more) * 2;
+
+    if (more <= NAMES_COUNT_MAX && wanted > set->slot_count)
+        (void)grow_slots(set, wanted);
 }
 
 int names_unite(struct names *set, const struct names *other, struct error *e)
@@ -266,7 +285,7 @@ void names_compact(struct names *set)
     set->count = kept;
     set->used = used;
     set->gone = 0;
-    fill_slots(set);
+    refill_slots(set);
 }
 
 void names_truncate(struct names *set, size_t count)
@@ -276,5 +295,5 @@ void names_truncate(struct names *set, size_t count)
         return;
     set->used = set->at[count];
     set->count = count;
-    fill_slots(set);
+    refill_slots(set);
 }

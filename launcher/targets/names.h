@@ -34,6 +34,10 @@ void names_clear(struct names *set);
  * -E_LIMIT with *e filled. */
 int names_add(struct names *set, const char *text, size_t n, size_t *number, struct error *e);
 
+/* Makes room for so many more names, if they are to come; it is no harm if they do not, or if there
+ * is no memory for them. */
+void names_expect(struct names *set, size_t more);
+
 /* The number of a name, NAMES_NONE when it is not there. */
 size_t names_find(const struct names *set, const char *text, size_t n);
 

@@ -380,6 +380,7 @@ static int make_names(const struct pattern *p, struct names *set)
     size_t from = 0;
     int rc = 0;
 
+    names_expect(set, (size_t)p->count);
     for (size_t i = 0; i < p->dimension_count; i++)
         reset(p, &p->dimensions[i]);
     while (rc == 0) {
