@@ -27,8 +27,7 @@ static void seeds(seeds_sink *sink, void *arg)
 {
     static const char *const all[] = {"\x01text\r\n\tmore", "\x02\x1b[31m\x9b\n\n\xc2\x9b",
                                       "\x03\xc3\xbc\xe2\x82\xac\n\xf0\x9f\x90\x9f",
-                                      "\x04"
-                                      "a\nb\nc\nd\ne\na\nB\nc\nd\nE\n"};
+                                      "\004a\nb\nc\nd\ne\na\nB\nc\nd\nE\n"};
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         sink(arg, (const uint8_t *)all[i], strlen(all[i]));
