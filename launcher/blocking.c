@@ -11,7 +11,6 @@ struct blocking_job {
     void *arg;
     pthread_t thread;
     int cancelled;
-    int started;
     int in_queue; /* one of those of which only so many run */
 };
 
@@ -30,20 +29,38 @@ struct blocking {
 
 static int start(struct blocking_job *job);
 
+static struct blocking_job *take_waiting(struct blocking *b)
+{
+    struct blocking_job *job = b->waiting;
+
+    b->waiting = job->next;
+    if (!b->waiting)
+        b->waiting_tail = &b->waiting;
+    job->next = NULL;
+    return job;
+}
+
+static void put_back(struct blocking *b, struct blocking_job *job)
+{
+    job->next = b->waiting;
+    b->waiting = job;
+    if (!job->next)
+        b->waiting_tail = &job->next;
+}
+
 /* Those whose turn has come. */
 static void start_waiting(struct blocking *b)
 {
-    struct blocking_job *job;
+    while (b->queue_running < BLOCKING_QUEUE_MAX && b->waiting) {
+        struct blocking_job *job = take_waiting(b); /* a thread that has it chains it elsewhere */
 
-    while (b->queue_running < BLOCKING_QUEUE_MAX && (job = b->waiting) != NULL) {
-        if (!job->cancelled && start(job) < 0 && b->queue_running > 0)
-            return; /* there are too many threads: one of ours will end */
-        b->waiting = job->next;
-        if (!b->waiting)
-            b->waiting_tail = &b->waiting;
-        if (job->started) {
+        if (!job->cancelled && start(job) == 0) {
             b->queue_running++;
             continue;
+        }
+        if (!job->cancelled && b->queue_running > 0) {
+            put_back(b, job); /* there are too many threads: one of ours will end */
+            return;
         }
         if (!job->cancelled)
             job->work(job->arg); /* slowly is better than never */
@@ -159,7 +176,6 @@ static int start(struct blocking_job *job)
     if (!failed)
         b->running++;
     pthread_mutex_unlock(&b->lock);
-    job->started = !failed;
     return failed ? -1 : 0;
 }
 
@@ -192,17 +208,16 @@ struct blocking_job *blocking_queue(struct blocking *b, void (*work)(void *arg),
     if (!job)
         return NULL;
     job->in_queue = 1;
-    if (b->queue_running == 0 && start(job) < 0) {
+    if (b->queue_running > 0) { /* with no thread at all, nobody would see to those that wait */
+        *b->waiting_tail = job;
+        b->waiting_tail = &job->next;
+        start_waiting(b);
+    } else if (start(job) == 0) {
+        b->queue_running++;
+    } else {
         free(job);
         return NULL;
     }
-    if (job->started) {
-        b->queue_running++;
-        return job;
-    }
-    *b->waiting_tail = job;
-    b->waiting_tail = &job->next;
-    start_waiting(b);
     return job;
 }
 
