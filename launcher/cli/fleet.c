@@ -20,7 +20,7 @@
 
 static void say_running(struct fleet *x)
 {
-    size_t *hosts = malloc((x->pick.count + 1) * sizeof *hosts), n = 0;
+    size_t *hosts = calloc(x->pick.count + 1, sizeof *hosts), n = 0;
     char *folded;
 
     for (size_t i = 0; hosts && i < x->pick.count; i++) {
