@@ -149,9 +149,8 @@ static void on_trace(void *arg, const char *text)
 static int prepare(struct fleet *x, struct grapnel_error *error)
 {
     const struct options *o = x->o;
-    size_t count;
+    size_t count = x->pick.count;
 
-    count = x->pick.count;
     x->flow = fleet_flow_new();
     x->tally = fleet_tally_new(x->pick.names, count);
     x->states = calloc(count + 1, 1);
@@ -199,10 +198,11 @@ static int start(struct fleet *x, struct grapnel_error *error)
     return x->job ? 0 : -1;
 }
 
+/* --json has it all in its lines: a program reads them. */
 static void report(struct fleet *x)
 {
     const struct options *o = x->o;
-    int uneven = fleet_tally_uneven(x->tally);
+    int terminal = isatty(STDERR_FILENO), silent = o->quiet || (o->json && !terminal);
 
     if (x->output_failed) {
         fleet_flow_note(x->flow, "the output could not be written: %s; all hosts were stopped",
@@ -211,11 +211,11 @@ static void report(struct fleet *x)
     }
     if (o->stats)
         fleet_tally_say_phases(x->tally, x->flow);
-    if (!o->quiet && (uneven || o->stats || o->verbose || isatty(STDERR_FILENO)))
+    if (o->stats || o->verbose || (!silent && (terminal || fleet_tally_uneven(x->tally))))
         fleet_tally_say(x->tally, x->flow, grapnel_now() - x->began);
-    if (!o->json || !o->quiet)
-        fleet_tally_say_causes(x->tally, x->flow, o->quiet);
-    if (!o->quiet)
+    if (!o->json || !silent)
+        fleet_tally_say_causes(x->tally, x->flow, silent);
+    if (!silent)
         fleet_tally_say_stopped(x->tally, x->flow);
 }
 

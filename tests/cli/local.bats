@@ -174,7 +174,7 @@ for line in sys.argv[1].splitlines():
 
 @test "--json: there is a line for each target also when a signal ends it" {
     local line="sleep $((92000000 + $$))" words
-    for words in "facts a b" "doctor a" "run a true"; do
+    for words in "facts a" "doctor a" "run a true"; do
         : >"$T/err"
         env --default-signal "$GRAPNEL" ${words%% *} -v --json --transport "$line" ${words#* } \
             >"$T/out" 2>"$T/err" 3>&- &
@@ -263,13 +263,13 @@ assert before == during == termios.tcgetattr(slave)' "$GRAPNEL"
     grep -qx "a: arch  *$(uname -m)" <<<"$output"
     grep -qx "b: arch  *$(uname -m)" <<<"$output"
     run -0 --separate-stderr "$GRAPNEL" facts --json --transport local $(seq 1 40)
-    [ "$(json 'd["host"]' | tr '\n' ' ')" = "$(seq 1 40 | tr '\n' ' ')" ]
+    [ "$(json 'd["host"]' | sort -n | tr '\n' ' ')" = "$(seq 1 40 | tr '\n' ' ')" ]
     run -255 --separate-stderr "$GRAPNEL" facts --json --transport 'exit 3; :' a b
     [ "$(json '"error" in d and d["error"]["name"] != ""' | tr '\n' ' ')" = 'True True ' ]
     [ -z "$stderr" ]
     run -255 --separate-stderr "$GRAPNEL" facts --transport 'exit 3; :' a b
     [ -z "$output" ]
-    [ "${#stderr_lines[@]}" -eq 2 ]
+    [[ ${stderr_lines[1]} == "grapnel: "*": a,b (2)" ]]
 }
 
 @test "doctor: all is well" {

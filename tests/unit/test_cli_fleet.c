@@ -165,9 +165,10 @@ static char *patched(const char *a, const char *diff)
         size_t n = strcspn(diff, "\n") + 1;
 
         if (!strncmp(diff, "@@", 2)) {
-            size_t from = strtoul(diff + 4, NULL, 10), many = 1;
+            char *end;
+            size_t from = strtoul(diff + 4, &end, 10),
+                   many = *end == ',' ? strtoul(end + 1, NULL, 10) : 1;
 
-            sscanf(diff + 4, "%*u,%zu", &many);
             for (from += many == 0; line < from; line++) {
                 size_t k = strcspn(a, "\n") + 1;
 
