@@ -60,6 +60,8 @@ _sshd_write_config() {
     local folder=$1 keys=$1/authorized_keys
     shift
     [ -z "$SSHD_WORLD" ] || keys=/home/.authorized_keys
+    # Of these the last one counts, not the first.
+    [[ " $*" == *" MaxStartups "* ]] || set -- 'MaxStartups 200' "$@"
     {
         while [ $# -gt 0 ] && [[ $1 != Match* ]]; do
             echo "$1"
@@ -79,7 +81,6 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
 PrintMotd no
-MaxStartups 200
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
 CONF
