@@ -439,7 +439,7 @@ bench: ## measure against ssh, side by side; BENCH='cold far' measures only thos
 	@$(MAKE) all bench-build
 	@$(TEST_ENV) tests/bench/bench.sh $(BENCH)
 
-bench-build: $(BENCH_BIN)
+bench-build: $(BENCH_BIN) $(BUILD)/tests/tools/badhosts
 
 bench-deps: ## install what bench compares with
 	@scripts/install-deps.sh bench

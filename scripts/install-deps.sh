@@ -59,6 +59,11 @@ bench openssh-server    command sshd
 bench python3-rpyc      file /usr/lib/python3/dist-packages/rpyc/__init__.py
 bench python3-execnet   file /usr/lib/python3/dist-packages/execnet/__init__.py
 bench python3-mitogen   file /usr/lib/python3/dist-packages/mitogen/__init__.py
+bench procps            command pgrep
+bench clustershell      command clush
+bench pdsh              command pdsh
+bench pssh              command parallel-ssh
+bench parallel          command parallel
 TABLE
     # A release brings its configure along.
     if [ ! -e "$root/configure" ] ||

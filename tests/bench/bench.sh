@@ -4,14 +4,14 @@
 # throwaway sshd, for an account whose shell reads no start-up files.
 #
 #   bench.sh [NAME...]      cold far bulk bulkfar echo agent links stuck calls tables channel
-#                           first worker cached broker hosts; default: all
+#                           first worker cached broker hosts fleet; default: all
 #
 # Prints a table and writes build/bench.json. What does not reach the value asked for is marked, and
 # is no failure; the exit status is 1 only when something could not be measured.
 # BENCH_RUNS (40), BENCH_FAR_RUNS (15), BENCH_MIB (2048), BENCH_FAR_MIB (256), BENCH_BULK_RUNS (3),
 # BENCH_ROUNDS (5000), BENCH_LINKS (60), BENCH_CALLS (200000), BENCH_CHANNEL_MIB (256),
 # BENCH_FIRST_RUNS (10), BENCH_HELD (200), BENCH_SETTLE (45), BENCH_IDLE (60), BENCH_NAMES (1000000)
-# change how much is done.
+# change how much is done; so does what tests/bench/fleet.bash names.
 set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-$PWD/build}
@@ -19,6 +19,7 @@ GRAPNEL=${GRAPNEL:-$BUILD/grapnel}
 AGENT=${GRAPNEL_AGENT:-$(find "$BUILD/agents" -name "linux-$(uname -m)")}
 export GRAPNEL_AGENTS=${GRAPNEL_AGENTS:-$BUILD/agents}
 BIN=${BENCH_BIN:-$BUILD/tests/bench}
+TOOLS=${BENCH_TOOLS:-$BUILD/tests/tools}
 OUT=${BENCH_JSON:-$BUILD/bench.json}
 
 # Root gets a mount namespace of its own, in which the account has an empty home and /bin/sh: the
@@ -31,12 +32,16 @@ fi
 
 # shellcheck source=tests/sshd/fixture.bash
 . tests/sshd/fixture.bash
+# shellcheck source=tests/bench/fleet.bash
+. tests/bench/fleet.bash
 
 work=
 proxy=
+fleet=
 finish() {
     broker_stop
     [ -z "$proxy" ] || kill "$proxy" 2>/dev/null || true
+    [ -z "$fleet" ] || kill "$fleet" 2>/dev/null || true
     sshd_stop
     if [ -n "$work" ]; then
         [ -z "${BENCH_INSIDE:-}" ] || umount /etc/passwd 2>/dev/null || true
@@ -559,14 +564,14 @@ hosts() {
 # ---- all of it ---------------------------------------------------------------------------------
 
 account
-sshd_start 'MaxStartups 500' 'MaxSessions 100' 'LogLevel INFO'
+sshd_start 'MaxStartups 2000' 'MaxSessions 100' 'LogLevel INFO'
 export SSHD_PORT SSHD_CONFIG SSHD_KEY SSHD_USER SSHD_KNOWN
 [ $# -gt 0 ] || set -- cold far bulk bulkfar echo agent links stuck \
-    calls tables channel first worker cached broker hosts
+    calls tables channel first worker cached broker hosts fleet
 for name in "$@"; do
     case $name in
     cold | far | bulk | bulkfar | agent | links | stuck | calls | tables | channel | first | worker | \
-        cached | broker | hosts)
+        cached | broker | hosts | fleet)
         measure "$name" "$name"
         ;;
     echo) measure echo echoes ;;
