@@ -255,6 +255,26 @@ static int write_failed(struct fleet *x)
     return bad ? -1 : 0;
 }
 
+/* Nothing could be begun. */
+static int fail_all(struct fleet *x, const struct grapnel_error *error)
+{
+    struct grapnel_error ours;
+
+    if (!x->o->json || x->ending || x->leave)
+        say_error(error);
+    for (size_t i = 0; x->o->json && i < x->pick.count; i++) {
+        if (say_json(json_pack("{s:o, s:o}", "host", say_json_text(x->pick.names[i]), "error",
+                               say_json_error(error)),
+                     &ours) < 0) {
+            say_error(&ours);
+            break;
+        }
+    }
+    if (x->o->json && say_flush(&ours) < 0)
+        say_error(&ours);
+    return SAY_FAILED;
+}
+
 static int run(struct fleet *x)
 {
     struct grapnel_error error;
@@ -262,10 +282,8 @@ static int run(struct fleet *x)
 
     if (fleet_told_check(x, &error) < 0 ||
         (x->o->confirm && fleet_plan_confirm(&x->pick, x->o, &error) < 0) ||
-        prepare(x, &error) < 0 || start(x, &error) < 0) {
-        say_error(&error);
-        return SAY_FAILED;
-    }
+        prepare(x, &error) < 0 || start(x, &error) < 0)
+        return fail_all(x, &error);
     drive(x);
     if (!x->leave)
         report(x);

@@ -76,14 +76,11 @@ int fleet_plan_show(struct grapnel *g, const struct fleet_pick *p, const struct 
     for (size_t i = 0; i < p->count; i++) {
         struct grapnel_value *route = grapnel_route(g, p->names[i], &connect, &error);
 
-        if (!route) {
+        if (!route || (o->json && show_json(p->names[i], route, &error) < 0)) {
             say_error(&error);
             status = SAY_FAILED;
         } else if (!o->json) {
             show_route(p->names[i], route);
-        } else if (show_json(p->names[i], route, &error) < 0) {
-            say_error(&error);
-            status = SAY_FAILED;
         }
         grapnel_value_free(route);
     }

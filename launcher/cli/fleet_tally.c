@@ -210,7 +210,7 @@ static int sort_in(struct cause *causes, size_t *count, const struct fleet_tally
             return -1;
         ++*count;
     }
-    if (c->detail && strcmp(c->detail, p->error->detail) != 0)
+    if (c->detail && p->error && strcmp(c->detail, p->error->detail) != 0)
         c->detail = NULL;
     c->hosts[c->count++] = host;
     return 0;
@@ -284,7 +284,7 @@ void fleet_tally_say(const struct fleet_tally *t, struct fleet_flow *flow, doubl
     if (skipped)
         n += snprintf(text + n, sizeof text - (size_t)n, ", %zu not begun", skipped);
     if (aliases)
-        n += snprintf(text + n, sizeof text - (size_t)n, ", %zu other names of the same", aliases);
+        (void)snprintf(text + n, sizeof text - (size_t)n, ", %zu other names of the same", aliases);
     fleet_flow_note(flow, "%s, in %.1f s", text, seconds);
     say_hosts(t, flow, "other names of hosts above, not run twice", is_alias);
 }

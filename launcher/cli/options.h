@@ -90,7 +90,8 @@ struct options {
     int version;
 
     const char *target; /* of shapes with one target; NULL: left out, for a list of hosts */
-    /* The words after it; the targets; or all words.  NULL-terminated. */
+    /* The words after it; the targets; or all words.  NULL-terminated; where there are none it may
+     * be NULL. */
     const char *const *words;
     size_t word_count;
     struct options_list operands; /* what `words` may point into */

@@ -10,7 +10,7 @@ int sshfiles_known_hosts(struct sshfiles *f, const char *const *files, size_t co
                          struct knownhosts **out, struct error *e)
 {
     struct wire_buf name = {0};
-    int rc;
+    int rc, shared;
 
     if (!f)
         return knownhosts_open(files, count, out, e);
@@ -20,10 +20,10 @@ int sshfiles_known_hosts(struct sshfiles *f, const char *const *files, size_t co
         return errors_set(e, rc, "known_hosts");
     }
     *out = sshfiles_find(f, &name);
-    if (*out)
-        knownhosts_hold(*out);
-    else if ((rc = knownhosts_open(files, count, out, e)) == 0 &&
-             sshfiles_keep(f, &name, *out, let_go))
+    shared = *out != NULL;
+    if (!shared && (rc = knownhosts_open(files, count, out, e)) == 0)
+        shared = sshfiles_keep(f, &name, *out, let_go);
+    if (shared)
         knownhosts_hold(*out);
     wire_free(&name);
     return rc;

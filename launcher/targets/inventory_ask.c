@@ -137,7 +137,8 @@ const char *inventory_value(struct inventory *inv, const char *name, const char 
 
 /* ---- targets ---- */
 
-/* What ansible_host, ansible_user and ansible_port make of a host. */
+/* What ansible_host, ansible_user and ansible_port make of a host: its length, or 0 when the name
+ * is empty. */
 static int write_target(struct inventory *inv, uint32_t host, char *text, size_t size)
 {
     const char *alias = names_at(&inv->host_names, host);
@@ -155,6 +156,8 @@ static int write_target(struct inventory *inv, uint32_t host, char *text, size_t
         name = alias;
     else if (port == NULL && strrchr(alias, ':') == strchr(alias, ':') && strchr(alias, ':'))
         port = strchr(alias, ':') + 1; /* as in web1:2222 ansible_host=... */
+    if (*name == '\0')
+        return 0;
     /* Only an address has more than one colon: its port stands behind brackets. */
     const char *colon = strchr(name, ':');
     int address = port != NULL && *name != '[' && colon != NULL && strchr(colon + 1, ':') != NULL;
@@ -180,6 +183,9 @@ static int make_target(struct inventory *inv, uint32_t host, struct error *e)
     int n = write_target(inv, host, text, sizeof text);
     if (rc != 0)
         return errors_set(e, rc, "targets");
+    if (n == 0)
+        return errors_set(e, -E_CONFIG, "%.200s, line %u: ansible_host is empty", inv->path,
+                          (unsigned)h->line);
     if (n >= (int)sizeof text)
         return errors_set(e, -E_CONFIG, "%.200s, line %u: the name is too long", inv->path,
                           (unsigned)h->line);

@@ -123,9 +123,9 @@ sh_line() {
     # As many as there must be are enough.
     [ "$status" -eq 0 ]
     # Each target has its line all the same.
-    sh_line 'exec 3>&- 4>&-; ulimit -n 5; exec "$GRAPNEL_BIN" facts --json -F "$SSHD_CONFIG" t t'
+    sh_line 'exec 3>&- 4>&-; ulimit -n 5; exec "$GRAPNEL_BIN" facts --json -F "$SSHD_CONFIG" t u'
     [ "$status" -eq 255 ]
-    [ "$(grep -c '"host":"t","error":{"name":"DESCRIPTORS"' <<<"$output")" -eq 2 ]
+    [ "$(grep -c '"host":"[tu]","error":{"name":"DESCRIPTORS"' <<<"$output")" -eq 2 ]
     [ -z "$stderr" ]
 }
 

@@ -76,8 +76,10 @@ static void check_parsed(const struct options *o)
     if (o->help || o->version) {
         return;
     }
-    MUST(o->target != NULL && *o->target != '\0' && o->word_count > 0);
-    MUST(o->words[o->word_count] == NULL && o->early_options <= o->ssh_options.count);
+    int from_file = o->host_files.count > 0 || o->rerun != NULL;
+    MUST(from_file || (o->target != NULL && *o->target != '\0' && o->word_count > 0));
+    MUST(o->word_count == 0 || o->words[o->word_count] == NULL);
+    MUST(o->early_options <= o->ssh_options.count);
     MUST(o->lease == 0 || (o->lease >= 1000 && o->lease <= 86400000));
     MUST(o->timeout >= 0 && o->output_limit >= 0 && o->connect_timeout >= 0);
     MUST(o->transport == NULL || *o->transport != '\0');

@@ -339,7 +339,7 @@ ordered() {
 
 @test "targets: those that are none are told apart" {
     local target
-    for target in http://t SSH://t '[::1' user@ @t ssh://t:99999 t: t:0 ssh://t/path; do
+    for target in http://t SSH://t '[::1' user@ ssh://t:99999 t: t:0 ssh://t/path; do
         run --separate-stderr "$GRAPNEL" run -F none -- "$target" true
         fails "$target: local: invalid argument: "
     done

@@ -897,7 +897,7 @@ END_TEST
 START_TEST(test_sources_are_looked_at_now_and_then)
 {
     struct sshsources *s;
-    uint64_t now = later();
+    uint64_t now;
     sshtools_write(sshtools_path("config"), "Port 1\n");
     s = read_sources();
     now = later();

@@ -124,6 +124,8 @@ static const struct {
     {"@g\n", "character 1: @ cannot be here in a name"},
     {"-h\n", "a name cannot begin with -"},
     {"h ansible_host=-oProxyCommand=x\n", "the host of line 1: in '-oProxyCommand=x'"},
+    {"h ansible_host=\n", "line 1: ansible_host is empty"},
+    {"h ansible_host='' ansible_user=u\n", "line 1: ansible_host is empty"},
     {"h ansible_host=a[1-2]\n", "the host of line 1: 'a[1-2]' has a range in it"},
     {"h ansible_user=a[1]\n", "the host of line 1: 'a[1]@h' has a range in it"},
     {"h ansible_host='{{ x }}'\n", "the host of line 1: in '{{ x }}', character 3: control"},
