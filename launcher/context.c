@@ -35,9 +35,23 @@ uint64_t context_deadline(int64_t timeout_ms)
     return timeout_ms < 0 ? UINT64_MAX : context_now() + (uint64_t)timeout_ms * 1000;
 }
 
+/* How often this process has come about by fork(): asking the system each time for who it is would
+ * cost more than many a call that asks. */
+static unsigned forks;
+
+static void on_fork(void)
+{
+    forks++;
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, on_fork);
+}
+
 static int is_ours(const struct grapnel *g)
 {
-    return g->pid == getpid();
+    return g->forks == forks;
 }
 
 int context_refuse_forked(const struct grapnel *g, struct error *e)
@@ -317,6 +331,7 @@ static int init_loop(struct grapnel *g)
 
 struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapnel_error *error)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct grapnel *g = calloc(1, sizeof *g);
     struct error e = {.code = -E_NOMEM};
 
@@ -324,7 +339,8 @@ struct grapnel *grapnel_new(const struct grapnel_options *options, struct grapne
         goto failed;
     if (options)
         g->options = *options;
-    g->pid = getpid();
+    pthread_once(&once, watch_forks);
+    g->forks = forks;
     g->lease_ms = CONNECTION_LEASE_MS;
     init_locks(g);
     if (sodium_init() < 0) {

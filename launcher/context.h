@@ -45,7 +45,7 @@ struct grapnel {
     struct keyring *keys; /* by transport_ssh2; NULL: none yet */
     struct sshfiles *files;
     struct cache *cache;            /* by cache.c; NULL: none yet */
-    pid_t pid;                      /* of who made it: a child of fork has no part in it */
+    unsigned forks;                 /* when it was made: a child of fork has no part in it */
     struct grapnel_server *servers; /* list, by connection.c */
     struct grapnel_server *dirty;   /* those with output to flush before the next poll */
     struct context_signal *signals;
