@@ -365,9 +365,8 @@ void grapnel_connection_release(struct grapnel_connection *c)
     struct grapnel *g = c ? instances_context(c->end) : NULL;
     int last;
 
-    if (!c || context_forked(g, NULL))
+    if (!c || context_enter(g, NULL) < 0)
         return;
-    context_lock(g);
     last = c->users == 1;
     cache_done_instance(c);
     (last ? context_unlock : context_unlock_quiet)(g);
@@ -383,9 +382,8 @@ struct grapnel_server *grapnel_connection_server(struct grapnel_connection *c)
     struct grapnel *g = instances_context(c->end);
     struct grapnel_server *s;
 
-    if (context_forked(g, NULL))
+    if (context_enter(g, NULL) < 0)
         return NULL;
-    context_lock(g);
     s = c->of ? cache_server(c->of) : NULL;
     context_unlock_quiet(g);
     return s;
@@ -401,9 +399,8 @@ int grapnel_connection_generation(struct grapnel_connection *c)
     struct grapnel *g = instances_context(c->end);
     int generation;
 
-    if (context_forked(g, NULL))
+    if (context_enter(g, NULL) < 0)
         return -E_ARGUMENT;
-    context_lock(g);
     generation = (int)c->generation;
     context_unlock_quiet(g);
     return generation;

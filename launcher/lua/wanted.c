@@ -81,16 +81,6 @@ static struct wanted *attend(lua_State *L, struct wanted *w, struct cached *s)
     return w;
 }
 
-static int is_forked(struct grapnel *g, struct error *e)
-{
-    struct grapnel_error why;
-
-    if (!context_forked(g, &why))
-        return 0;
-    errors_set(e, why.code, "%s", why.detail);
-    return 1;
-}
-
 struct wanted *wanted_push(lua_State *L, struct host *h, const char *target,
                            const struct grapnel_connect_options *o, int passing, struct error *e)
 {
@@ -100,7 +90,7 @@ struct wanted *wanted_push(lua_State *L, struct host *h, const char *target,
     struct cached *s = NULL;
     struct cache *c;
 
-    if (is_forked(g, e)) {
+    if (context_refuse_forked(g, e) < 0) {
         lua_pop(L, 1);
         return NULL;
     }
