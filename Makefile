@@ -9,7 +9,7 @@
 #   agent/worker/*.c  the worker, in which an instance's Lua runs on the host
 #   launcher/*.c      libgrapnel, with its folders but these two:
 #   launcher/lua/*.c  the Lua module, build/lua/grapnel.so
-#   launcher/cli/*.c  the grapnel command
+#   launcher/cli/*.c  the grapnel command, with its folder fleet/
 #   examples/*.c      programs that use the library
 #   */*.lua           in the folders that know Lua: compiled in, as the bytes of lua_NAME.h
 #   tests/unit/test_*.c, tests/agent/test_*.c, tests/fuzz/fuzz_*.c, tests/bench/*.c, tests/*/*.bats
@@ -151,7 +151,7 @@ PEER_SRC     := $(wildcard peer/*.c)
 AGENT_SRC    := $(wildcard agent/*.c)
 WORKER_SRC   := $(wildcard agent/worker/*.c)
 MODULE_SRC   := $(wildcard launcher/lua/*.c)
-CLI_SRC      := $(wildcard launcher/cli/*.c)
+CLI_SRC      := $(wildcard launcher/cli/*.c launcher/cli/*/*.c)
 LAUNCHER_SRC := $(filter-out $(MODULE_SRC) $(CLI_SRC),$(wildcard launcher/*.c launcher/*/*.c))
 # For its own program only: main(), and what stands in for a file elsewhere: the worker's for one in
 # proto/, the command's for the one in launcher/ssh/.

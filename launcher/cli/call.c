@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "launcher/cli/far.h"
-#include "launcher/cli/fleet.h"
+#include "launcher/cli/fleet/fleet.h"
 #include "launcher/cli/reach.h"
 #include "launcher/cli/say.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/cli/fleet_pick.h"
+#include "launcher/cli/fleet/fleet_pick.h"
 #include "launcher/cli/leave.h"
 #include "launcher/cli/reach.h"
 #include "launcher/cli/say.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "launcher/cli/each.h"
-#include "launcher/cli/fleet.h"
+#include "launcher/cli/fleet/fleet.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/cli/fleet.h"
+#include "launcher/cli/fleet/fleet.h"
 #include "launcher/cli/interrupts.h"
 #include "launcher/cli/leave.h"
 #include "launcher/cli/quantity.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/cli/fleet_lines.h"
+#include "launcher/cli/fleet/fleet_lines.h"
 #include "launcher/cli/linediff.h"
 #include "launcher/cli/say.h"
 #include "tests/fuzz/seeds.h"

@@ -3,11 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/cli/fleet_bar.h"
-#include "launcher/cli/fleet_groups.h"
-#include "launcher/cli/fleet_journal.h"
-#include "launcher/cli/fleet_lines.h"
-#include "launcher/cli/fleet_words.h"
+#include "launcher/cli/fleet/fleet_bar.h"
+#include "launcher/cli/fleet/fleet_groups.h"
+#include "launcher/cli/fleet/fleet_journal.h"
+#include "launcher/cli/fleet/fleet_lines.h"
+#include "launcher/cli/fleet/fleet_words.h"
 #include "launcher/cli/linediff.h"
 #include "launcher/cli/quantity.h"
 #include "tests/unit/unit.h"

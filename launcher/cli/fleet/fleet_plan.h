@@ -2,7 +2,7 @@
 #ifndef GRAPNEL_CLI_FLEET_PLAN_H
 #define GRAPNEL_CLI_FLEET_PLAN_H
 
-#include "launcher/cli/fleet_pick.h"
+#include "launcher/cli/fleet/fleet_pick.h"
 #include "launcher/cli/options.h"
 #include "launcher/grapnel.h"
 

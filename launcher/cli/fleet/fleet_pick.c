@@ -1,11 +1,11 @@
-#include "launcher/cli/fleet_pick.h"
+#include "launcher/cli/fleet/fleet_pick.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "launcher/cli/fleet_journal.h"
+#include "launcher/cli/fleet/fleet_journal.h"
 #include "launcher/cli/say.h"
 #include "launcher/cli/targets.h"
 

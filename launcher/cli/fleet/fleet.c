@@ -6,8 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "launcher/cli/fleet_impl.h"
-#include "launcher/cli/fleet_plan.h"
+#include "launcher/cli/fleet/fleet_impl.h"
+#include "launcher/cli/fleet/fleet_plan.h"
 #include "launcher/cli/interrupts.h"
 #include "launcher/cli/leave.h"
 #include "launcher/cli/quantity.h"

@@ -1,4 +1,4 @@
-#include "launcher/cli/fleet_outdir.h"
+#include "launcher/cli/fleet/fleet_outdir.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,13 +3,13 @@
 #ifndef GRAPNEL_CLI_FLEET_IMPL_H
 #define GRAPNEL_CLI_FLEET_IMPL_H
 
-#include "launcher/cli/fleet.h"
-#include "launcher/cli/fleet_bar.h"
-#include "launcher/cli/fleet_flow.h"
-#include "launcher/cli/fleet_journal.h"
-#include "launcher/cli/fleet_pick.h"
-#include "launcher/cli/fleet_show.h"
-#include "launcher/cli/fleet_tally.h"
+#include "launcher/cli/fleet/fleet.h"
+#include "launcher/cli/fleet/fleet_bar.h"
+#include "launcher/cli/fleet/fleet_flow.h"
+#include "launcher/cli/fleet/fleet_journal.h"
+#include "launcher/cli/fleet/fleet_pick.h"
+#include "launcher/cli/fleet/fleet_show.h"
+#include "launcher/cli/fleet/fleet_tally.h"
 #include "launcher/cli/reach.h"
 
 enum host_state { NOT_BEGUN, AT_WORK, ENDED };

@@ -1,4 +1,4 @@
-#include "launcher/cli/fleet_lines.h"
+#include "launcher/cli/fleet/fleet_lines.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "launcher/cli/fleet_words.h"
+#include "launcher/cli/fleet/fleet_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
-#include "launcher/cli/fleet_groups.h"
+#include "launcher/cli/fleet/fleet_groups.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/cli/fleet_pick.h"
+#include "launcher/cli/fleet/fleet_pick.h"
 #include "launcher/cli/linediff.h"
 
 struct fleet_groups {

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/cli/fleet_impl.h"
-#include "launcher/cli/fleet_words.h"
+#include "launcher/cli/fleet/fleet_impl.h"
+#include "launcher/cli/fleet/fleet_words.h"
 #include "launcher/cli/say.h"
 
 #define FLOW_HIGH ((size_t)1 << 20) /* bytes on their way out, over which hosts have to wait */

@@ -1,10 +1,10 @@
-#include "launcher/cli/fleet_tally.h"
+#include "launcher/cli/fleet/fleet_tally.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/cli/fleet_pick.h"
+#include "launcher/cli/fleet/fleet_pick.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 #include "launcher/cli/verdict.h"

@@ -1,4 +1,4 @@
-#include "launcher/cli/fleet_plan.h"
+#include "launcher/cli/fleet/fleet_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "launcher/cli/fleet_flow.h"
+#include "launcher/cli/fleet/fleet_flow.h"
 #include "launcher/cli/options.h"
 #include "launcher/grapnel.h"
 

@@ -1,4 +1,4 @@
-#include "launcher/cli/fleet_journal.h"
+#include "launcher/cli/fleet/fleet_journal.h"
 
 #include <errno.h>
 #include <fcntl.h>

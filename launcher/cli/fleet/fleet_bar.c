@@ -1,4 +1,4 @@
-#include "launcher/cli/fleet_bar.h"
+#include "launcher/cli/fleet/fleet_bar.h"
 
 #include <stdio.h>
 #include <string.h>

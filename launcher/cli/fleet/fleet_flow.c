@@ -1,4 +1,4 @@
-#include "launcher/cli/fleet_flow.h"
+#include "launcher/cli/fleet/fleet_flow.h"
 
 #include <errno.h>
 #include <poll.h>

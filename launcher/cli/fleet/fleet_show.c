@@ -1,13 +1,13 @@
-#include "launcher/cli/fleet_show.h"
+#include "launcher/cli/fleet/fleet_show.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/cli/fleet_groups.h"
-#include "launcher/cli/fleet_lines.h"
-#include "launcher/cli/fleet_outdir.h"
+#include "launcher/cli/fleet/fleet_groups.h"
+#include "launcher/cli/fleet/fleet_lines.h"
+#include "launcher/cli/fleet/fleet_outdir.h"
 #include "launcher/cli/say.h"
 
 #define NAME_OUT "\033[36m" /* cyan */
