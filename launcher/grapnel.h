@@ -808,11 +808,12 @@ GRAPNEL_API size_t grapnel_targets_count(const struct grapnel_targets *t);
 /* Name i (from 0); NULL: there is none. Until the set changes. Never with control characters, or
  * what else a terminal might obey. */
 GRAPNEL_API const char *grapnel_targets_name(const struct grapnel_targets *t, size_t i);
-/* What the inventory knows of a name of the set (or of a host as it is called there) under this
- * key: a variable of the host, or of a group that it is in, or inventory_hostname. NULL: nothing.
+/* What the inventory, or that of a source of groups, knows of a name of the set (or of a host as it
+ * is called there) under this key: a variable of the host, or of a group that it is in, or
+ * inventory_hostname. NULL: nothing, with error->code 0, or *error tells why it cannot be read.
  * Until the set is freed. */
-GRAPNEL_API const char *grapnel_targets_value(const struct grapnel_targets *t, const char *name,
-                                              const char *key);
+GRAPNEL_API const char *grapnel_targets_value(struct grapnel_targets *t, const char *name,
+                                              const char *key, struct grapnel_error *error);
 
 /* The whole set, or n names of any set (n may be 0), in few words: web[01-20],db1. Exact, and
  * sorted; what grapnel_targets_add reads. For grapnel_string_free; NULL: memory is out. */

@@ -297,18 +297,26 @@ static int add_all(struct groups *g, size_t source, struct names *set, struct er
 
 /* ---- the whole ---- */
 
+/* Reads the files, when that was not done. */
+static int load(struct groups *g, struct error *e)
+{
+    int rc = g->loaded ? 0 : groups_load(g, e);
+
+    if (rc != 0)
+        unload(g);
+    g->loaded = rc == 0;
+    return rc;
+}
+
 int groups_add(void *arg, const char *name, struct names *set, struct error *e)
 {
     struct groups *g = arg;
     const char *colon = strchr(name, ':'), *group = colon != NULL ? colon + 1 : name;
     size_t source = 0;
-    int rc = g->loaded ? 0 : groups_load(g, e);
+    int rc = load(g, e);
 
-    if (rc != 0) {
-        unload(g);
+    if (rc != 0)
         return rc;
-    }
-    g->loaded = 1;
     if (g->depth == 0)
         g->placed = 0;
     if (*group == '\0')
@@ -320,13 +328,17 @@ int groups_add(void *arg, const char *name, struct names *set, struct error *e)
                                    : add_group(g, source, group, name, set, e);
 }
 
-const char *groups_value(const struct groups *g, const char *name, const char *key)
+const char *groups_value(struct groups *g, const char *name, const char *key, struct error *e)
 {
-    for (size_t i = 0; i < g->source_names.count; i++) {
-        struct inventory *inventory = g->sources[i].inventory;
-        const char *value = inventory != NULL ? inventory_value(inventory, name, key) : NULL;
-        if (value != NULL)
-            return value;
+    const char *value = NULL;
+    int rc = load(g, e);
+
+    for (size_t i = 0; rc == 0 && value == NULL && i < g->source_names.count; i++) {
+        struct groups_source *s = &g->sources[i];
+        if (s->inventory_path == NULL)
+            continue;
+        rc = open_inventory(s, e);
+        value = rc == 0 ? inventory_value(s->inventory, name, key) : NULL;
     }
-    return NULL;
+    return value;
 }

@@ -34,7 +34,7 @@ void groups_free(struct groups *g);
 /* expression_groups.add: arg is a struct groups.  What a group is, is found out once. */
 int groups_add(void *arg, const char *name, struct names *set, struct error *e);
 
-/* As grapnel_targets_value. */
-const char *groups_value(const struct groups *g, const char *name, const char *key);
+/* As grapnel_targets_value; e is filled when an inventory cannot be read. */
+const char *groups_value(struct groups *g, const char *name, const char *key, struct error *e);
 
 #endif

@@ -27,6 +27,8 @@ struct reader {
     enum section section;
     uint32_t group;     /* that the section is of; NONE: no section yet */
     struct names hosts; /* of one line */
+    char *word;         /* of one line, without its quotes; room for the whole line */
+    size_t word_room;
     struct error *e;
 };
 
@@ -149,44 +151,62 @@ static int read_var(struct reader *r)
 
 /* ---- hosts ---- */
 
-/* The end of a word, in which quotes keep spaces together; NULL: one is not closed. */
-static const char *word_end(const char *s, const char *end)
+static int word_room(struct reader *r, size_t n)
 {
-    char quote = 0;
+    char *grown = n <= r->word_room ? r->word : realloc(r->word, n);
 
-    for (; s < end && (quote || !is_space(*s)); s++) {
-        if (quote && *s == quote)
-            quote = 0;
-        else if (!quote && (*s == '"' || *s == '\''))
-            quote = *s;
-    }
-    return quote ? NULL : s;
+    if (grown == NULL)
+        return errors_set(r->e, -E_NOMEM, "a line");
+    r->word = grown;
+    r->word_room = n > r->word_room ? n : r->word_room;
+    return 0;
 }
 
-/* The variables behind the name, for all hosts of the line. */
-static int read_host_vars(struct reader *r, const char *s)
+/* Takes the next word from *s on as Python's shlex does, in its POSIX mode with comments, which is
+ * what Ansible reads lines of hosts with: into r->word, without its quotes.  *n: its length.  1; 0:
+ * nothing but a comment is left, or negative. */
+static int next_word(struct reader *r, const char **s, size_t *n)
 {
-    const char *end = r->line.end, *stop = s;
+    const char *c = *s, *end = r->line.end;
+    int rc = word_room(r, (size_t)(end - c) + 1);
+    char quote = 0;
+
+    for (*n = 0; c < end && is_space(*c); c++)
+        continue;
+    const char *start = c;
+    for (; rc == 0 && c < end && (quote || (!is_space(*c) && *c != '#')); c++) {
+        int escapes = *c == '\\' && quote != '\'';
+        if (escapes && c + 1 == end)
+            return fail(r, "a \\ ends the line");
+        if (escapes && (!quote || c[1] == '\\' || c[1] == quote))
+            r->word[(*n)++] = *++c;
+        else if (*c == quote)
+            quote = 0;
+        else if (!quote && (*c == '"' || *c == '\''))
+            quote = *c;
+        else
+            r->word[(*n)++] = *c;
+    }
+    *s = c < end && *c == '#' ? end : c;
+    if (rc == 0 && quote)
+        return fail(r, "a quote is not closed");
+    return rc != 0 ? rc : c > start;
+}
+
+/* KEY=VALUE, for all hosts of the line. */
+static int read_host_var(struct reader *r, const char *word, size_t n)
+{
+    const char *equals = memchr(word, '=', n);
     int rc = 0;
 
-    for (; rc == 0; s = stop) {
-        while (s < end && is_space(*s))
-            s++;
-        if (s == end || *s == '#')
-            return 0;
-        stop = word_end(s, end);
-        if (stop == NULL)
-            return fail(r, "a quote is not closed");
-        const char *equals = memchr(s, '=', (size_t)(stop - s));
-        if (equals == NULL)
-            return fail(r, "'%.*s': behind a host's name stand variables, KEY=VALUE",
-                        (int)(stop - s < SHOWN ? stop - s : SHOWN), s);
-        for (size_t i = 0; i < r->hosts.count && rc == 0; i++) {
-            size_t host =
-                names_find(&r->inv->host_names, names_at(&r->hosts, i), names_length(&r->hosts, i));
-            rc = add_var(r, &r->inv->hosts[host].vars, s, (size_t)(equals - s), equals + 1,
-                         (size_t)(stop - equals - 1));
-        }
+    if (equals == NULL)
+        return fail(r, "'%.*s': behind a host's name stand variables, KEY=VALUE",
+                    (int)(n < SHOWN ? n : SHOWN), word);
+    size_t key = (size_t)(equals - word);
+    for (size_t i = 0; i < r->hosts.count && rc == 0; i++) {
+        size_t host =
+            names_find(&r->inv->host_names, names_at(&r->hosts, i), names_length(&r->hosts, i));
+        rc = add_var(r, &r->inv->hosts[host].vars, word, key, equals + 1, n - key - 1);
     }
     return rc;
 }
@@ -215,34 +235,42 @@ static int add_host(struct reader *r, const char *name, size_t n)
 
 static int read_host(struct reader *r)
 {
-    const char *s = r->line.s, *end = word_end(s, r->line.end);
+    const char *s = r->line.s;
     struct error inner = {0};
+    size_t n;
+    int rc = next_word(r, &s, &n);
 
-    if (end == NULL)
-        return fail(r, "a quote is not closed");
-    if (end[-1] == ':' || *s == '{' || strncmp(s, "---", 3) == 0)
+    if (rc <= 0)
+        return rc;
+    if (n == 0)
+        return fail(r, "a host without a name");
+    if (r->word[n - 1] == ':' || *r->word == '{' || (n >= 3 && strncmp(r->word, "---", 3) == 0))
         return fail(r, "this is no INI file: other inventories are not read (ansible-inventory "
                        "--list shows what is in them)");
     names_clear(&r->hosts);
     r->hosts.limit = HOSTS_MAX;
-    int rc = pattern_expand(&r->hosts, s, (size_t)(end - s), PATTERN_ANSIBLE, &inner);
+    rc = pattern_expand(&r->hosts, r->word, n, PATTERN_ANSIBLE, &inner);
     if (rc != 0)
         return fail(r, "%s", inner.detail);
     for (size_t i = 0; i < r->hosts.count && rc == 0; i++)
         rc = add_host(r, names_at(&r->hosts, i), names_length(&r->hosts, i));
-    return rc == 0 ? read_host_vars(r, end) : rc;
+    while (rc == 0 && (rc = next_word(r, &s, &n)) > 0)
+        rc = read_host_var(r, r->word, n);
+    return rc;
 }
 
 /* ---- groups ---- */
 
 static int read_child(struct reader *r)
 {
-    const char *end = word_end(r->line.s, r->line.end);
+    const char *s = r->line.s;
     uint32_t child;
+    size_t n;
+    int rc = next_word(r, &s, &n);
 
-    if (end == NULL)
-        return fail(r, "a quote is not closed");
-    int rc = inventory_group(r->inv, r->line.s, (size_t)(end - r->line.s), &child, r->e);
+    if (rc <= 0)
+        return rc;
+    rc = inventory_group(r->inv, r->word, n, &child, r->e);
     if (rc != 0)
         return rc;
     struct inventory_group *group = &r->inv->groups[child];
@@ -327,6 +355,7 @@ struct inventory *inventory_parse(const char *text, size_t n, const char *path, 
     if (rc == 0)
         rc = check_groups(&r);
     names_clear(&r.hosts);
+    free(r.word);
     if (rc == 0)
         return inv;
     inventory_free(inv);

@@ -147,10 +147,17 @@ const char *grapnel_targets_name(const struct grapnel_targets *t, size_t i)
     return i < t->names.count ? names_at(&t->names, i) : NULL;
 }
 
-const char *grapnel_targets_value(const struct grapnel_targets *t, const char *name,
-                                  const char *key)
+const char *grapnel_targets_value(struct grapnel_targets *t, const char *name, const char *key,
+                                  struct grapnel_error *error)
 {
-    return groups_value(t->groups, name, key);
+    struct error e = {0};
+    const char *value = groups_value(t->groups, name, key, &e);
+
+    if (error != NULL)
+        *error = (struct grapnel_error){0};
+    if (e.code != 0)
+        (void)context_error(error, "", &e);
+    return value;
 }
 
 static const char *name_of_set(const void *arg, size_t i)

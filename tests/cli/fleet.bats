@@ -252,6 +252,10 @@ three
     printf '[web]\nw1 rack=7 name="a b"\nw2 rack=8 name=c\n' >inventory
     run -0 many run --inventory inventory --substitute @ansible:web 'echo %{rack}'
     [ "$(sort <<<"$output")" = "w1: 7"$'\n'"w2: 8" ]
+    run -0 many run --inventory inventory --substitute 'w[1-2]' 'echo %{rack}'
+    [ "$(sort <<<"$output")" = "w1: 7"$'\n'"w2: 8" ]
+    run -255 many run --inventory none --substitute w1,w2 'echo %{rack}'
+    [[ $output == *none*'No such file'* ]]
     run -255 many run --inventory inventory --substitute @ansible:web "echo %{name}; touch $T/began"
     [[ $output == *"w1: a shell would read 'a b' as more than a word"* ]]
     [ ! -e began ]

@@ -15,7 +15,7 @@
     "; no host\n"                                                                                  \
     "[web]\n"                                                                                      \
     "web[01:03].example.com ansible_user=deploy rack=\"a b\" # front\n"                            \
-    "web9 ansible_port=2222 ansible_user='joe' \n"                                                 \
+    "web9 ansible_port=2222 ansible_user='joe' motto=\"say \\\"a b\\\"\" it='is''n'o#t\n"          \
     "\n"                                                                                           \
     "[db] # the databases\n"                                                                       \
     "db-[a:c] ansible_host=10.1.0.1\n"                                                             \
@@ -89,6 +89,10 @@ static const struct {
     {"[g]\nh\n[g:hosts]\ni", "h i"},
     {"[all]\nh\n[all:vars]\nansible_user=u", "u@h"},
     {"h k='a # b' # c", "h"},
+    {"h k=\"q\\\"r\" l=a\\ b m='it''s' n=1#o p", "h"},
+    {"'h' \"ansible_user=u\"", "u@h"},
+    {"h ansible_user=a\\ansible_port=7", "aansible_port=7@h"},
+    {"h# i", "h"},
     {"h\r\n\r\ni\r\n", "h i"},
     {"", ""},
 };
@@ -109,6 +113,9 @@ static const struct {
     {"[]\n", "line 1: the section has no name"},
     {"h k\n", "line 1: 'k': behind a host's name stand variables"},
     {"h k='a b\n", "line 1: a quote is not closed"},
+    {"h k=\"a\\\"\n", "line 1: a quote is not closed"},
+    {"h k=a\\\n", "line 1: a \\ ends the line"},
+    {"'' k=v\n", "line 1: a host without a name"},
     {"h =v\n", "line 1: a variable without a name"},
     {"[g:vars]\nx\n", "line 2: KEY=VALUE is wanted"},
     {"\n[g:children]\nx\n", "line 3: there is no group 'x'"},
@@ -150,6 +157,8 @@ START_TEST(the_nearest_value_wins)
         {"deploy@web01.example.com", "inventory_hostname", "web01.example.com"},
         {"web01.example.com", "rack", "a b"}, /* by its name there */
         {"joe@web9:2222", "rack", "none"},
+        {"joe@web9:2222", "motto", "say \"a b\""},
+        {"joe@web9:2222", "it", "isno"},
         {"joe@web9:2222", "env", "web prod"},
         {"db-a", "env", "production"},
         {"lonely", "env", "any"},
@@ -169,15 +178,36 @@ START_TEST(the_nearest_value_wins)
 
     ck_assert_int_ge(fputs(INVENTORY, f), 0);
     ck_assert_int_eq(fclose(f), 0);
-    ck_assert_ptr_null(grapnel_targets_value(t, "web9", "env")); /* nothing was read yet */
+    /* It is read for this, too. */
+    ck_assert_str_eq(grapnel_targets_value(t, "web9", "env", &error), "web prod");
     ck_assert_msg(grapnel_targets_add(t, "@ansible:all", &error) == 0, "%s", error.detail);
     ck_assert_uint_eq(grapnel_targets_count(t), 8);
     unlink(path);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
-        const char *value = grapnel_targets_value(t, values[i].name, values[i].key);
+        const char *value = grapnel_targets_value(t, values[i].name, values[i].key, &error);
         ck_assert_msg(value ? values[i].value && !strcmp(value, values[i].value) : !values[i].value,
                       "%s of %s is %s", values[i].key, values[i].name, value ? value : "nothing");
     }
+    grapnel_targets_free(t);
+}
+END_TEST
+
+START_TEST(a_value_that_cannot_be_looked_up_is_no_value)
+{
+    const struct grapnel_targets_options options = {.groups = "none", .inventory = "/none/such"},
+                                         none = {.groups = "none"};
+    struct grapnel_targets *t = grapnel_targets_new(&options, NULL);
+    struct grapnel_error error = {0};
+
+    ck_assert_ptr_null(grapnel_targets_value(t, "web9", "env", &error));
+    ck_assert_str_eq(error.name, "IO");
+    ck_assert_ptr_nonnull(strstr(error.detail, "/none/such"));
+    ck_assert_ptr_null(grapnel_targets_value(t, "web9", "env", NULL));
+    grapnel_targets_free(t);
+
+    t = grapnel_targets_new(&none, NULL);
+    ck_assert_ptr_null(grapnel_targets_value(t, "web9", "env", &error));
+    ck_assert_int_eq(error.code, 0);
     grapnel_targets_free(t);
 }
 END_TEST
@@ -243,6 +273,7 @@ static Suite *inventory_suite(void)
     tcase_add_loop_test(c, mistakes_are_named_with_their_line, 0,
                         (int)(sizeof mistakes / sizeof mistakes[0]));
     tcase_add_test(c, the_nearest_value_wins);
+    tcase_add_test(c, a_value_that_cannot_be_looked_up_is_no_value);
     tcase_add_test(c, groups_have_an_order);
     tcase_add_test(c, a_large_inventory_is_read_in_time);
     suite_add_tcase(s, c);

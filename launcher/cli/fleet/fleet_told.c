@@ -151,6 +151,7 @@ struct asking {
     struct fleet *x;
     const char *name;
     struct grapnel_value *route;
+    struct grapnel_error error; /* the inventory cannot be read */
 };
 
 static const char *value_of(void *arg, const char *key)
@@ -161,7 +162,7 @@ static const char *value_of(void *arg, const char *key)
     const char *user;
 
     if (strcmp(key, "%u") != 0)
-        return grapnel_targets_value(a->x->pick.targets, a->name, key);
+        return grapnel_targets_value(a->x->pick.targets, a->name, key, &a->error);
     if (!a->route)
         a->route = grapnel_route(a->x->g, a->name, &connect, NULL);
     user = grapnel_value_string(grapnel_value_get(a->route, "user"), NULL);
@@ -195,6 +196,8 @@ static int make_words(struct fleet *x, size_t host, const char *user, char *why,
         x->words[i] = fleet_words(o->words[i], &about, o->word_count == 1, why, why_size);
         rc = x->words[i] ? 0 : -1;
     }
+    if (rc < 0 && a.error.code != 0)
+        snprintf(why, why_size, "%.500s", a.error.detail);
     grapnel_value_free(a.route);
     return x->words ? rc : -1;
 }
