@@ -149,8 +149,8 @@ static int judge(struct run *r)
 static json_t *json_status(const struct run *r, int exit_status)
 {
     const struct grapnel_exec_status *s = &r->status;
-    json_t *object =
-        json_pack("{s:o, s:i}", "host", say_json_text(r->o->target), "exit", exit_status);
+    json_t *object = json_pack("{s:o, s:i, s:b}", "host", say_json_text(r->o->target), "exit",
+                               exit_status, "failed", exit_status != 0);
 
     if (r->error.code == 0 || s->pid)
         verdict_json(object, s);

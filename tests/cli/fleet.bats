@@ -130,6 +130,12 @@ three
 -
 +w5
  three' ]
+    run -0 --separate-stderr many run --diff --substitute 'w[1-3]' -- sh -c 'test $0 = w3 || echo warned >&2' %h
+    [ -z "$output" ]
+    [ "$stderr" = '---- w[1-2] (2) ----
+warned
+---- w3 (1) ----
+(nothing)' ]
 }
 
 @test "--json: a line of what there is to know of each host" {
@@ -141,6 +147,12 @@ three
     run -137 --separate-stderr many run --json a,b -- sh -c 'kill -9 $$'
     json "$output" 'd["signal"] == "KILL" and d["exit"] == 137'
     [ -z "$stderr" ]
+    run -255 many run --json --substitute a,b -- echo %x
+    json "$output" 'd["host"] in ("a", "b") and d["exit"] == 255 and d["failed"] and not d["begun"] and d["error"]'
+    run -3 many run --json a -- sh -c 'exit 3'
+    json "$output" 'd["host"] == "a" and d["exit"] == 3 and d["failed"]'
+    run -0 many run --json a -- true
+    json "$output" 'd["exit"] == 0 and not d["failed"]'
 }
 
 @test "--outdir: a file for each host and stream, byte for byte" {

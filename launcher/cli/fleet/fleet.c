@@ -263,7 +263,8 @@ static int fail_all(struct fleet *x, const struct grapnel_error *error)
     if (!x->o->json || x->ending || x->leave)
         say_error(error);
     for (size_t i = 0; x->o->json && i < x->pick.count; i++) {
-        if (say_json(json_pack("{s:o, s:o}", "host", say_json_text(x->pick.names[i]), "error",
+        if (say_json(json_pack("{s:o, s:i, s:b, s:b, s:o}", "host", say_json_text(x->pick.names[i]),
+                               "exit", SAY_FAILED, "failed", 1, "begun", 0, "error",
                                say_json_error(error)),
                      &ours) < 0) {
             say_error(&ours);

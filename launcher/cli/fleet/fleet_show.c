@@ -230,6 +230,21 @@ static void show_group(struct fleet_show *s, const struct fleet_group *g, const 
     }
 }
 
+/* What it says on standard error, which the others may not say; or that it does not say it. */
+static void show_errors(struct fleet_show *s, const struct fleet_group *most,
+                        const struct fleet_group *g, const char *title)
+{
+    static const char silent[] = "(nothing)";
+
+    if (g->err_length == 0 && most->err_length == 0)
+        return;
+    show_title(s, STDERR_FILENO, title);
+    if (g->err_length > 0)
+        show_text(s, STDERR_FILENO, g->err, g->err_length);
+    else if (!s->o->no_label)
+        show_text(s, STDERR_FILENO, silent, sizeof silent - 1);
+}
+
 static void show_difference(struct fleet_show *s, const struct fleet_group *most, const char *first,
                             const struct fleet_group *g, const char *title)
 {
@@ -240,10 +255,7 @@ static void show_difference(struct fleet_show *s, const struct fleet_group *most
     else
         show_text(s, STDOUT_FILENO, text, strlen(text));
     free(text);
-    if (g->err_length > 0) {
-        show_title(s, STDERR_FILENO, title);
-        show_text(s, STDERR_FILENO, g->err, g->err_length);
-    }
+    show_errors(s, most, g, title);
 }
 
 void fleet_show_done(struct fleet_show *s)
