@@ -308,6 +308,22 @@ warned
     [ "$(grep -c '"finished":true}$' log)" = 6 ]
     run -255 many run --resume none a,b -- true
     [[ $output == *"none: No such file"* ]]
+    [ ! -e none ]
+}
+
+@test "a log that cannot be written stops all; one run at a time is resumed" {
+    mkfifo hold
+    run -255 many run --log /dev/full -f 2 --substitute 'n[1-9]' -- sh -c 'echo >>ran; [ %n = 1 ] || exec sleep 1000'
+    [[ $output == *"/dev/full: No space left on device: all hosts are stopped"* ]]
+    [ "$(grep -c 'No space' <<<"$output")" = 1 ]
+    [ "$(wc -l <ran)" -lt 9 ]
+    start run --log log a,b -- sh -c 'echo up; read -r _ <hold'
+    says up "$T/out"
+    run -255 many run --resume log a,b -- touch "$T/began"
+    [[ $output == *"log: another run is at work with it"* ]]
+    [ ! -e began ]
+    kill -TERM "$job"
+    wait "$job" || [ $? = 143 ]
 }
 
 @test "--dry-run: where it would go; nothing is begun" {

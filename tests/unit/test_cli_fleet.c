@@ -336,14 +336,14 @@ START_TEST(journal_is_read_again)
     fd = mkstemp(path);
     ck_assert_int_ge(fd, 0);
     close(fd);
-    j = fleet_journal_open(path, &error);
+    j = fleet_journal_open(path, 1, 0, &error);
     note(j, "a", 1);
     note(j, "b", 0);
     note(j, "c", 1);
     ck_assert_int_eq(fleet_journal_close(j), 0);
     /* It was killed while it wrote; what comes after it is whole again. */
     append("{\"host\":\"d\",\"fini");
-    j = fleet_journal_open(path, &error);
+    j = fleet_journal_open(path, 1, 0, &error);
     note(j, "b", 1);
     note(j, "c", 0);
     ck_assert_int_eq(fleet_journal_close(j), 0);
@@ -361,6 +361,53 @@ START_TEST(journal_is_read_again)
     unlink(path);
     ck_assert_ptr_null(fleet_journal_hosts(path, "finished", 1, &error));
     ck_assert_ptr_nonnull(strstr(error.detail, path));
+}
+END_TEST
+
+/* A second name of a host is as the host, wherever its line stands. */
+START_TEST(names_of_one_host_are_finished_together)
+{
+    struct grapnel_error error;
+    json_t *hosts;
+
+    strcpy(path + strlen(path) - 6, "XXXXXX");
+    close(mkstemp(path));
+    append("{\"host\":\"r@a\",\"same_as\":\"a\",\"finished\":false}\n"
+           "{\"host\":\"a\",\"finished\":true}\n"
+           "{\"host\":\"b\",\"finished\":false}\n"
+           "{\"host\":\"r@b\",\"same_as\":\"b\",\"finished\":false}\n"
+           "{\"host\":\"c\",\"same_as\":\"c\",\"finished\":true}\n"
+           "{\"host\":\"d\",\"same_as\":\"a\"}\n{\"host\":\"d\",\"finished\":false}\n");
+    hosts = fleet_journal_hosts(path, "finished", 0, &error);
+    ck_assert_uint_eq(json_object_size(hosts), 2);
+    ck_assert(json_object_get(hosts, "a") && json_object_get(hosts, "r@a"));
+    json_decref(hosts);
+    unlink(path);
+}
+END_TEST
+
+START_TEST(one_run_at_a_time_finishes_another)
+{
+    struct grapnel_error error;
+    struct fleet_journal *one, *two;
+
+    strcpy(path + strlen(path) - 6, "XXXXXX");
+    close(mkstemp(path));
+    one = fleet_journal_open(path, 1, 0, &error);
+    two = fleet_journal_open(path, 1, 0, &error);
+    ck_assert(one && two);
+    ck_assert_ptr_null(fleet_journal_open(path, 0, 1, &error));
+    ck_assert_ptr_nonnull(strstr(error.detail, "another run"));
+    fleet_journal_close(one);
+    fleet_journal_close(two);
+    one = fleet_journal_open(path, 0, 1, &error);
+    ck_assert_ptr_nonnull(one);
+    ck_assert_ptr_null(fleet_journal_open(path, 1, 0, &error));
+    ck_assert_ptr_null(fleet_journal_open(path, 0, 1, &error));
+    fleet_journal_close(one);
+    unlink(path);
+    ck_assert_ptr_null(fleet_journal_open(path, 0, 1, &error)); /* it makes none */
+    ck_assert_int_ne(access(path, F_OK), 0);
 }
 END_TEST
 
@@ -382,6 +429,8 @@ static Suite *suite(void)
     tcase_add_test(t, bar_tells_how_far_it_is);
     tcase_add_loop_test(t, words_stand_for_something_else, 0, COUNT(words));
     tcase_add_test(t, journal_is_read_again);
+    tcase_add_test(t, names_of_one_host_are_finished_together);
+    tcase_add_test(t, one_run_at_a_time_finishes_another);
     suite_add_tcase(s, t);
     return s;
 }

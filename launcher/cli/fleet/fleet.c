@@ -68,6 +68,22 @@ static int catch_signals(struct fleet *x, struct grapnel_error *error)
     return 0;
 }
 
+/* ---- the log ---- */
+
+static const char *log_path(const struct fleet *x)
+{
+    return x->o->log ? x->o->log : x->o->resume;
+}
+
+/* Before the hosts are picked, when it says which; else when all is well so far.  0, or -1. */
+static int open_log(struct fleet *x, struct grapnel_error *error)
+{
+    if (!log_path(x) || x->o->dry_run || x->journal)
+        return 0;
+    x->journal = fleet_journal_open(log_path(x), x->o->log != NULL, x->o->resume != NULL, error);
+    return x->journal ? 0 : -1;
+}
+
 /* ---- the loop ---- */
 
 static void show_bar(struct fleet *x)
@@ -97,6 +113,20 @@ static void look_at_output(struct fleet *x, short events)
     grapnel_fleet_cancel(x->job);
 }
 
+/* Hosts that are in no log would be run again. */
+static void look_at_log(struct fleet *x)
+{
+    if (!x->journal)
+        return;
+    fleet_journal_sync(x->journal, grapnel_now());
+    if (!fleet_journal_error(x->journal) || x->log_failed)
+        return;
+    x->log_failed = 1;
+    fleet_flow_note(x->flow, "%s: %s: all hosts are stopped", log_path(x),
+                    strerror(fleet_journal_error(x->journal)));
+    grapnel_fleet_cancel(x->job);
+}
+
 static void turn(struct fleet *x, int fd)
 {
     int next = fleet_flow_next(x->flow);
@@ -114,8 +144,7 @@ static void turn(struct fleet *x, int fd)
     look_at_output(x, p[1].revents);
     fleet_told_settle(x);
     show_bar(x);
-    if (x->journal)
-        fleet_journal_sync(x->journal, grapnel_now());
+    look_at_log(x);
 }
 
 /* Until all has ended and was said. */
@@ -161,11 +190,8 @@ static int prepare(struct fleet *x, struct grapnel_error *error)
     x->show = fleet_show_new(o, x->pick.names, count, x->flow, error);
     if (!x->show)
         return -1;
-    if (o->log || o->resume) {
-        x->journal = fleet_journal_open(o->log ? o->log : o->resume, error);
-        if (!x->journal)
-            return -1;
-    }
+    if (open_log(x, error) < 0)
+        return -1;
     x->has_bar = isatty(STDERR_FILENO) && !o->quiet && count > 1;
     x->trace.note = on_trace;
     x->trace.note_arg = x->flow;
@@ -301,7 +327,7 @@ static int work(struct fleet *x)
 {
     struct grapnel_error error;
 
-    if (fleet_pick(&x->pick, x->o, &error) < 0) {
+    if ((x->o->resume && open_log(x, &error) < 0) || fleet_pick(&x->pick, x->o, &error) < 0) {
         say_error(&error);
         return SAY_FAILED;
     }
@@ -327,7 +353,8 @@ int fleet_verb(const struct options *o, const struct fleet_kind *kind)
     grapnel_fleet_free(x.f);
     grapnel_free(x.g);
     if (fleet_journal_close(x.journal) < 0) {
-        say_note("%s: %s", o->log ? o->log : o->resume, strerror(errno));
+        if (!x.log_failed)
+            say_note("%s: %s", log_path(&x), strerror(errno));
         status = SAY_FAILED;
     }
     fleet_show_free(x.show);

@@ -43,6 +43,7 @@ struct fleet {
     int ending;     /* the signal that has stopped it; 0: none */
     int leave;      /* … and that which says to leave at once */
     int output_failed;
+    int log_failed;
     int over;
     char **words; /* of the host that begins just now, for free; NULL: none */
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "launcher/cli/say.h"
@@ -35,26 +36,45 @@ static int write_all(struct fleet_journal *j, const char *bytes, size_t n)
     return j->error ? -1 : 0;
 }
 
-struct fleet_journal *fleet_journal_open(const char *path, struct grapnel_error *error)
+/* 0, or -1 with *error.  Where files cannot be locked it goes without. */
+static int lock(int fd, const char *path, int sole, struct grapnel_error *error)
 {
-    struct fleet_journal *j = calloc(1, sizeof *j);
+    if (flock(fd, (sole ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return 0;
+    return say_fail(error, "ARGUMENT", "%s: another run is at work with it: wait for its end",
+                    path);
+}
+
+static int open_at_end(struct fleet_journal *j, const char *path, int made, int sole,
+                       struct grapnel_error *error)
+{
     char last = '\n';
     off_t end;
 
-    if (!j) {
-        say_fail(error, "NOMEM", "out of memory");
-        return NULL;
-    }
-    j->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
-    if (j->fd < 0) {
-        say_fail(error, "IO", "%s: %s", path, strerror(errno));
-        free(j);
-        return NULL;
+    j->fd = open(path, O_RDWR | (made ? O_CREAT : 0) | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    if (j->fd < 0)
+        return say_fail(error, "IO", "%s: %s", path, strerror(errno));
+    if (lock(j->fd, path, sole, error) < 0) {
+        close(j->fd);
+        return -1;
     }
     end = lseek(j->fd, 0, SEEK_END);
     if (end > 0 && pread(j->fd, &last, 1, end - 1) == 1 && last != '\n')
         write_all(j, "\n", 1);
-    return j;
+    return 0;
+}
+
+struct fleet_journal *fleet_journal_open(const char *path, int made, int sole,
+                                         struct grapnel_error *error)
+{
+    struct fleet_journal *j = calloc(1, sizeof *j);
+
+    if (!j)
+        say_fail(error, "NOMEM", "out of memory");
+    else if (open_at_end(j, path, made, sole, error) == 0)
+        return j;
+    free(j);
+    return NULL;
 }
 
 int fleet_journal_add(struct fleet_journal *j, json_t *object)
@@ -86,6 +106,11 @@ void fleet_journal_sync(struct fleet_journal *j, double now)
     j->synced = now;
 }
 
+int fleet_journal_error(const struct fleet_journal *j)
+{
+    return j->error;
+}
+
 int fleet_journal_close(struct fleet_journal *j)
 {
     int number;
@@ -103,16 +128,39 @@ int fleet_journal_close(struct fleet_journal *j)
 
 /* ---- reading ---- */
 
+/* What a host is in `hosts`: true, or the name of the host that it is, of which that is not known
+ * before the last line. */
 static void take_json(json_t *hosts, const char *line, size_t n, const char *member)
 {
     json_t *object = json_loadb(line, n, 0, NULL);
     const char *host = json_string_value(json_object_get(object, "host"));
+    json_t *same = json_object_get(object, "same_as");
 
-    if (host && json_is_true(json_object_get(object, member)))
+    if (host && json_is_string(same))
+        json_object_set(hosts, host, same);
+    else if (host && json_is_true(json_object_get(object, member)))
         json_object_set_new(hosts, host, json_true());
     else if (host)
         json_object_del(hosts, host);
     json_decref(object);
+}
+
+/* Names of hosts that are in `hosts` are as these. */
+static void follow_names(json_t *hosts)
+{
+    const char *host;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(hosts, next, host, value)
+    {
+        const char *same = json_string_value(value);
+
+        if (same && json_is_true(json_object_get(hosts, same)))
+            json_object_set_new(hosts, host, json_true());
+        else if (same)
+            json_object_del(hosts, host);
+    }
 }
 
 static void take_name(json_t *hosts, char *line)
@@ -159,6 +207,7 @@ json_t *fleet_journal_hosts(const char *path, const char *member, int plain,
         say_fail(error, "NOMEM", "out of memory");
     } else if (read_lines(hosts, f, path, member, plain, error) == 0) {
         fclose(f);
+        follow_names(hosts);
         return hosts;
     }
     if (f)

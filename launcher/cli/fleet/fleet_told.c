@@ -129,7 +129,7 @@ static void on_ended(void *arg, const struct grapnel_fleet_result *result)
     fleet_tally_add(x->tally, &r, fleet_show_error(x->show, r.host));
     if (x->o->json)
         fleet_show_ended(x->show, &r, json_of(x, &r));
-    if (x->journal && !r.alias)
+    if (x->journal)
         note_in_journal(x, &r);
     if (x->o->verbose && r.error)
         fleet_flow_note(x->flow, "%s: %s: %s: %s", x->pick.names[r.host], r.error->phase,
