@@ -172,8 +172,10 @@ GRAPNEL_API int grapnel_deploy(struct grapnel_server *s, struct grapnel_error *e
 
 /* Where a target would lead, without connecting to it: a map of "transport" (ssh2, openssh, local
  * or command), "user", "host", "port", "identities" (an array of files), "ssh_agent", "jump" and
- * "proxy" as ssh_config has them, each only where there is one, and what would be sent first,
- * "agent" with its "agent_bytes".  May run `ssh -G`.  For grapnel_value_free; NULL with *error. */
+ * "proxy" as ssh_config has them, each only where there is one, "place", the same text for all
+ * targets that lead to the same account on the same host (by their names: nothing is resolved), and
+ * what would be sent first, "agent" with its "agent_bytes".  May run `ssh -G`.  For
+ * grapnel_value_free; NULL with *error. */
 GRAPNEL_API struct grapnel_value *grapnel_route(struct grapnel *g, const char *target,
                                                 const struct grapnel_connect_options *options,
                                                 struct grapnel_error *error);

@@ -1,11 +1,16 @@
 /* Where a target leads, for those who only want to know. */
+#include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "launcher/bootstrap/agents.h"
 #include "launcher/bootstrap/archmemory.h"
+#include "launcher/cache/serverkey.h"
 #include "launcher/context.h"
 #include "launcher/route.h"
 #include "launcher/ssh/sshconfig.h"
+
+#define PLACE_BYTES 16
 
 static int set_text(struct grapnel_value *map, const char *key, const char *text)
 {
@@ -50,10 +55,24 @@ static int tell_agent(struct grapnel *g, struct grapnel_value *map, const struct
                              grapnel_value_new_int((int64_t)agent->packed_size));
 }
 
-static struct grapnel_value *tell(struct grapnel *g, const struct route *r, struct error *e)
+static int tell_place(struct grapnel_value *map, const struct route *r,
+                      const struct grapnel_connect_options *o)
+{
+    char *key = serverkey_place(r, o), text[2 * PLACE_BYTES + 1];
+    uint8_t digest[PLACE_BYTES];
+
+    if (!key)
+        return -E_NOMEM;
+    crypto_generichash(digest, sizeof digest, (const uint8_t *)key, strlen(key), NULL, 0);
+    free(key);
+    return set_text(map, "place", sodium_bin2hex(text, sizeof text, digest, sizeof digest));
+}
+
+static struct grapnel_value *tell(struct grapnel *g, const struct route *r,
+                                  const struct grapnel_connect_options *o, struct error *e)
 {
     struct grapnel_value *map = grapnel_value_new_map();
-    int bad = set_text(map, "transport", route_transport(r));
+    int bad = set_text(map, "transport", route_transport(r)) | tell_place(map, r, o);
 
     if (route_config(r))
         bad |= tell_ssh(map, route_config(r));
@@ -76,9 +95,10 @@ struct grapnel_value *grapnel_route(struct grapnel *g, const char *target,
     struct route *r;
 
     context_lock(g);
-    r = route_new(g, target, options ? options : &none, &e);
+    options = options ? options : &none;
+    r = route_new(g, target, options, &e);
     if (r)
-        map = tell(g, r, &e);
+        map = tell(g, r, options, &e);
     if (!map)
         context_error(error, target, &e);
     route_free(r);

@@ -83,6 +83,15 @@ static int wants_typed_name(const char *command)
     return command && strstr(command, "%n");
 }
 
+/* How its proxies see it, if it has any. */
+static void put_proxies(FILE *f, const struct sshconfig *c, const char *file)
+{
+    if (wants_typed_name(c->proxy_command) || wants_typed_name(c->known_hosts_command))
+        put_text(f, "typed", c->original);
+    if (c->proxy_jump) /* the names in it are looked up there */
+        put_text(f, "config_file", file && *file ? file : NULL);
+}
+
 static void put_config(FILE *f, const struct sshconfig *c, const char *file)
 {
     put_host(f, "host", c->host);
@@ -96,15 +105,25 @@ static void put_config(FILE *f, const struct sshconfig *c, const char *file)
 #undef TEXT
 #undef NUMBER
 #undef LIST
-    if (wants_typed_name(c->proxy_command) || wants_typed_name(c->known_hosts_command))
-        put_text(f, "typed", c->original);
-    if (c->proxy_jump) /* the names in it are looked up there */
-        put_text(f, "config_file", file && *file ? file : NULL);
+    put_proxies(f, c, file);
 }
 
-/* ---- public ---- */
+static void put_place(FILE *f, const struct sshconfig *c, const char *file)
+{
+    put_host(f, "host", c->host);
+    put_host(f, "lookup_name", c->lookup_name);
+    put_text(f, "user", c->user);
+    put_text(f, "proxy_jump", c->proxy_jump);
+    put_text(f, "proxy_command", c->proxy_command);
+    put_number(f, "port", (long long)c->port);
+    put_proxies(f, c, file);
+}
 
-char *serverkey_make(const struct route *r, const struct grapnel_connect_options *o)
+/* ---- the whole ---- */
+
+/* put: what of ssh_config tells two ways apart. */
+static char *make(const struct route *r, const struct grapnel_connect_options *o,
+                  void (*put)(FILE *f, const struct sshconfig *c, const char *file))
 {
     const struct sshconfig *config = route_config(r);
     char *key = NULL, *name = config ? NULL : serverkey_name(r, o);
@@ -116,7 +135,7 @@ char *serverkey_make(const struct route *r, const struct grapnel_connect_options
         put_number(f, "lease", (long long)(o->lease > 0 ? o->lease : CONNECTION_LEASE_MS));
         put_text(f, "sudo", o->sudo_user);
         if (config)
-            put_config(f, config, o->config_file);
+            put(f, config, o->config_file);
         else
             put_text(f, "name", name); /* where nothing else is known */
         if (ferror(f) | fclose(f)) {
@@ -126,6 +145,16 @@ char *serverkey_make(const struct route *r, const struct grapnel_connect_options
     }
     free(name);
     return key;
+}
+
+char *serverkey_make(const struct route *r, const struct grapnel_connect_options *o)
+{
+    return make(r, o, put_config);
+}
+
+char *serverkey_place(const struct route *r, const struct grapnel_connect_options *o)
+{
+    return make(r, o, put_place);
 }
 
 char *serverkey_name(const struct route *r, const struct grapnel_connect_options *o)

@@ -13,6 +13,11 @@
  * r was made with these options. */
 char *serverkey_make(const struct route *r, const struct grapnel_connect_options *o);
 
+/* Likewise, equal for all ways to the same account on the same host, however they differ else: what
+ * is demanded of the line and what one logs in with is not in it.  A host is one here that has one
+ * name (or HostKeyAlias), port and proxy; no name is resolved. */
+char *serverkey_place(const struct route *r, const struct grapnel_connect_options *o);
+
 /* "user@host" for people, the host as typed.  To be freed; NULL: memory is out. */
 char *serverkey_name(const struct route *r, const struct grapnel_connect_options *o);
 

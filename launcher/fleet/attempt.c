@@ -141,6 +141,8 @@ void attempt_ready(struct task *t)
     t->state = TASK_RUNNING;
     attempt_end(t, WINDOW_CONNECTED);
     t->job->counts.running++;
+    if (!t->stopped)
+        task_watch_time(t);
     work_ready(t);
 }
 
@@ -182,7 +184,7 @@ static void on_changed(void *arg, struct grapnel_server *s)
 static int is_alias(struct task *t, const struct route *route,
                     const struct grapnel_connect_options *o)
 {
-    char *key = t->job->f->aliases ? serverkey_make(route, o) : NULL;
+    char *key = t->job->f->aliases ? serverkey_place(route, o) : NULL;
 
     t->result.same = key ? aliases_claim(t->job->f->aliases, key, t->host) : t->host;
     free(key);
@@ -277,9 +279,11 @@ int attempt_use_kept(struct task *t)
     t->opened_us = context_now();
     t->phase_us[GRAPNEL_FLEET_EXEC] = 1;
     t->result.begun = 1;
-    if (work_begin(t, &e) < 0)
+    if (work_begin(t, &e) < 0) {
         task_fail(t, &e);
-    else
-        work_ready(t);
+        return 1;
+    }
+    task_watch_time(t);
+    work_ready(t);
     return 1;
 }

@@ -142,6 +142,9 @@ void task_free(struct task *t);
 void task_over(struct task *t);
 /* The same, with this failure, if it has none. */
 void task_fail(struct task *t, const struct error *e);
+/* The work has begun: if it has a time limit, it is over some time after that also when the host
+ * says nothing. */
+void task_watch_time(struct task *t);
 /* Its one timer, which means something else in each state. */
 void task_set_timer(struct task *t, int64_t ms);
 /* Cuts its connection, if there is one. */

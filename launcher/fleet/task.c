@@ -97,6 +97,29 @@ void task_fail(struct task *t, const struct error *e)
     task_over(t);
 }
 
+static int64_t grace_of(const struct grapnel_fleet_job *job)
+{
+    return job->exec.grace > 0 ? job->exec.grace : GRACE_MS;
+}
+
+void task_watch_time(struct task *t)
+{
+    int64_t limit = t->job->exec.timeout;
+
+    if (limit > 0 && limit < INT64_MAX / 2)
+        task_set_timer(t, limit + grace_of(t->job) + CONFIRM_MS);
+}
+
+/* The agent, whose affair that is, has not stopped it at its time limit. */
+static void lapse(struct task *t)
+{
+    struct error e;
+
+    errors_set(&e, -E_EXEC_TIMEOUT, "and the host has not said that it has ended");
+    t->stopped = 1;
+    task_fail(t, &e);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct task *t = w->data;
@@ -111,6 +134,8 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
         job_look(job);
     } else if (t->state == TASK_CONNECTING && !t->stopped) {
         attempt_leave_window(t, WINDOW_FAILED); /* the others need not wait for it */
+    } else if (t->state == TASK_RUNNING && !t->stopped) {
+        lapse(t);
     } else {
         /* The work is over; or the host, which has not confirmed that it was cancelled, ends it by
          * itself. */
@@ -183,8 +208,6 @@ void task_work_over(struct task *t, const struct error *e)
 
 void task_stop(struct task *t, const struct error *why)
 {
-    int64_t grace = t->job->exec.grace > 0 ? t->job->exec.grace : GRACE_MS;
-
     if (t->state == TASK_OVER || t->state == TASK_CLOSING || t->stopped)
         return;
     t->stopped = 1;
@@ -194,7 +217,7 @@ void task_stop(struct task *t, const struct error *why)
         task_over(t);
         return;
     }
-    task_set_timer(t, grace + CONFIRM_MS);
+    task_set_timer(t, grace_of(t->job) + CONFIRM_MS);
     work_cancel(t);
 }
 

@@ -11,11 +11,23 @@ const char *grapnel_fleet_phase_name(int phase)
     return phase >= 0 && phase < GRAPNEL_FLEET_PHASES ? names[phase] : "unknown";
 }
 
+/* How far it has come; `none` when it was not begun. */
+static const char *phase_now(const struct task *t, const char *none)
+{
+    for (int i = GRAPNEL_FLEET_PHASES - 1; i >= 0; i--) {
+        if (t->phase_us[i])
+            return grapnel_fleet_phase_name(i);
+    }
+    return none;
+}
+
 void told_fail(struct task *t, const struct error *e)
 {
     if (t->error || (t->error = malloc(sizeof *t->error)) == NULL)
         return; /* the first one counts */
     context_error(t->error, t->job->f->hosts[t->host].name, e);
+    if (e->code == -E_CANCELLED || e->code == -E_TIMEOUT)
+        t->error->phase = phase_now(t, t->error->phase);
 }
 
 /* A phase lasts until the next one that there was. */

@@ -223,9 +223,13 @@ warned
 @test "time limits: of each command, and of all" {
     run -124 many run --timeout 0.3 a,b -- sleep 30
     [[ $output == *"the command was stopped at its time limit: a,b (2)"* ]]
+    [[ $output == *"stopped, and the host has confirmed it: a,b (2)"* ]]
     run many run --total-timeout 0.5 a,b -- sleep 30
     [ "$status" -ne 0 ]
     [[ $output == *"2 hosts: 0 done, 2 failed"* ]]
+    [[ $output == *"grapnel: exec: time limit reached"*": a,b (2)"* ]]
+    run timeout 40 "$GRAPNEL" run --transport 'sleep 1000 #' --total-timeout 0.2 a,b -- true
+    [[ $output == *"grapnel: deploy: time limit reached"*": a,b (2)"* ]]
 }
 
 # ---- policy ----
@@ -285,6 +289,15 @@ warned
     run -0 many run --failed-to bad a,b -- true
     [ -e bad ]
     [ ! -s bad ]
+    run -0 many run --rerun bad -- touch "$T/began"
+    [ "$output" = "grapnel: bad names no host: there is nothing to do again" ]
+    [ ! -e began ]
+    printf 'n4 n5 # two\nn[6-7]\n' >bad
+    run -0 many run --rerun bad -- echo x
+    [ "$(sort <<<"$output")" = "$(printf 'n%s: x\n' 4 5 6 7)" ]
+    printf 'n4\nn[6-\n' >bad
+    run -255 many run --rerun bad -- touch "$T/began"
+    [[ $output == *"bad, line 2: "* ]]
     run -255 many run --failed-to /proc/no a,b -- true
     [[ $output == *"/proc/no"* ]]
 }
@@ -332,6 +345,11 @@ warned
     [ "${#lines[@]}" = 2 ]
     run -0 --separate-stderr "$GRAPNEL" run --dry-run --json -F none -J gate 'w[1-2]' -- true
     json "$output" 'd["route"]["jump"] == "gate" and d["route"]["agent_bytes"] > 1000'
+    run -0 --separate-stderr "$GRAPNEL" run --dry-run -F none 'u@w1,u@W1:22,u@w1:23' -- true
+    [ "${lines[1]}" = 'u@W1:22: the same as u@w1' ]
+    [[ ${lines[2]} == 'u@w1:23: ssh2 u@w1, port 23'* ]]
+    run -0 --separate-stderr "$GRAPNEL" run --dry-run --aliases -F none 'u@w1,u@W1:22' -- true
+    [[ ${lines[1]} == 'u@W1:22: ssh2 u@'* ]]
 }
 
 @test "bad input is told before anything is begun" {

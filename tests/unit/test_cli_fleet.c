@@ -255,7 +255,9 @@ START_TEST(bar_tells_how_far_it_is)
     fleet_bar_note(&b, &c, 12);
     ck_assert_str_eq(fleet_bar_text(text, &b, &c, 80),
                      "[============        ] 60/100, 10 running, 2 failed, 10/s, 4s left");
-    ck_assert_str_eq(fleet_bar_text(text, &b, &c, 20), "[============      ");
+    ck_assert_str_eq(fleet_bar_text(text, &b, &c, 60),
+                     "60/100, 10 running, 2 failed, 10/s, 4s left");
+    ck_assert_str_eq(fleet_bar_text(text, &b, &c, 20), "60/100, 10 running,");
     /* A pause makes it slower, bit by bit. */
     fleet_bar_note(&b, &c, 13);
     ck_assert_str_eq(fleet_bar_text(text, &b, &c, 100),

@@ -788,6 +788,44 @@ START_TEST(test_a_host_that_does_not_confirm_holds_up_nobody)
 }
 END_TEST
 
+static int host_1_sleeps(void *arg, size_t host, struct grapnel_exec_options *command)
+{
+    (void)arg;
+    command->line = host == 1 ? sleeper() : "true";
+    return 0;
+}
+
+/* The host that is to stop it stands still, and its lease is long. */
+START_TEST(test_a_time_limit_holds_where_the_host_stands_still)
+{
+    static const struct grapnel_fleet_handler own = {.prepare = host_1_sleeps};
+    struct grapnel_exec_options command = {.shell = "/bin/sh", .timeout = 1500, .grace = 100};
+    char line[400];
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+    size_t n;
+    char *pid;
+
+    snprintf(line, sizeof line, "sh | sh -c 'echo $$ >%s/pid; exec cat'", sshtools_folder);
+    f = fleet(
+        (struct grapnel_fleet_options){.adjust = reach_through_a_program, .adjust_arg = line});
+    job = grapnel_fleet_run(f, &command, &own, NULL, &error);
+    await_begun(2); /* and the file with the pid */
+    pid = sshtools_read(sshtools_path("pid"), &n);
+    kill((pid_t)strtol(pid, NULL, 10), SIGSTOP);
+    take_all(job, &all);
+    kill((pid_t)strtol(pid, NULL, 10), SIGCONT);
+    free(pid);
+    for (int i = 0; i < HOSTS; i++) {
+        ck_assert_int_eq(all.of[i].failed, i == 1);
+        ck_assert_int_eq(all.of[i].confirmed, i != 1);
+    }
+    ck_assert_str_eq(all.error[1].name, "EXEC_TIMEOUT");
+    finish(f, job);
+}
+END_TEST
+
 START_TEST(test_when_all_lines_are_cut_all_hosts_are_told)
 {
     struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){.fanout = 5, .retry = 3});
@@ -799,6 +837,7 @@ START_TEST(test_when_all_lines_are_cut_all_hosts_are_told)
     take_all(job, &all);
     for (int i = 0; i < HOSTS; i++) {
         ck_assert_str_eq(all.error[i].name, "CANCELLED");
+        ck_assert_str_eq(all.error[i].phase, i < 5 ? "exec" : "local");
         ck_assert_int_eq(all.of[i].begun, i < 5);
         ck_assert_int_eq(all.of[i].confirmed, i >= 5);
     }
@@ -848,6 +887,7 @@ static Suite *fleet_suite(void)
     tcase_add_test(c, test_when_all_lines_are_cut_all_hosts_are_told);
     tcase_add_test(c, test_a_fleet_of_nobody);
     tcase_add_test(c, test_a_host_that_does_not_confirm_holds_up_nobody);
+    tcase_add_test(c, test_a_time_limit_holds_where_the_host_stands_still);
     suite_add_tcase(s, c);
     return s;
 }

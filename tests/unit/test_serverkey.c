@@ -42,7 +42,7 @@ static void teardown(void)
     sshtools_leave();
 }
 
-static const char *made(const char *target, struct grapnel_connect_options o, int key)
+static const char *made(const char *target, struct grapnel_connect_options o, int which)
 {
     struct error e = {0};
     struct route *r;
@@ -52,7 +52,9 @@ static const char *made(const char *target, struct grapnel_connect_options o, in
         o.config_file = config;
     r = route_new(g, target, &o, &e);
     ck_assert_msg(r != NULL, "%s: %s", target, e.detail);
-    text = key ? serverkey_make(r, &o) : serverkey_name(r, &o);
+    text = which == 'k'   ? serverkey_make(r, &o)
+           : which == 'p' ? serverkey_place(r, &o)
+                          : serverkey_name(r, &o);
     route_free(r);
     ck_assert_ptr_nonnull(text);
     ck_assert_uint_lt(kept_count, sizeof kept / sizeof *kept);
@@ -60,12 +62,13 @@ static const char *made(const char *target, struct grapnel_connect_options o, in
     return text;
 }
 
-#define OPTIONS(...)      ((struct grapnel_connect_options){__VA_ARGS__})
-#define KEY(target, ...)  made(target, OPTIONS(__VA_ARGS__), 1)
-#define NAME(target, ...) made(target, OPTIONS(__VA_ARGS__), 0)
-#define SAME(a, b)        ck_assert_str_eq(a, b)
-#define DIFFERENT(a, b)   ck_assert_str_ne(a, b)
-#define LIST(...)         ((const char *const[]){__VA_ARGS__, NULL})
+#define OPTIONS(...)       ((struct grapnel_connect_options){__VA_ARGS__})
+#define KEY(target, ...)   made(target, OPTIONS(__VA_ARGS__), 'k')
+#define PLACE(target, ...) made(target, OPTIONS(__VA_ARGS__), 'p')
+#define NAME(target, ...)  made(target, OPTIONS(__VA_ARGS__), 'n')
+#define SAME(a, b)         ck_assert_str_eq(a, b)
+#define DIFFERENT(a, b)    ck_assert_str_ne(a, b)
+#define LIST(...)          ((const char *const[]){__VA_ARGS__, NULL})
 
 START_TEST(aliases_of_one_host_share)
 {
@@ -106,6 +109,25 @@ START_TEST(what_tells_ways_apart)
 }
 END_TEST
 
+START_TEST(the_same_account_however_it_is_reached)
+{
+    const char *plain = PLACE("h", 0);
+
+    SAME(PLACE("web1", 0), PLACE("www", 0));
+    SAME(plain, PLACE("h", .identity_files = LIST("/id")));
+    SAME(plain, PLACE("h", .ssh_options = LIST("ServerAliveInterval=5")));
+    SAME(plain, PLACE("h", .ssh_options = LIST("Ciphers=aes256-ctr")));
+    SAME(plain, PLACE("h", .ssh_options = LIST("UserKnownHostsFile=/dev/null")));
+    DIFFERENT(plain, PLACE("h2", 0));
+    DIFFERENT(plain, PLACE("h", .user = "george"));
+    DIFFERENT(plain, PLACE("h", .port = 2222));
+    DIFFERENT(plain, PLACE("h", .ssh_options = LIST("ProxyJump=gate")));
+    DIFFERENT(plain, PLACE("h", .ssh_options = LIST("ProxyCommand=nc %h %p")));
+    DIFFERENT(plain, PLACE("h", .ssh_options = LIST("HostKeyAlias=other")));
+    DIFFERENT(plain, PLACE("h", .sudo_user = ""));
+}
+END_TEST
+
 START_TEST(what_matters_while_connecting_only)
 {
     const char *plain = KEY("h", 0);
@@ -128,8 +150,8 @@ START_TEST(proxies_see_names)
     snprintf(copy, sizeof copy, "%s2", config);
     sshtools_write(copy, aliases);
     SAME(KEY("a.jump", 0), KEY("b.jump", 0));
-    DIFFERENT(made("a.jump", other, 1), KEY("a.jump", .config_file = copy));
-    SAME(made("web1", other, 1), KEY("web1", .config_file = copy));
+    DIFFERENT(made("a.jump", other, 'k'), KEY("a.jump", .config_file = copy));
+    SAME(made("web1", other, 'k'), KEY("web1", .config_file = copy));
     DIFFERENT(KEY("a.typed", 0), KEY("b.typed", 0));
     SAME(KEY("a.typed", 0), KEY("a.typed:22", 0));
 }
@@ -179,6 +201,7 @@ static Suite *suite(void)
 
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, aliases_of_one_host_share);
+    tcase_add_test(t, the_same_account_however_it_is_reached);
     tcase_add_test(t, what_tells_ways_apart);
     tcase_add_test(t, what_matters_while_connecting_only);
     tcase_add_test(t, proxies_see_names);

@@ -99,7 +99,7 @@ static void show_bar(struct fleet *x)
         size.ws_col = 80;
     grapnel_fleet_counts(x->job, &counts);
     fleet_bar_note(&x->bar, &counts, now);
-    fleet_flow_bar(x->flow, fleet_bar_text(text, &x->bar, &counts, size.ws_col));
+    fleet_flow_bar(x->flow, fleet_bar_text(text, &x->bar, &counts, size.ws_col), size.ws_col);
 }
 
 /* Standard output can take no more. */
@@ -154,7 +154,7 @@ static void drive(struct fleet *x)
 
     while (!x->over && !x->leave)
         turn(x, fd);
-    fleet_flow_bar(x->flow, NULL);
+    fleet_flow_bar(x->flow, NULL, 0);
     if (!x->leave)
         fleet_show_done(x->show);
 }
@@ -255,7 +255,7 @@ static int exit_status(struct fleet *x)
 static int leave(struct fleet *x)
 {
     grapnel_abandon(x->g);
-    fleet_flow_bar(x->flow, NULL);
+    fleet_flow_bar(x->flow, NULL, 0);
     fleet_flow_write(x->flow);
     if (!x->o->quiet)
         say_note("left on a signal; the hosts clean up by themselves");
@@ -333,6 +333,8 @@ static int work(struct fleet *x)
     }
     if (x->pick.finished && !x->o->quiet)
         say_note("%zu hosts are finished already", x->pick.finished);
+    if (x->pick.none_again && !x->o->quiet)
+        say_note("%s names no host: there is nothing to do again", x->o->rerun);
     if (x->pick.count == 0)
         return 0;
     if (!x->o->dry_run)

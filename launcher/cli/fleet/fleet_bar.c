@@ -44,6 +44,7 @@ const char *fleet_bar_text(char text[FLEET_BAR_TEXT], const struct fleet_bar *b,
 {
     size_t ended = ended_of(counts), used, full = counts->hosts ? ended * BAR / counts->hosts : 0;
     char bar[BAR + 1];
+    size_t most = width > 0 && width < FLEET_BAR_TEXT ? width - 1 : FLEET_BAR_TEXT - 1;
 
     memset(bar, ' ', BAR);
     memset(bar, '=', full);
@@ -54,9 +55,11 @@ const char *fleet_bar_text(char text[FLEET_BAR_TEXT], const struct fleet_bar *b,
     if (b->rate > 0) {
         used += (size_t)snprintf(text + used, FLEET_BAR_TEXT - used,
                                  b->rate < 10 ? ", %.1f/s" : ", %.0f/s", b->rate);
-        time_left(text + used, FLEET_BAR_TEXT - used, (double)(counts->hosts - ended) / b->rate);
+        used += time_left(text + used, FLEET_BAR_TEXT - used,
+                          (double)(counts->hosts - ended) / b->rate);
     }
-    if (width > 0 && width < FLEET_BAR_TEXT)
-        text[width - 1] = '\0';
+    if (used > most) /* the numbers say more than the bar */
+        memmove(text, text + BAR + 3, used - BAR - 2);
+    text[most] = '\0';
     return text;
 }

@@ -16,8 +16,8 @@ struct fleet_bar {
 
 /* Notes how many have ended by now (grapnel_now). */
 void fleet_bar_note(struct fleet_bar *b, const struct grapnel_fleet_counts *counts, double now);
-/* "[====      ] 40/100, 8 running, 2 failed, 12/s, 5s left", ASCII, less than `width` columns.
- * Returns text. */
+/* "[====      ] 40/100, 8 running, 2 failed, 12/s, 5s left", ASCII, less than `width` columns:
+ * where there are too few, it begins with 40/100.  Returns text. */
 const char *fleet_bar_text(char text[FLEET_BAR_TEXT], const struct fleet_bar *b,
                            const struct grapnel_fleet_counts *counts, size_t width);
 

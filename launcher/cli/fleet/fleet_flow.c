@@ -122,7 +122,7 @@ void fleet_flow_put(struct fleet_flow *f, int fd, const void *bytes, size_t n)
     put(f, fd, bytes, n);
 }
 
-void fleet_flow_bar(struct fleet_flow *f, const char *text)
+void fleet_flow_bar(struct fleet_flow *f, const char *text, size_t width)
 {
     size_t before = f->bar, n = text ? strlen(text) : 0;
 
@@ -134,9 +134,9 @@ void fleet_flow_bar(struct fleet_flow *f, const char *text)
         return;
     put(f, STDERR_FILENO, "\r", 1);
     put(f, STDERR_FILENO, text, n);
-    for (size_t i = n; i < before; i++)
+    for (size_t i = n; i < before && i + 1 < width; i++)
         put(f, STDERR_FILENO, " ", 1);
-    f->bar = n > before ? n : before;
+    f->bar = n;
 }
 
 void fleet_flow_note(struct fleet_flow *f, const char *format, ...)

@@ -19,10 +19,10 @@ void fleet_flow_put(struct fleet_flow *f, int fd, const void *bytes, size_t n);
 void fleet_flow_note(struct fleet_flow *f, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Shows a line without newline on standard error, a terminal, in place of that before; whatever is
- * put later takes it away.  NULL: takes it away.  Nothing happens while there are bytes that have
- * not gone. */
-void fleet_flow_bar(struct fleet_flow *f, const char *text);
+/* Shows a line without newline on standard error, a terminal of so many columns, more than there
+ * are in the line, in place of that before; whatever is put later takes it away.  NULL: takes it
+ * away. Nothing happens while there are bytes that have not gone. */
+void fleet_flow_bar(struct fleet_flow *f, const char *text, size_t width);
 
 /* Bytes that have not gone yet. */
 size_t fleet_flow_pending(const struct fleet_flow *f);

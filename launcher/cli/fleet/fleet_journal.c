@@ -163,12 +163,21 @@ static void follow_names(json_t *hosts)
     }
 }
 
-static void take_name(json_t *hosts, char *line)
+/* A set of hosts in words. */
+static int take_names(json_t *hosts, char *line, struct grapnel_error *error)
 {
-    line += strspn(line, " \t");
-    line[strcspn(line, " \t\r\n#")] = '\0';
-    if (*line)
-        json_object_set_new(hosts, line, json_true());
+    struct grapnel_targets *t = grapnel_targets_new(NULL, error);
+    const char *name;
+    int rc;
+
+    if (!t)
+        return error->code;
+    line[strcspn(line, "\r\n#")] = '\0';
+    rc = grapnel_targets_add(t, line, error);
+    for (size_t i = 0; rc == 0 && (name = grapnel_targets_name(t, i)) != NULL; i++)
+        json_object_set_new(hosts, name, json_true());
+    grapnel_targets_free(t);
+    return rc;
 }
 
 static int read_lines(json_t *hosts, FILE *f, const char *path, const char *member, int plain,
@@ -176,6 +185,7 @@ static int read_lines(json_t *hosts, FILE *f, const char *path, const char *memb
 {
     char *line = NULL;
     size_t size = 0, number = 0;
+    struct grapnel_error inner = {0};
     ssize_t n;
     int rc = 0;
 
@@ -184,11 +194,13 @@ static int read_lines(json_t *hosts, FILE *f, const char *path, const char *memb
         if (*line == '{')
             take_json(hosts, line, (size_t)n, member);
         else if (plain)
-            take_name(hosts, line);
+            rc = take_names(hosts, line, &inner);
         else if (*line != '\n')
             rc = say_fail(error, "ARGUMENT", "%s: line %zu is none that --log has written", path,
                           number);
     }
+    if (inner.code)
+        say_fail(error, "ARGUMENT", "%s, line %zu: %.500s", path, number, inner.detail);
     free(line);
     if (rc == 0 && ferror(f))
         rc = say_fail(error, "IO", "%s: %s", path, strerror(errno));

@@ -103,7 +103,8 @@ int fleet_pick(struct fleet_pick *p, const struct options *o, struct grapnel_err
     if (o->resume && rc == 0 &&
         (finished = fleet_journal_hosts(o->resume, "finished", 0, error)) == NULL)
         rc = -1;
-    if (rc == 0)
+    p->none_again = rerun && json_object_size(rerun) == 0;
+    if (rc == 0 && !p->none_again)
         rc = pick(p, o, rerun, finished, error);
     json_decref(rerun);
     json_decref(finished);

@@ -13,10 +13,12 @@ struct fleet_pick {
     const char **names; /* NULL-terminated; `targets` owns the names */
     size_t count;
     size_t finished; /* hosts that were left out since they are */
+    int none_again;  /* --rerun's file names no host at all */
 };
 
 /* 0, or negative with *error: an unknown group, no host at all, a file that cannot be read.  Then,
- * too, fleet_pick_clear is due.  No host may be left where some are finished. */
+ * too, fleet_pick_clear is due.  No host may be left where some are finished, or none is
+ * to be done again. */
 int fleet_pick(struct fleet_pick *p, const struct options *o, struct grapnel_error *error);
 void fleet_pick_clear(struct fleet_pick *p);
 

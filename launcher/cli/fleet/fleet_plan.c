@@ -38,11 +38,16 @@ static void show_keys(const struct grapnel_value *route)
     }
 }
 
-static void show_route(const char *name, const struct grapnel_value *route)
+static void show_route(const char *name, const char *same, const struct grapnel_value *route)
 {
     char size[QUANTITY_TEXT];
 
     say_text(stdout, name);
+    if (same) {
+        show_text(": the same as ", same);
+        putchar('\n');
+        return;
+    }
     show_text(": ", text_at(route, "transport"));
     show_text(" ", text_at(route, "user"));
     show_text("@", text_at(route, "host"));
@@ -57,33 +62,61 @@ static void show_route(const char *name, const struct grapnel_value *route)
            quantity_size_text(size, grapnel_value_int(grapnel_value_get(route, "agent_bytes"), 0)));
 }
 
-static int show_json(const char *name, const struct grapnel_value *route,
+static int show_json(const char *name, const char *same, const struct grapnel_value *route,
                      struct grapnel_error *error)
 {
     char *text = grapnel_value_json(route);
     json_t *object = text ? json_loads(text, 0, NULL) : NULL;
 
     grapnel_string_free(text);
-    return say_json(json_pack("{s:o, s:o}", "host", say_json_text(name), "route", object), error);
+    object = json_pack("{s:o, s:o}", "host", say_json_text(name), "route", object);
+    if (object && same)
+        json_object_set_new(object, "same_as", say_json_text(same));
+    return say_json(object, error);
+}
+
+/* The host before that a route leads to as well, which will not be done twice; NULL: none, and it
+ * is noted. */
+static const char *same_as(json_t *places, const char *name, const struct grapnel_value *route)
+{
+    const char *place = text_at(route, "place");
+    const char *before = json_string_value(json_object_get(places, place));
+
+    if (!before)
+        json_object_set_new(places, place, say_json_text(name));
+    return before;
+}
+
+/* 0, or -1 with *error. */
+static int show_host(struct grapnel *g, const char *name, const struct options *o, json_t *places,
+                     struct grapnel_error *error)
+{
+    struct grapnel_connect_options connect = reach_options(o);
+    struct grapnel_value *route = grapnel_route(g, name, &connect, error);
+    const char *same = route && !o->aliases ? same_as(places, name, route) : NULL;
+    int rc = route ? 0 : -1;
+
+    if (rc == 0 && o->json)
+        rc = show_json(name, same, route, error);
+    else if (rc == 0)
+        show_route(name, same, route);
+    grapnel_value_free(route);
+    return rc;
 }
 
 int fleet_plan_show(struct grapnel *g, const struct fleet_pick *p, const struct options *o)
 {
-    struct grapnel_connect_options connect = reach_options(o);
     struct grapnel_error error;
+    json_t *places = json_object();
     int status = 0;
 
     for (size_t i = 0; i < p->count; i++) {
-        struct grapnel_value *route = grapnel_route(g, p->names[i], &connect, &error);
-
-        if (!route || (o->json && show_json(p->names[i], route, &error) < 0)) {
+        if (show_host(g, p->names[i], o, places, &error) < 0) {
             say_error(&error);
             status = SAY_FAILED;
-        } else if (!o->json) {
-            show_route(p->names[i], route);
         }
-        grapnel_value_free(route);
     }
+    json_decref(places);
     if (say_flush(&error) < 0) {
         say_error(&error);
         return SAY_FAILED;

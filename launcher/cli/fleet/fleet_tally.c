@@ -81,6 +81,18 @@ static int judge(const struct grapnel_fleet_result *r, int write_error, struct g
     return status;
 }
 
+/* We have ended what ran there, or have tried to. */
+static int is_stop(const char *error)
+{
+    static const char *const stops[] = {"CANCELLED", "TIMEOUT", "EXEC_TIMEOUT", "OUTPUT_LIMIT"};
+
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
+        if (!strcmp(error, stops[i]))
+            return 1;
+    }
+    return 0;
+}
+
 int fleet_tally_add(struct fleet_tally *t, const struct grapnel_fleet_result *r, int write_error)
 {
     struct part *p = &t->parts[r->host];
@@ -91,8 +103,7 @@ int fleet_tally_add(struct fleet_tally *t, const struct grapnel_fleet_result *r,
     p->alias = r->alias != 0;
     p->failed = p->exit_status != 0;
     p->skipped = !r->alias && r->failed && r->began <= 0;
-    p->stopped = r->begun && error.name &&
-                 (!strcmp(error.name, "CANCELLED") || !strcmp(error.name, "TIMEOUT"));
+    p->stopped = r->begun && error.name && is_stop(error.name);
     p->confirmed = r->confirmed != 0;
     memcpy(p->phase_us, r->phase_us, sizeof p->phase_us);
     if (error.code && (p->error = malloc(sizeof error)) != NULL)
