@@ -12,6 +12,7 @@
 
 #define DRAIN_SECONDS 0.02    /* between two looks at a pipe that outlives its command */
 #define STALL_US      500000u /* for a launcher to take more of what a stopped command has left */
+#define EOF_SECONDS   0.005   /* between the end of an output and that of its command, mostly */
 #define CUT_SECONDS   0.02    /* at least, from the decision to end a command to its input's end */
 
 void exec_kick(struct exec *x)
@@ -45,6 +46,7 @@ void exec_free(struct exec *x)
     ev_timer_stop(loop, &x->limit);
     ev_timer_stop(loop, &x->drain);
     ev_timer_stop(loop, &x->cut);
+    ev_timer_stop(loop, &x->eof);
     ev_clear_pending(loop, &x->kick);
     if (!x->set->leaving) { /* else it was stopped already */
         reap_stop(x->set->options.reap, x->ending);
@@ -214,13 +216,30 @@ static void check_stalled(struct exec *x)
     }
 }
 
+/* Most outputs end because their command does, which is heard of a moment later: then all of it
+ * makes one message. */
+static int awaits_exit(struct exec *x)
+{
+    if (x->reaped || x->tree_gone || x->eof_due) {
+        return 0;
+    }
+    if (!ev_is_active(&x->eof)) {
+        ev_timer_set(&x->eof, EOF_SECONDS, 0.0);
+        ev_timer_start(x->set->options.loop, &x->eof);
+    }
+    return 1;
+}
+
 static void settle_output(struct exec *x, struct output *o)
 {
     if (!o->ended || o->settled) {
         return;
     }
-    o->settled = 1;
     exec_end_output(o);
+    if (o->s != NULL && awaits_exit(x)) {
+        return;
+    }
+    o->settled = 1;
     /* When the command is over as well its CLOSE follows, and must come behind stderr's: then
      * finish says EOF. */
     if (o->s != NULL && !(x->reaped && x->out.ended && x->err.ended)) {
@@ -269,6 +288,16 @@ static void on_kick(struct ev_loop *loop, ev_timer *w, int events)
     settle(w->data);
 }
 
+static void on_eof_due(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct exec *x = w->data;
+
+    (void)loop;
+    (void)events;
+    x->eof_due = 1;
+    settle(x);
+}
+
 static void on_limit(struct ev_loop *loop, ev_timer *w, int events)
 {
     (void)loop;
@@ -292,9 +321,10 @@ void exec_init(struct exec *x, uint64_t timeout_ms)
     sigemptyset(&x->passed_on);
     ev_init(&x->kick, on_kick);
     ev_init(&x->drain, on_kick);
+    ev_init(&x->eof, on_eof_due);
     ev_timer_init(&x->cut, on_cut, CUT_SECONDS, 0.0);
     ev_timer_init(&x->limit, on_limit, (double)timeout_ms / 1e3, 0.0);
-    x->kick.data = x->drain.data = x->cut.data = x->limit.data = x;
+    x->kick.data = x->drain.data = x->eof.data = x->cut.data = x->limit.data = x;
     if (timeout_ms != 0) {
         ev_now_update(x->set->options.loop);
         ev_timer_start(x->set->options.loop, &x->limit);

@@ -35,6 +35,7 @@ struct exec {
     ev_timer limit; /* the time limit */
     ev_timer drain;
     ev_timer cut;  /* until stdin is closed */
+    ev_timer eof;  /* until an output's end is told by itself */
     ev_timer kick; /* never started: fed by exec_kick */
     pid_t pid;
     uint64_t began;   /* microseconds */
@@ -45,7 +46,7 @@ struct exec {
     int status; /* as of waitpid */
     struct rusage usage;
     const char *reason; /* why it is being ended; NULL: it is not */
-    int in_ended, in_cut, over_limit, tree_gone;
+    int in_ended, in_cut, over_limit, tree_gone, eof_due;
     sigset_t passed_on; /* signals of the launcher's */
     size_t left;
     uint64_t moved, moved_at; /* bytes of output when it last grew, and when */
