@@ -67,6 +67,7 @@ struct stream {
     bool eof_wanted, eof_sent;
     bool close_wanted; /* CLOSE follows what is queued ... */
     bool close_now;    /* ... or drops it */
+    bool answer_late;  /* CLOSE wakes nobody */
     bool close_sent;
 
     /* receiving: allowed + held + owed = window */

@@ -112,7 +112,9 @@ void link_schedule(struct stream *s)
 {
     if (!s->in_ring && sendable(s)) {
         ring_push(s->link, s);
-        link_wake(s->link);
+        if (!s->answer_late) {
+            link_wake(s->link);
+        }
     }
 }
 

@@ -220,6 +220,11 @@ static void set_result(struct stream *s, int code, struct value *result, const c
     values_free(said);
 }
 
+void stream_answer_late(struct stream *s)
+{
+    s->answer_late = true;
+}
+
 void stream_close(struct stream *s, int code, struct value *result, const char *text)
 {
     /* A failure overtakes an orderly end that still waits behind queued data. */

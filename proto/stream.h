@@ -64,6 +64,9 @@ void stream_eof(struct stream *s);
  * CLOSE comes (data that comes before it is discarded and credited; no further data/eof
  * callbacks). */
 void stream_close(struct stream *s, int code, struct value *result, const char *text);
+/* Within `closed` only: the peer keeps nothing for the answering CLOSE, which therefore need not be
+ * sent by itself, but goes with whatever is sent next, at the latest with the next heartbeat. */
+void stream_answer_late(struct stream *s);
 /* n bytes that `data` had kept are passed on. */
 void stream_consumed(struct stream *s, size_t n);
 /* Bytes that the peer lets us send now, and the present receive window. */

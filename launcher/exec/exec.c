@@ -159,10 +159,10 @@ static void on_err_closed(void *arg, struct stream *s, int code, const struct va
 {
     struct grapnel_exec *x = arg;
 
-    (void)s;
     (void)code;
     (void)result;
     (void)text;
+    stream_answer_late(s);
     output_closed(&x->err);
     exec_conclude(x);
 }
@@ -186,7 +186,7 @@ static void on_closed(void *arg, struct stream *s, int code, const struct value 
 {
     struct grapnel_exec *x = arg;
 
-    (void)s;
+    stream_answer_late(s); /* the agent has done with the command */
     if (code)
         errors_set(&x->error, code, "%s", text);
     else

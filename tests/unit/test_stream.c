@@ -1111,6 +1111,38 @@ START_TEST(deflate_context_outlives_streams)
 }
 END_TEST
 
+static void closed_late(void *arg, struct stream *s, int code, const struct value *result,
+                        const char *text)
+{
+    pair_handler.closed(arg, s, code, result, text);
+    stream_answer_late(s);
+}
+
+START_TEST(an_answer_may_go_with_what_is_sent_next)
+{
+    struct pair_side *side = pair_lone(1);
+    struct pair_flow f = {0}, g = {0};
+    struct stream_handler late = pair_handler;
+    struct frame sent;
+
+    late.closed = closed_late;
+    pair_open(side, &f);
+    stream_set_handler(f.s, &late, &f);
+    ck_assert_int_eq(pair_sent(side, FRAME_OPEN, &sent), 0);
+    int wakes = side->wakes;
+    ck_assert_int_eq(pair_feed(side, 1, FRAME_CLOSE, 0, P("\0\0\xf6")), 0);
+    ck_assert_int_eq(f.closes, 1);
+    ck_assert_int_eq(side->wakes, wakes);
+    ck_assert(link_has_output(side->link));
+    pair_open(side, &g);
+    ck_assert_int_eq(side->wakes, wakes + 1);
+    ck_assert_int_eq(pair_sent(side, FRAME_CLOSE, &sent), 0);
+    ck_assert_uint_eq(sent.id, 1);
+    ck_assert_uint_eq(link_stream_count(side->link), 1);
+    pair_lone_free(side);
+}
+END_TEST
+
 static Suite *stream_suite(void)
 {
     Suite *s = suite_create("stream");
@@ -1141,6 +1173,7 @@ static Suite *stream_suite(void)
     tcase_add_test(t, after_our_close_data_is_discarded);
     tcase_add_test(t, after_our_close_no_credit);
     tcase_add_test(t, results_that_are_too_large);
+    tcase_add_test(t, an_answer_may_go_with_what_is_sent_next);
     tcase_add_test(t, refused_streams);
     tcase_add_test(t, number_of_streams_is_limited);
     tcase_add_loop_test(t, callbacks_may_do_anything, 0, 9);
