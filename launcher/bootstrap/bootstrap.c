@@ -239,8 +239,7 @@ static enum bootstrap_result judge_failure(struct bootstrap *b, struct error *e)
         return BOOTSTRAP_AGAIN;
     if (strncmp(why, "keep ", 5) == 0 && b->options.keep == BOOTSTRAP_KEPT)
         return BOOTSTRAP_AGAIN;
-    /* It has just told the system: what failed is the redirection of the question. */
-    if (strcmp(why, "tool uname") == 0 && strcmp(b->uname, "unknown") != 0)
+    if (strcmp(why, "files") == 0)
         errors_set(e, -E_AGENT_START, "the shell could not redirect output%s", FEW_DESCRIPTORS);
     else if (strncmp(why, "tool ", 5) == 0)
         errors_set(e, -E_NO_TOOL, "%s", why + 5);

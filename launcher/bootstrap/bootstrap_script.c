@@ -10,22 +10,25 @@
  * is (sh, csh, fish …), so it holds no single quote, no backslash, no exclamation mark and no
  * newline.  The marker is split so that a shell that echoes the command does not imitate it.
  *
- * n nonce · m the account's umask · u system · g gives the agent · v checks what it gave · d the
- * directory that holds the first copy · p that copy · e the directory being tried · i its number ·
- * k keeps a copy · x the copy while it is being written.
+ * n nonce · u system · g gives the agent · v checks what it gave · d the directory that holds the
+ * first copy · p that copy · e the directory being tried · i its number · k keeps a copy · x the
+ * copy while it is being written.
  *
  * mkdir of an unguessable name is as safe as mktemp -d, and is there where mktemp is not.  The
  * agent is unpacked once; where programs may not run it is copied on to the next directory.
  *
- * Every process counts, at about a millisecond each: umask and uname are asked in one, and chmod
- * does its work while the agent is still coming in.
+ * Every process counts, at about a millisecond each: uname is asked only where Linux does not tell
+ * the architecture in a file (it does since 6.1), and chmod does its work while the agent is still
+ * coming in.
  */
 static const char script[] =
-    "n=%s; set -- $(umask; uname -sm 2>/dev/null); m=$1; shift; u=${*:-unknown}; umask 077; "
+    "n=%s; m=$(umask); umask 077; a=/proc/sys/kernel/arch; t=uname; "
+    "[ -r $a ] && read -r u <$a && t= u=\"Linux $u\" || u=$(uname -sm 2>/dev/null); "
+    "u=${u:-unknown}; "
     "echo \"@grap\"\"nel $n sys $u\"; "
     "f() { echo \"@grap\"\"nel $n fail $*\"; exit 1; }; "
     "c() { command -v $1 >/dev/null 2>&1; }; "
-    "for t in uname mkdir chmod rm; do c $t || f tool $t; done; "
+    "c true || f files; for t in $t mkdir chmod rm; do c $t || f tool $t; done; "
     "[ \"$u\" = \"%s\" ] || f arch; "
     "%s"
     "q() { rm -rf \"$d\" \"$e\" \"$x\"; }; trap q EXIT; trap \"exit 1\" HUP INT TERM PIPE; "

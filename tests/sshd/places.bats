@@ -19,6 +19,7 @@ setup() {
 }
 
 teardown() {
+    [ -z "${SSHD_WORLD:-}" ] || sshd_inside umount -q /proc/sys/kernel/arch 2>/dev/null || true
     lib_teardown
 }
 
@@ -189,6 +190,12 @@ with_tools_but() {
     works
 }
 
+@test "without uname it works where the kernel tells its architecture" {
+    [ -e /proc/sys/kernel/arch ] || skip "needs Linux 6.1"
+    with_tools_but uname
+    works
+}
+
 @test "with a timeout that wants to be called otherwise it works" {
     fake_tool timeout <<<'echo "usage: timeout [-t SECS] PROG ARGS" >&2; exit 1'
     works
@@ -201,6 +208,7 @@ with_tools_but() {
 
 @test "without what cannot be done without: the tool is named" {
     local tool
+    hide_arch
     for tool in uname mkdir chmod rm "head dd" "gzip cat"; do
         # shellcheck disable=SC2086
         with_tools_but $tool
@@ -235,13 +243,20 @@ fake_tool() {
     scene <<<'export PATH=/home/.fake:$PATH'
 }
 
+# Linux does not tell its architecture in a file: uname is asked.
+hide_arch() {
+    [ ! -e /proc/sys/kernel/arch ] || sshd_inside mount --bind /dev/null /proc/sys/kernel/arch
+}
+
 @test "an architecture without an agent: both are named" {
+    hide_arch
     fake_tool uname <<<'echo Linux riscv64'
     s
     fails 't: architecture: there is no agent for this architecture' 'Linux riscv64' "linux-$(uname -m)"
 }
 
 @test "another system" {
+    hide_arch
     fake_tool uname <<<'echo OpenBSD amd64'
     s
     fails 't: architecture: there is no agent for this architecture' 'OpenBSD amd64'
@@ -250,6 +265,10 @@ fake_tool() {
 @test "a 32-bit personality on the host" {
     [ "$(uname -m)" = x86_64 ] || skip "needs x86_64"
     scene <<<'SHELL_BEFORE="setarch linux32"'
+    if [ -e /proc/sys/kernel/arch ]; then # it does not hide what the kernel is
+        works
+    fi
+    hide_arch
     s
     fails 't: architecture: there is no agent for this architecture' 'Linux i686'
 }
