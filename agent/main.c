@@ -43,15 +43,15 @@ static void set_up_descriptors(void)
     linux_close_from(3);
 }
 
-/* The environment variable `name` as a number in the given base, taken out of the environment. */
-static long take_number(const char *name, int base, long fallback, long most)
+/* The environment variable `name` as a number, taken out of the environment. */
+static long take_number(const char *name, long fallback, long most)
 {
     const char *text = getenv(name);
     char *end;
     long number = fallback;
 
     if (text != NULL && text[0] != '\0') {
-        number = strtol(text, &end, base);
+        number = strtol(text, &end, 10);
         if (*end != '\0' || number < 0 || number > most) {
             number = fallback;
         }
@@ -86,10 +86,9 @@ static int run(const struct single *served, int introduced)
     struct error e = {0};
     int status = 0;
     int result;
-    mode_t found = umask(077);
 
-    options.umask = (mode_t)take_number("GRAPNEL_UMASK", 8, (long)found, 0777);
-    options.lease_ms = (uint32_t)take_number("GRAPNEL_LEASE_MS", 10, AGENT_LEASE_MS, 86400000);
+    options.umask = umask(077);
+    options.lease_ms = (uint32_t)take_number("GRAPNEL_LEASE_MS", AGENT_LEASE_MS, 86400000);
     options.environment = environ;
     result = guardian_start(&options.guardian, &status, &e);
     if (result > 0) {

@@ -14,7 +14,9 @@
  * first copy · p that copy · e the directory being tried · i its number · k keeps a copy · x the
  * copy while it is being written.
  *
- * mkdir of an unguessable name is as safe as mktemp -d, and is there where mktemp is not.  The
+ * mkdir of an unguessable name is as safe as mktemp -d, and is there where mktemp is not.  What is
+ * in that directory nobody else reaches, so that the account's umask, which the agent finds and
+ * hands on, is kept; the file is opened once, as a umask may forbid that to be done again.  The
  * agent is unpacked once; where programs may not run it is copied on to the next directory.
  *
  * Every process counts, at about a millisecond each: uname is asked only where Linux does not tell
@@ -22,7 +24,7 @@
  * coming in.
  */
 static const char script[] =
-    "n=%s; m=$(umask); umask 077; a=/proc/sys/kernel/arch; t=uname; "
+    "n=%s; a=/proc/sys/kernel/arch; t=uname; "
     "[ -r $a ] && read -r u <$a && t= u=\"Linux $u\" || u=$(uname -sm 2>/dev/null); "
     "u=${u:-unknown}; "
     "echo \"@grap\"\"nel $n sys $u\"; "
@@ -35,16 +37,16 @@ static const char script[] =
     "d=; e=; p=; x=; i=0; "
     "for t in \"$TMPDIR\" /tmp /var/tmp /dev/shm \"$XDG_RUNTIME_DIR\" \"$HOME\"; do "
     "i=$((i+1)); [ $i -gt %d ] && [ -d \"$t\" ] || continue; "
-    "e=$t/.grapnel-$n; mkdir \"$e\" 2>/dev/null || { e=; continue; }; "
-    "if [ -z \"$p\" ]; then true 2>/dev/null >\"$e/agent\" || f space $i; "
-    "chmod 700 \"$e/agent\" 2>/dev/null & "
-    "g 2>/dev/null >\"$e/agent\" || f space $i; wait; "
+    "e=$t/.grapnel-$n; (umask 077; exec mkdir \"$e\") 2>/dev/null || { e=; continue; }; "
+    "if [ -z \"$p\" ]; then "
+    "{ chmod 700 \"$e/agent\" & g; s=$?; wait; [ $s = 0 ]; } 2>/dev/null >\"$e/agent\" || "
+    "f space $i; "
     "d=$e; p=$e/agent; v; "
     "else cp \"$p\" \"$e/agent\" 2>/dev/null || { rm -rf \"$e\"; continue; }; "
     "chmod 700 \"$e/agent\"; fi; "
     "if [ -s \"$e/agent\" ] && \"$e/agent\" probe 2>/dev/null; then [ \"$d\" = \"$e\" ] || rm -rf "
     "\"$d\"; k; "
-    "GRAPNEL_UMASK=$m; GRAPNEL_LEASE_MS=%u; export GRAPNEL_UMASK GRAPNEL_LEASE_MS; "
+    "GRAPNEL_LEASE_MS=%u; export GRAPNEL_LEASE_MS; "
     "exec \"$e/agent\" boot %s; fi; "
     "[ \"$d\" = \"$e\" ] || rm -rf \"$e\"; "
     "done; [ -n \"$p\" ] && f noexec; f notemp";
@@ -80,16 +82,16 @@ static const char copying[] =
           "k() { :; }; ";
 
 /* A copy is kept, whole or not at all, whoever else does the same; and of others the newest only.
- * What hinders it is told, and hinders nothing else.  o how it went. */
+ * What hinders it is told, and hinders nothing else.  o how it went · m the account's umask. */
 static const char keeping[] = PLACE
-    "k() { o=ok; if [ \"$HOME\" ]; then mkdir -p \"$y\"; else o=home; fi; "
+    "k() { o=ok; m=$(umask); umask 077; if [ \"$HOME\" ]; then mkdir -p \"$y\"; else o=home; fi; "
     "[ $o = ok ] && if [ -d \"$y\" ]; then [ -O \"$y\" ] || o=owner; [ -h \"$y\" ] && o=owner; "
     "[ -d \"$a\" ] && o=space; else o=space; fi; "
     "[ $o = ok ] && { x=$y/.new-$n; chmod 700 \"$y\" && cp \"$e/agent\" \"$x\" && "
     "chmod 700 \"$x\" && mv -f \"$x\" \"$a\" || { rm -f \"$x\"; o=space; }; }; "
     "i=0; [ $o = ok ] && for t in $(ls -t \"$y\"); do [ ${#t} -eq 64 ] && [ -f \"$y/$t\" ] && "
     "i=$((i+1)) && [ $i -gt %d ] && rm -f \"$y/$t\"; done; "
-    "echo \"@grap\"\"nel $n kept $o\"; } 2>/dev/null; ";
+    "umask $m; echo \"@grap\"\"nel $n kept $o\"; } 2>/dev/null; ";
 static const char keeping_not[] = "k() { :; }; ";
 
 /* NULL: no memory. */

@@ -329,18 +329,18 @@ END_TEST
 
 START_TEST(umask_and_limits_are_those_found)
 {
-    static const char *const env[] = {"GRAPNEL_UMASK=027", NULL};
-    struct harness_options options = {.env = env};
     struct run other = {0};
     struct harness *second = NULL;
+    mode_t before;
 
-    harness_do(h, &r, harness_line("umask; ulimit -n; env | grep GRAPNEL_UMASK"), 0);
+    harness_do(h, &r, harness_line("umask; ulimit -n"), 0);
     ck_assert_ptr_nonnull(strstr(harness_text(&r), "0022\n"));
     harness_end(h);
-    second = harness_start(&options);
-    harness_do(second, &other, harness_line("umask; ulimit -n; env | grep GRAPNEL_UMASK"), 0);
+    before = umask(027);
+    second = harness_start(NULL);
+    umask(before);
+    harness_do(second, &other, harness_line("umask; ulimit -n"), 0);
     ck_assert_int_eq(strncmp(harness_text(&other), "0027\n", 5), 0);
-    /* the limit is the same, and the variable is not passed on */
     ck_assert_str_eq(harness_text(&other) + 5, harness_text(&r) + 5);
     harness_free(&other);
     h = second;

@@ -21,7 +21,7 @@ static const char fake[] = "#!/bin/sh\n"
                            "[ \"$1\" = probe ] && exit 0\n"
                            "d=${0%/*}; rm -rf \"$d\"\n"
                            "echo GRAPNEL\n"
-                           "echo \"$1 $2 umask=$GRAPNEL_UMASK own=$(umask) in=${d%/.grapnel-*}\"\n"
+                           "echo \"$1 $2 umask=$(umask) in=${d%/.grapnel-*}\"\n"
                            "exec tr -d \"\\000\"\n";
 
 struct agents_binary bootrig_agent;
@@ -163,8 +163,7 @@ void bootrig_expect_started(const struct bootrig_attempt *a)
     ck_assert_msg(a->result == BOOTSTRAP_STARTED, "%s: %s", errors_text(a->error.code),
                   a->error.detail);
     ck_assert_int_eq(strncmp(a->rest, "GRAPNEL\n", 8), 0);
-    snprintf(line, sizeof line, "boot %s umask=0027 own=0077 in=%s\n", bootrig_agent.hash_hex,
-             bootrig_home);
+    snprintf(line, sizeof line, "boot %s umask=0027 in=%s\n", bootrig_agent.hash_hex, bootrig_home);
     ck_assert_msg(strstr(a->rest, line) || strstr(a->rest, "umask=27") ||
                       strstr(a->rest, "umask=027"),
                   "%s", a->rest);
