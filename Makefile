@@ -157,7 +157,8 @@ LAUNCHER_SRC := $(filter-out $(MODULE_SRC) $(CLI_SRC),$(wildcard launcher/*.c la
 # proto/, the command's for the one in launcher/ssh/.
 OWN_SRC      := $(filter %/main.c agent/worker/deflate.c launcher/cli/transport_ssh2.c, \
                 $(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC))
-LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/lua/*.lua launcher/cli/*.lua)
+LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/fleet/*.lua launcher/lua/*.lua \
+                launcher/cli/*.lua)
 
 host = $(patsubst %.c,$(OBJ)/host/%.o,$1)
 far  = $(patsubst %.c,$(OBJ)/agent/%.o,$1)
@@ -234,7 +235,7 @@ $(OBJ)/agent/%.o: %.c $(GEN)/config.h
 
 # The launcher's table of agents is the only reader of the manifests.
 $(call host,launcher/bootstrap/agents.c): | $(MANIFESTS)
-$(call host,$(PEER_SRC) $(WORKER_SRC) $(MODULE_SRC) $(CLI_SRC)) $(WORKER_OBJ): | $(LUA_GEN)
+$(LIB_OBJ) $(call host,$(PEER_SRC) $(WORKER_SRC) $(MODULE_SRC) $(CLI_SRC)) $(WORKER_OBJ): | $(LUA_GEN)
 
 # A change of flags or of static libraries rebuilds all.
 ifeq ($(VARIANT),)

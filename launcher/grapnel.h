@@ -962,6 +962,102 @@ grapnel_fleet_call(struct grapnel_fleet *f, const struct grapnel_instance_option
                    const struct grapnel_fleet_handler *handler, void *arg,
                    struct grapnel_error *error);
 
+/* ---- map: tasks spread over the hosts of a fleet ----
+ *
+ *     static int next(void *arg, struct grapnel_value **args) // 1, 2, … 1000
+ *     {
+ *         int64_t *n = arg;
+ *         if (++*n > 1000)
+ *             return GRAPNEL_MAP_END;
+ *         *args = grapnel_value_new_array();
+ *         return grapnel_value_append(*args, grapnel_value_new_int(*n)) == 0 ? GRAPNEL_MAP_TASK :
+ * -1;
+ *     }
+ *
+ *     struct grapnel_map_options map = {.source = "function(n) return n * n end",
+ *                                       .next = next, .arg = &n, .ordered = 1};
+ *     struct grapnel_fleet_job *job = grapnel_fleet_map(f, &map, NULL, NULL, &error);
+ *     struct grapnel_map_result r;
+ *     while (grapnel_fleet_map_next(job, -1, &r, &error) == 0)
+ *         printf("%lld\n", (long long)grapnel_value_int(r.value, 0));
+ *     grapnel_fleet_job_free(job);
+ *
+ * Each host has some instances, and each of these does one task after another, whichever comes
+ * next.  A fleet of one host with the transport "local" is this machine with all its processors.
+ *
+ * Tasks that take little time go several to a message, as many as take a few milliseconds; so what
+ * is begun where is not foreseeable.  When an instance or its host dies, the tasks that it had are
+ * done again, elsewhere or in a new instance, each of them alone then, so that one which kills what
+ * it runs in takes no others with it.  So every task is done at least once, and some may be done
+ * more than once, or half: what a task does to the world must bear that, or `redo` must be -1. */
+
+enum {                      /* what `next` returns */
+       GRAPNEL_MAP_END = 0, /* there are no more */
+       GRAPNEL_MAP_TASK = 1,
+       GRAPNEL_MAP_LATER = 2, /* none just now: grapnel_fleet_map_more tells when to ask again */
+};
+
+struct grapnel_map_options {
+    /* What is called with the arguments of each task: a path as for grapnel_call, "fs.stat"; */
+    const char *path;
+    /* or Lua source: an expression that is a function, or a chunk that returns one, which is run
+     * once in each instance, and so can prepare what all tasks there use. */
+    const char *source;
+    /* Of each instance; may be NULL.  Its callbacks are of no effect. */
+    const struct grapnel_instance_options *instance;
+    size_t instances; /* on each host; 0: as many as it has processors */
+    /* The arguments of the next task, an array for grapnel_value_free, which belongs to the map
+     * then (NULL: none); negative: there are no more, as something has failed.  A callback as any
+     * other, called when there is somebody to do the task, and not again after GRAPNEL_MAP_END. */
+    int (*next)(void *arg, struct grapnel_value **args);
+    void *arg;       /* its */
+    uint64_t count;  /* so many tasks there will be, 0: not known; shares the last ones out evenly,
+                        and  each of them is told of, also when no host is left */
+    int ordered;     /* results come in the order of the tasks; else as they come */
+    int redo;        /* a task is begun so many times more when what had it has died, and then fails
+                        with LOST; 0: 2; -1: never, and then each task is a message */
+    int64_t timeout; /* of each task: it is stopped and fails with TIMEOUT; 0: none.  Each task is a
+                        message then */
+    size_t ahead; /* most tasks that are taken from `next` and whose result is not told; 0: as many
+                     as the fleet's option `memory` admits for arguments and results */
+};
+
+struct grapnel_map_result {
+    uint64_t index;                      /* of the task, from 0, in the order of `next` */
+    const struct grapnel_value *value;   /* its first result; NULL: none, or it has failed */
+    const struct grapnel_value *results; /* an array of all; NULL: it has failed */
+    /* NULL: it is done.  REMOTE: the code has failed, as calls do; TIMEOUT; LOST; CANCELLED, or
+     * what the last host ended with: it was not done. */
+    const struct grapnel_error *error;
+    const struct grapnel_value *thrown; /* what the code threw; NULL: nothing */
+    size_t host;                        /* where it was done last */
+    int instance;                       /* which one there, from 1; 0: it was never begun */
+    int begun;                          /* how often it was begun, or may have been */
+};
+
+/* A job that does tasks until there are no more.  It fails a host that cannot be reached or whose
+ * instances do not start; the others go on.  Of a host's result (handler, grapnel_fleet_wait_any)
+ * the value is how many tasks it has done; what the tasks print is its output.  Hosts that are not
+ * begun when all tasks are done are not connected to any more, which is no failure.
+ *
+ * result(arg, …) gets each result, once, and what it points to lives during the callback; before
+ * the handler's `done`.  NULL: grapnel_fleet_map_next. */
+GRAPNEL_API struct grapnel_fleet_job *
+grapnel_fleet_map(struct grapnel_fleet *f, const struct grapnel_map_options *map,
+                  void (*result)(void *arg, const struct grapnel_map_result *r),
+                  const struct grapnel_fleet_handler *handler, void *arg,
+                  struct grapnel_error *error);
+/* Waits for the next result of a map without `result`: 0 with *r, which lives until the next such
+ * call or the job's end; -TIMEOUT (timeout < 0: none).  Behind the last one CLOSED when all tasks
+ * of `next` were told of, else why they were not: CANCELLED, TIMEOUT of the job, ARGUMENT when
+ * `next` has failed, or what the last host ended with. */
+GRAPNEL_API int grapnel_fleet_map_next(struct grapnel_fleet_job *job, int64_t timeout,
+                                       struct grapnel_map_result *r, struct grapnel_error *error);
+/* `next`, which has returned GRAPNEL_MAP_LATER, is to be called again. */
+GRAPNEL_API void grapnel_fleet_map_more(struct grapnel_fleet_job *job);
+
+/* ---- fleets: while a job runs ---- */
+
 /* n bytes more of those that `output` has kept are done with. */
 GRAPNEL_API void grapnel_fleet_consumed(struct grapnel_fleet_job *job, size_t host, int which,
                                         size_t n);

@@ -219,7 +219,7 @@ static int open_server(struct task *t, struct error *e)
         f->options.adjust(f->options.adjust_arg, t->host, &o);
     o.phase = on_phase;
     o.phase_arg = t;
-    o.one_shot = !f->options.keep;
+    o.one_shot = !f->options.keep && t->job->kind != JOB_MAP;
     route = route_new(t->job->g, f->hosts[t->host].name, &o, e);
     if (!route)
         return e->code;

@@ -1,7 +1,7 @@
 /* What the files of fleets share: fleet.c (hosts, and the connections that are kept), job.c (who
  * begins when, until all have ended), task.c (one host's part in a job), attempt.c (how it is
- * connected to), work.c (what is done there), told.c (results), wait.c (the public questions).  Not
- * for anyone else; everything needs the context's lock.
+ * connected to), work.c (what is done there; for maps: map_impl.h), told.c (results), wait.c (the
+ * public questions).  Not for anyone else; everything needs the context's lock.
  *
  * Whatever happens to a task is noted there; job_look then runs once the loop comes round, ends
  * and begins tasks, and calls back.  So nothing is freed beneath its caller. */
@@ -15,11 +15,13 @@
 #include "proto/wire.h"
 
 struct aliases;
+struct crew;
 struct input;
+struct map;
 struct question;
 struct task;
 
-enum job_kind { JOB_RUN, JOB_PING, JOB_FACTS, JOB_CALL };
+enum job_kind { JOB_RUN, JOB_PING, JOB_FACTS, JOB_CALL, JOB_MAP };
 
 struct host {
     char *name;
@@ -47,6 +49,7 @@ struct grapnel_fleet_job {
     struct grapnel_instance_options instance;
     struct grapnel_call_options call; /* JOB_CALL: likewise */
     struct input *input;              /* JOB_RUN: NULL: none */
+    struct map *map;                  /* JOB_MAP */
     struct task **tasks;              /* by host; NULL: not begun, or told */
     size_t next;                      /* the first host that has not begun */
     struct task *again, **again_tail; /* whose turn for another attempt has come */
@@ -61,6 +64,7 @@ struct grapnel_fleet_job {
     size_t kept_bytes;  /* output in memory */
     struct error stop;  /* code 0: hosts still begin */
     int cancelled;
+    int enough; /* there is nothing left to do for hosts that have not begun */
     int over_told;
     void (*watch)(void *arg); /* fleet_watch; NULL: nobody */
     void *watch_arg;
@@ -89,6 +93,8 @@ struct task {
     struct grapnel_instance *instance;
     struct grapnel_future *future;
     struct question *question; /* a ping that is under way */
+    struct crew *crew;         /* JOB_MAP: its instances */
+    uint64_t did;              /* and what they have done */
     int work_over;             /* what was to be done has ended, somehow */
     int stopped;               /* it was cancelled */
     int connecting;            /* counted as such … */
@@ -124,15 +130,19 @@ struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,
 void job_look(struct grapnel_fleet_job *job);
 /* Nothing more begins; those that run are stopped if `cut` is set. */
 void job_stop(struct grapnel_fleet_job *job, int cut, const struct error *why);
+/* All is done: hosts that are at work end, and no other begins, which is no failure. */
+void job_enough(struct grapnel_fleet_job *job);
 
 /* ---- task.c ---- */
 
 /* Begins the host's part.  NULL: memory is out. */
 struct task *task_begin(struct grapnel_fleet_job *job, size_t host);
-/* A host that is not begun, and why.  NULL: memory is out. */
+/* A host that is not begun, and why (code 0: there was no need).  NULL: memory is out. */
 struct task *task_refuse(struct grapnel_fleet_job *job, size_t host, const struct error *why);
 /* Stops it, for that reason; its end follows. */
 void task_stop(struct task *t, const struct error *why);
+/* There is nothing left for it to do. */
+void task_enough(struct task *t);
 /* What was to be done is over: with *e (code 0: all went well). */
 void task_work_over(struct task *t, const struct error *e);
 /* Cuts what is left of it, and frees it. */
@@ -174,6 +184,8 @@ void work_ready(struct task *t);
 void work_cancel(struct task *t);
 /* Nothing calls back any more. */
 void work_free(struct task *t);
+/* Bytes that it prints: grapnel_fleet_handler's `output`. */
+size_t work_output(struct task *t, int which, const uint8_t *bytes, size_t n);
 
 /* ---- told.c ---- */
 

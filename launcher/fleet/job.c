@@ -6,6 +6,7 @@
 #include "launcher/fleet/fleet_impl.h"
 #include "launcher/fleet/input.h"
 #include "launcher/fleet/limit.h"
+#include "launcher/fleet/map.h"
 #include "launcher/ssh/sshfiles.h"
 
 /* ---- looking ---- */
@@ -51,6 +52,8 @@ static void apply_max_fail(struct grapnel_fleet_job *job)
 static void tell_one(struct grapnel_fleet_job *job, struct task *t)
 {
     job->tasks[t->host] = NULL;
+    if (job->map && t->error)
+        map_host_failed(job->map, t->error);
     count_end(job, &t->result);
     apply_max_fail(job);
     if (job->handler.ended) {
@@ -111,7 +114,8 @@ static int may_begin(struct grapnel_fleet_job *job)
 {
     if (job->at_work - job->waiting >= job->fanout)
         return 0;
-    return job->again || (job->next < job->f->count && !job->stop.code && !batch_is_full(job));
+    return job->again ||
+           (job->next < job->f->count && !job->stop.code && !job->enough && !batch_is_full(job));
 }
 
 static void begin_one(struct grapnel_fleet_job *job)
@@ -165,11 +169,15 @@ static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
     (void)loop;
     (void)revents;
     tell_all(job);
-    if (job->stop.code)
+    if (job->map)
+        map_look(job->map);
+    if (job->stop.code || job->enough)
         refuse_rest(job);
     begin_more(job);
     if (!is_over(job) || job->over_told)
         return;
+    if (job->map)
+        map_end(job->map);
     job->over_told = 1;
     ev_timer_stop(job->g->loop, &job->total);
     ev_timer_stop(job->g->loop, &job->pause);
@@ -195,6 +203,18 @@ void job_stop(struct grapnel_fleet_job *job, int cut, const struct error *why)
     for (size_t i = 0; cut && i < job->next; i++) {
         if (job->tasks[i])
             task_stop(job->tasks[i], why);
+    }
+    job_look(job);
+}
+
+void job_enough(struct grapnel_fleet_job *job)
+{
+    if (job->enough)
+        return;
+    job->enough = 1;
+    for (size_t i = 0; i < job->next; i++) {
+        if (job->tasks[i])
+            task_enough(job->tasks[i]);
     }
     job_look(job);
 }
@@ -320,6 +340,7 @@ void grapnel_fleet_job_free(struct grapnel_fleet_job *job)
     job->f->job = NULL;
     sshfiles_release(g->files);
     input_free(job->input);
+    map_free(job->map);
     copies_clear_exec(&job->exec);
     copies_clear_instance(&job->instance);
     copies_clear_call(&job->call);

@@ -180,7 +180,8 @@ struct task *task_refuse(struct grapnel_fleet_job *job, size_t host, const struc
     if (!t)
         return NULL;
     t->state = TASK_OVER;
-    told_fail(t, why);
+    if (why->code)
+        told_fail(t, why);
     told_fill(t);
     return t;
 }
@@ -204,6 +205,16 @@ void task_work_over(struct task *t, const struct error *e)
     }
     connection_finish(t->server);
     task_set_timer(t, CLOSE_MS);
+}
+
+void task_enough(struct task *t)
+{
+    static const struct error none;
+
+    if (t->state == TASK_RUNNING && !t->stopped)
+        task_work_over(t, &none);
+    else if (t->state == TASK_WAITING || (t->state == TASK_CONNECTING && !t->stopped))
+        task_over(t);
 }
 
 void task_stop(struct task *t, const struct error *why)

@@ -68,6 +68,8 @@ void told_fill(struct task *t)
         .name = "NOMEM", .phase = "local", .text = "out of memory", .hint = ""};
     struct grapnel_fleet_result *r = &t->result;
 
+    if (t->job->kind == JOB_MAP && !r->alias)
+        t->value = values_int((int64_t)t->did);
     r->status = t->has_status ? &t->status : NULL;
     r->value = (const struct grapnel_value *)t->value;
     r->error = t->error;

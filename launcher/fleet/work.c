@@ -5,6 +5,7 @@
 #include "launcher/fleet/copies.h"
 #include "launcher/fleet/fleet_impl.h"
 #include "launcher/fleet/input.h"
+#include "launcher/fleet/map.h"
 
 static const struct error none;
 
@@ -33,7 +34,7 @@ static size_t gather(struct task *t, int which, const uint8_t *bytes, size_t n)
     return n;
 }
 
-static size_t output(struct task *t, int which, const uint8_t *bytes, size_t n)
+size_t work_output(struct task *t, int which, const uint8_t *bytes, size_t n)
 {
     struct grapnel_fleet_job *job = t->job;
     size_t done;
@@ -51,13 +52,13 @@ static size_t output(struct task *t, int which, const uint8_t *bytes, size_t n)
 static size_t on_out(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
 {
     (void)x;
-    return output(arg, 1, bytes, n);
+    return work_output(arg, 1, bytes, n);
 }
 
 static size_t on_err(void *arg, struct grapnel_exec *x, const uint8_t *bytes, size_t n)
 {
     (void)x;
-    return output(arg, 2, bytes, n);
+    return work_output(arg, 2, bytes, n);
 }
 
 void grapnel_fleet_consumed(struct grapnel_fleet_job *job, size_t host, int which, size_t n)
@@ -206,7 +207,7 @@ struct grapnel_fleet_job *grapnel_fleet_facts(struct grapnel_fleet *f,
 static void on_printed(void *arg, struct grapnel_instance *i, const void *bytes, size_t n)
 {
     (void)i;
-    output(arg, 1, bytes, n);
+    work_output(arg, 1, bytes, n);
 }
 
 static void on_returned(void *arg, struct grapnel_future *f)
@@ -273,6 +274,7 @@ int work_begin(struct task *t, struct error *e)
         return begin_call(t, e);
     case JOB_PING:
     case JOB_FACTS:
+    case JOB_MAP:
         break; /* there is an agent to be asked first */
     }
     return 0;
@@ -287,6 +289,8 @@ void work_ready(struct task *t)
     } else if (t->job->kind == JOB_FACTS) {
         t->value = connection_facts(t->server);
         task_work_over(t, &none);
+    } else if (t->job->kind == JOB_MAP) {
+        crew_begin(t);
     }
 }
 
@@ -303,9 +307,11 @@ void work_free(struct task *t)
     if (t->question)
         t->question->task = NULL;
     t->question = NULL;
+    crew_free(t->crew);
     grapnel_exec_free(t->exec);
     grapnel_future_free(t->future);
     grapnel_instance_free(t->instance);
+    t->crew = NULL;
     t->exec = NULL;
     t->future = NULL;
     t->instance = NULL;

@@ -1,4 +1,6 @@
 /* Asking the code of an instance: grapnel_call and its like of the public header. */
+#include "launcher/remote/call.h"
+
 #include <string.h>
 
 #include "launcher/remote/instances.h"
@@ -247,6 +249,23 @@ struct grapnel_future *grapnel_callv(struct grapnel_instance *i,
     if (!f)
         context_error(error, q.remote->name, &e);
     remote_unlock(q.remote);
+    return f;
+}
+
+struct grapnel_future *call_encoded(const struct grapnel_ref *ref, size_t count,
+                                    const struct wire_buf *args, struct error *e)
+{
+    struct question q = of_ref(ref, "call");
+    struct remote *c = q.remote;
+    struct grapnel_future *f;
+    int rc;
+
+    context_lock(c->g);
+    rc = begin(&q, count, e);
+    if (rc == 0 && wire_put(&c->scratch, wire_data(args), wire_length(args)) < 0)
+        rc = errors_set(e, -E_NOMEM, "a call");
+    f = finish(&q, rc, e);
+    remote_unlock(c);
     return f;
 }
 
