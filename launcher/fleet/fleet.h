@@ -9,5 +9,7 @@ struct grapnel_fleet_job;
 void fleet_watch(struct grapnel_fleet_job *job, void (*told)(void *arg), void *arg);
 /* True when grapnel_fleet_wait_any would not wait. */
 int fleet_has_news(const struct grapnel_fleet_job *job);
+/* The same for grapnel_fleet_map_next. */
+int fleet_has_map_news(const struct grapnel_fleet_job *job);
 
 #endif

@@ -158,14 +158,14 @@ void grapnel_fleet_map_more(struct grapnel_fleet_job *job)
     context_unlock(job->g);
 }
 
-int map_has_news(const struct grapnel_fleet_job *job)
+int fleet_has_map_news(const struct grapnel_fleet_job *job)
 {
     return queue_has_next(job->map) || job->over_told;
 }
 
 static int has_news(void *arg)
 {
-    return map_has_news(arg);
+    return fleet_has_map_news(arg);
 }
 
 /* Why there is no other result. */

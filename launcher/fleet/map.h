@@ -15,8 +15,6 @@ void map_look(struct map *m);
 void map_end(struct map *m);
 /* A host has ended with that error. */
 void map_host_failed(struct map *m, const struct grapnel_error *error);
-/* True when grapnel_fleet_map_next would not wait. */
-int map_has_news(const struct grapnel_fleet_job *job);
 /* NULL is legal. */
 void map_free(struct map *m);
 

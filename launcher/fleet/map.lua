@@ -3,20 +3,23 @@
 local what, is_source = ...
 
 -- What the tasks run may put others in their places.
-local error, load, pcall, require, select = error, load, pcall, require, select
+local load, pcall, require, select = load, pcall, require, select
 local setmetatable, tostring, type, xpcall = setmetatable, tostring, type, xpcall
 local traceback, pack, unpack = debug.traceback, table.pack, table.unpack
 local grapnel, now = require "grapnel", require "time".monotonic_ns
 
--- ---- what is called ----
+-- ---- what is called: the function, or nil and why there is none ----
 
 local function compiled(source)
     local f, why = load("return " .. source, "=map", "t", _ENV)
     if not f then
         local chunk, really = load(source, "=map", "t", _ENV)
-        f, why = chunk, why:find("<eof>$") and why or really
+        f, why = chunk, why:find "<eof>$" and why or really
     end
-    return (f or error(why, 0))()
+    if not f then
+        return nil, why
+    end
+    return f()
 end
 
 local function found(path)
@@ -27,25 +30,22 @@ local function found(path)
             return table_of[name]
         end
         if not there and not tostring(table_of):find("module '" .. module .. "' not found", 1, true) then
-            error(table_of, 0)
+            return nil, table_of
         end
     end
     local at = _ENV
     for part in path:gmatch "[^.]+" do
         at = type(at) == "table" and at[part] or nil
     end
+    if at == nil then
+        return nil, "there is no function " .. path .. " here"
+    end
     return at
 end
 
-local f
-if is_source then
-    f = compiled(what)
-else
-    f = found(what)
-end
+local f, why = (is_source and compiled or found)(what)
 if type(f) ~= "function" and not (debug.getmetatable(f) or {}).__call then
-    error(is_source and "what is mapped is a function, not a " .. type(f)
-        or "there is no function " .. what .. " here", 0)
+    return nil, tostring(why or "what is mapped is a " .. type(f) .. ", not a function")
 end
 
 -- ---- tasks ----

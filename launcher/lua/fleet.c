@@ -7,6 +7,7 @@
 
 #include "launcher/fleet/fleet.h"
 #include "launcher/lua/fleetjob.h"
+#include "launcher/lua/fleetmap.h"
 #include "launcher/lua/host.h"
 #include "launcher/lua/luajson.h"
 #include "launcher/lua/luavalue.h"
@@ -314,6 +315,14 @@ static int facts(lua_State *L)
     return job ? fleetjob_push(L, box->f, job) : raise_error(L, &e);
 }
 
+/* fleet:map(…) → job: of fleetmap.lua, for which this begins it. */
+static int map(lua_State *L)
+{
+    struct lua_fleet *box = self(L);
+
+    return fleetmap_begin(L, box->f, &box->instance);
+}
+
 /* ---- the end ---- */
 
 /* fleet:close(): the connections that were kept, in good order. */
@@ -363,6 +372,9 @@ void fleet_add(lua_State *L)
     if (luaL_newmetatable(L, META)) {
         luaL_setfuncs(L, meta, 0);
         luaL_newlib(L, methods);
+        lua_pushcfunction(L, map);
+        fleetmap_add(L);
+        lua_setfield(L, -2, "map");
         lua_setfield(L, -2, "__index");
     }
     lua_pop(L, 1);

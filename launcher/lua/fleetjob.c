@@ -46,7 +46,7 @@ static void set_integer(lua_State *L, const char *name, lua_Integer n)
     lua_setfield(L, -2, name);
 }
 
-static void push_error(lua_State *L, const struct grapnel_error *e)
+void fleetjob_push_error(lua_State *L, const struct grapnel_error *e)
 {
     char text[1600];
 
@@ -70,10 +70,11 @@ static void push_phases(lua_State *L, const struct grapnel_fleet_result *r)
     }
 }
 
-static void push_result(lua_State *L, const struct lua_job *j, const struct grapnel_fleet_result *r)
+void fleetjob_push_result(lua_State *L, const struct grapnel_fleet *f,
+                          const struct grapnel_fleet_result *r)
 {
     lua_createtable(L, 0, 12);
-    set_string(L, "host", grapnel_fleet_name(j->f, r->host));
+    set_string(L, "host", grapnel_fleet_name(f, r->host));
     set_integer(L, "index", (lua_Integer)r->host + 1);
     set_flag(L, "ok", !r->failed);
     set_integer(L, "attempts", r->attempts);
@@ -82,7 +83,7 @@ static void push_result(lua_State *L, const struct lua_job *j, const struct grap
     set_text(L, "out", r->out, r->out_length);
     set_text(L, "err", r->err, r->err_length);
     if (r->alias)
-        set_string(L, "same", grapnel_fleet_name(j->f, r->same));
+        set_string(L, "same", grapnel_fleet_name(f, r->same));
     if (r->status && r->status->exited)
         set_integer(L, "status", r->status->exit_status);
     if (r->status) {
@@ -94,7 +95,7 @@ static void push_result(lua_State *L, const struct lua_job *j, const struct grap
         lua_setfield(L, -2, "value");
     }
     if (r->error) {
-        push_error(L, r->error);
+        fleetjob_push_error(L, r->error);
         lua_setfield(L, -2, "error");
     }
     push_phases(L, r);
@@ -149,7 +150,7 @@ static int take(lua_State *L, struct lua_job *j)
     if (!has_news(j))
         return 0;
     if (j->job && grapnel_fleet_wait_any(j->job, 0, &r, &e) == 0) {
-        push_result(L, j, &r);
+        fleetjob_push_result(L, j->f, &r);
     } else {
         drop(j); /* the fleet is free for the next one */
         lua_pushnil(L);
@@ -214,15 +215,11 @@ static int cancel(lua_State *L)
     return 0;
 }
 
-/* job:counts() → table; nil when all was told */
-static int counts(lua_State *L)
+void fleetjob_push_counts(lua_State *L, struct grapnel_fleet_job *job)
 {
-    struct lua_job *j = self(L);
     struct grapnel_fleet_counts c;
 
-    if (!j || !j->job)
-        return 0;
-    grapnel_fleet_counts(j->job, &c);
+    grapnel_fleet_counts(job, &c);
     lua_createtable(L, 0, 7);
     set_integer(L, "hosts", (lua_Integer)c.hosts);
     set_integer(L, "queued", (lua_Integer)c.queued);
@@ -231,6 +228,16 @@ static int counts(lua_State *L)
     set_integer(L, "done", (lua_Integer)c.done);
     set_integer(L, "failed", (lua_Integer)c.failed);
     set_integer(L, "skipped", (lua_Integer)c.skipped);
+}
+
+/* job:counts() → table; nil when all was told */
+static int counts(lua_State *L)
+{
+    struct lua_job *j = self(L);
+
+    if (!j || !j->job)
+        return 0;
+    fleetjob_push_counts(L, j->job);
     return 1;
 }
 

@@ -548,3 +548,9 @@ STEPS
     run -0 env LUA_PATH="$lua/?.lua" timeout 50 "$GRAPNEL" lua "$lua/fleet.lua"
     [ "$output" = fine ]
 }
+
+@test "maps in Lua" {
+    local lua=$BATS_TEST_DIRNAME/../lua
+    run -0 env LUA_PATH="$lua/?.lua" timeout 50 "$GRAPNEL" lua "$lua/fleetmap.lua"
+    [ "$output" = fine ]
+}

@@ -293,7 +293,7 @@ START_TEST(test_a_function_that_is_not_there)
         const char *path, *source, *text;
     } bad[] = {{"no.such", NULL, "there is no function no.such here"},
                {NULL, "function(", "map:1"},
-               {NULL, "7", "not a number"},
+               {NULL, "7", "is a number, not a function"},
                {NULL, "error 'at once'", "at once"}};
     struct grapnel_map_options o = {.path = bad[_i].path, .source = bad[_i].source, .count = 10};
 
