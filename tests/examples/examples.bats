@@ -47,3 +47,10 @@ web1 x * 7'
     run timeout 30 "$examples/cache" <<<'web1 error "no"'
     [ "$status" -eq 1 ]
 }
+
+@test "primes, counted by several instances" {
+    run -0 timeout 30 "$examples/primes" 100000
+    [ "$output" = 9592 ]
+    run -0 timeout 30 "$examples/primes" 20000 a b
+    [ "$output" = 2262 ]
+}
