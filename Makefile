@@ -157,8 +157,7 @@ LAUNCHER_SRC := $(filter-out $(MODULE_SRC) $(CLI_SRC),$(wildcard launcher/*.c la
 # proto/, the command's for the one in launcher/ssh/.
 OWN_SRC      := $(filter %/main.c agent/worker/deflate.c launcher/cli/transport_ssh2.c, \
                 $(AGENT_SRC) $(WORKER_SRC) $(CLI_SRC))
-LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/fleet/*.lua launcher/lua/*.lua \
-                launcher/cli/*.lua)
+LUA_SRC      := $(wildcard peer/*.lua agent/worker/*.lua launcher/*/*.lua)
 
 host = $(patsubst %.c,$(OBJ)/host/%.o,$1)
 far  = $(patsubst %.c,$(OBJ)/agent/%.o,$1)

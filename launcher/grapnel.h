@@ -904,8 +904,9 @@ struct grapnel_fleet_result {
 struct grapnel_fleet_handler {
     /* It is connected to, or used; once for each host that is begun. */
     void (*began)(void *arg, size_t host);
-    /* Bytes of a command's stdout (which 1) or stderr (2), or of what an instance prints (1): as
-     * those of grapnel_exec_handler, with grapnel_fleet_consumed.  NULL: gathered for the result.
+    /* Bytes of a command's or script's stdout (which 1) or stderr (2), or of what an instance
+     * prints (1): as those of grapnel_exec_handler, with grapnel_fleet_consumed.  NULL: gathered
+     * for the result.
      */
     size_t (*output)(void *arg, size_t host, int which, const uint8_t *bytes, size_t n);
     /* It has ended; once for each host, in the order in which they end.  Lives during the callback.
@@ -955,12 +956,31 @@ GRAPNEL_API struct grapnel_fleet_job *
 grapnel_fleet_facts(struct grapnel_fleet *f, const struct grapnel_fleet_handler *handler, void *arg,
                     struct grapnel_error *error);
 /* A call by path ("fs.stat", "eval", "execute"), each in a new instance with these options (may be
- * NULL; its callbacks are of no effect); the value is its first result, by copy. */
+ * NULL; its callbacks are of no effect); the value is its first result, by copy.  Its timeout is
+ * from when the agent has answered, and then it fails with EXEC_TIMEOUT. */
 GRAPNEL_API struct grapnel_fleet_job *
 grapnel_fleet_call(struct grapnel_fleet *f, const struct grapnel_instance_options *instance,
                    const struct grapnel_call_options *call,
                    const struct grapnel_fleet_handler *handler, void *arg,
                    struct grapnel_error *error);
+
+/* A Lua script, in a new instance likewise.  Its `channel` receives the lines of the input, as
+ * those of grapnel_fleet_run come by it; what is sent into it is a line of JSON on stdout (1), keys
+ * in order.  What it prints is stdout and stderr, and what programs print that it starts is stderr.
+ * With os.exit, or when a signal ends its process, it has a status as a command has. */
+struct grapnel_fleet_script {
+    const char *name;   /* in messages */
+    const char *source; /* `length` bytes */
+    size_t length;
+    const char *const *args; /* NULL-terminated; NULL: none */
+    int use_in, in;          /* true: the input is this descriptor's; else there is none */
+    int64_t timeout;         /* from when the agent has answered; 0: none */
+};
+GRAPNEL_API struct grapnel_fleet_job *
+grapnel_fleet_script(struct grapnel_fleet *f, const struct grapnel_instance_options *instance,
+                     const struct grapnel_fleet_script *script,
+                     const struct grapnel_fleet_handler *handler, void *arg,
+                     struct grapnel_error *error);
 
 /* ---- map: tasks spread over the hosts of a fleet ----
  *

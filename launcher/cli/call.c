@@ -281,10 +281,12 @@ static void json_of_many(json_t *object, const struct grapnel_value *value)
     json_object_set_new(object, "value", json_of(value));
 }
 
-static struct grapnel_fleet_job *start_many(const struct options *o, struct grapnel_fleet *f,
+static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,
+                                            struct grapnel_fleet *f,
                                             const struct grapnel_fleet_handler *handler, void *arg,
                                             struct grapnel_error *error)
 {
+    (void)kind;
     int expression = o->verb->id == VERB_EVAL;
     struct grapnel_instance_options instance = reach_instance(o);
     struct grapnel_call_options call = {.path = expression ? "eval" : o->words[0],
@@ -303,7 +305,8 @@ static struct grapnel_fleet_job *start_many(const struct options *o, struct grap
 
 static int verb_of_many(const struct options *o)
 {
-    static const struct fleet_kind many = {start_many, text_of_many, json_of_many, 0};
+    static const struct fleet_kind many = {
+        .start = start_many, .text = text_of_many, .json = json_of_many};
 
     return fleet_verb(o, &many);
 }

@@ -461,6 +461,8 @@ static int check(struct options *o, struct grapnel_error *error)
     if (rc < 0)
         return rc;
     o->target = o->operands.count ? o->operands.items[0] : NULL;
+    /* Its output is told as that of many is. */
+    o->many |= o->json && o->verb->id == VERB_SCRIPT;
     if (o->quiet && o->verbose)
         return say_fail(error, "ARGUMENT", "-q and -v contradict each other");
     rc = check_fleet(o, error);

@@ -46,10 +46,12 @@ static void json_of_many(json_t *object, const struct grapnel_value *value)
     json_object_set_new(object, "round_trip_us", json_integer(grapnel_value_int(value, 0)));
 }
 
-static struct grapnel_fleet_job *start_many(const struct options *o, struct grapnel_fleet *f,
+static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,
+                                            struct grapnel_fleet *f,
                                             const struct grapnel_fleet_handler *handler, void *arg,
                                             struct grapnel_error *error)
 {
+    (void)kind;
     (void)o;
     return grapnel_fleet_ping(f, handler, arg, error);
 }
@@ -57,7 +59,8 @@ static struct grapnel_fleet_job *start_many(const struct options *o, struct grap
 int ping_verb(const struct options *o)
 {
     static const struct each_job job = {.show = show};
-    static const struct fleet_kind many = {start_many, text_of_many, json_of_many, 0};
+    static const struct fleet_kind many = {
+        .start = start_many, .text = text_of_many, .json = json_of_many};
 
     if (o->many)
         return fleet_verb(o, &many);

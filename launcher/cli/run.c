@@ -278,10 +278,12 @@ static int run_one(const struct options *o)
 
 /* ---- many hosts ---- */
 
-static struct grapnel_fleet_job *start_many(const struct options *o, struct grapnel_fleet *f,
+static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,
+                                            struct grapnel_fleet *f,
                                             const struct grapnel_fleet_handler *handler, void *arg,
                                             struct grapnel_error *error)
 {
+    (void)kind;
     struct grapnel_exec_options options = exec_options(o);
 
     options.use_fds = 1;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "launcher/cli/far.h"
+#include "launcher/cli/fleet/fleet.h"
 #include "launcher/cli/luarun.h"
 #include "launcher/cli/say.h"
 #include "launcher/lua/interact.h"
@@ -216,6 +217,40 @@ static int judge(struct script *s)
     return FAR_FAILED;
 }
 
+/* ---- many hosts ---- */
+
+static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,
+                                            struct grapnel_fleet *f,
+                                            const struct grapnel_fleet_handler *handler, void *arg,
+                                            struct grapnel_error *error)
+{
+    const struct script *s = kind->with;
+    struct grapnel_instance_options instance = reach_instance(o);
+    struct grapnel_fleet_script script = {
+        .name = s->name,
+        .source = s->source,
+        .length = s->length,
+        .args = o->words + 1,
+        .use_in = !o->no_input && strcmp(o->words[0], "-") != 0 && !isatty(STDIN_FILENO),
+        .in = STDIN_FILENO,
+        .timeout = o->timeout,
+    };
+
+    if (!o->instance)
+        return grapnel_fleet_script(f, &instance, &script, handler, arg, error);
+    say_fail(error, "UNSUPPORTED", "--instance is for one host at a time");
+    return NULL;
+}
+
+static int run_many(struct script *s)
+{
+    struct fleet_kind many = {.start = start_many, .with = s};
+
+    return fleet_verb(s->o, &many);
+}
+
+/* ---- beginning ---- */
+
 static int work(struct script *s)
 {
     if (read_source(s) < 0) {
@@ -224,6 +259,8 @@ static int work(struct script *s)
     }
     if (check_source(s) < 0)
         return FAR_FAILED;
+    if (s->o->many)
+        return run_many(s);
     if (far_begin(&s->far, s->o, 1, 1) < 0)
         return far_fail(&s->far);
     s->L = luarun_new(s->far.g);
@@ -253,7 +290,8 @@ int script_verb(const struct options *o)
     status = work(s);
     if (s->L && !leave_number(&s->far.leave))
         lua_close(s->L);
-    far_end(&s->far);
+    if (!o->many)
+        far_end(&s->far);
     free(s->source);
     free(s);
     return status;

@@ -24,8 +24,7 @@ enum verb_bit {
         VERB_BIT_ASK | VERB_BIT_SCRIPT | VERB_BIT_REPL, /* those that run code in an instance */
     VERB_BIT_WORK = VERB_BIT_RUN | VERB_BIT_CODE,
     VERB_BIT_TIMED = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_SCRIPT,
-    VERB_BIT_FLEET =
-        VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_FACTS | VERB_BIT_PING, /* on many hosts at once */
+    VERB_BIT_FLEET = VERB_BIT_TIMED | VERB_BIT_FACTS | VERB_BIT_PING, /* on many hosts at once */
     VERB_BIT_FED = VERB_BIT_RUN | VERB_BIT_SCRIPT,
     VERB_BIT_SHARE =
         VERB_BIT_WORK | VERB_BIT_FACTS | VERB_BIT_PING, /* by the broker's lines, too */
@@ -37,7 +36,7 @@ enum verb_bit {
     VERB_BIT_LINE = VERB_BIT_SHARE | VERB_BIT_DOCTOR | VERB_BIT_CONNECT |
                     VERB_BIT_LETGO, /* those that connect, or name connections */
     VERB_BIT_SPEAK = VERB_BIT_LINE | VERB_BIT_LISTS,
-    VERB_BIT_JSON = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_FACTS | VERB_BIT_DOCTOR | VERB_BIT_PING |
+    VERB_BIT_JSON = VERB_BIT_TIMED | VERB_BIT_FACTS | VERB_BIT_DOCTOR | VERB_BIT_PING |
                     VERB_BIT_CONNECT | VERB_BIT_LETGO | VERB_BIT_LISTS,
     VERB_BIT_MANY =
         VERB_BIT_FLEET | VERB_BIT_CONNECT | VERB_BIT_HOSTS, /* those whose targets are a set */

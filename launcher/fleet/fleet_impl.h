@@ -19,9 +19,10 @@ struct crew;
 struct input;
 struct map;
 struct question;
+struct script;
 struct task;
 
-enum job_kind { JOB_RUN, JOB_PING, JOB_FACTS, JOB_CALL, JOB_MAP };
+enum job_kind { JOB_RUN, JOB_PING, JOB_FACTS, JOB_CALL, JOB_SCRIPT, JOB_MAP };
 
 struct host {
     char *name;
@@ -47,8 +48,8 @@ struct grapnel_fleet_job {
     enum job_kind kind;
     struct grapnel_exec_options exec; /* JOB_RUN: strings and lists are its own */
     struct grapnel_instance_options instance;
-    struct grapnel_call_options call; /* JOB_CALL: likewise */
-    struct input *input;              /* JOB_RUN: NULL: none */
+    struct grapnel_call_options call; /* JOB_CALL, JOB_SCRIPT: likewise */
+    struct input *input;              /* JOB_RUN, JOB_SCRIPT: NULL: none */
     struct map *map;                  /* JOB_MAP */
     struct task **tasks;              /* by host; NULL: not begun, or told */
     size_t next;                      /* the first host that has not begun */
@@ -95,6 +96,7 @@ struct task {
     struct question *question; /* a ping that is under way */
     struct crew *crew;         /* JOB_MAP: its instances */
     uint64_t did;              /* and what they have done */
+    struct script *script;     /* what a script says and asks for */
     int work_over;             /* what was to be done has ended, somehow */
     int stopped;               /* it was cancelled */
     int connecting;            /* counted as such … */
@@ -182,10 +184,12 @@ int work_begin(struct task *t, struct error *e);
 void work_ready(struct task *t);
 /* Asks the host to stop it. */
 void work_cancel(struct task *t);
+/* There may be input for it. */
+void work_input(struct task *t);
+/* Bytes of output, 1 stdout, 2 stderr: how many are done with. */
+size_t work_output(struct task *t, int which, const uint8_t *bytes, size_t n);
 /* Nothing calls back any more. */
 void work_free(struct task *t);
-/* Bytes that it prints: grapnel_fleet_handler's `output`. */
-size_t work_output(struct task *t, int which, const uint8_t *bytes, size_t n);
 
 /* ---- told.c ---- */
 

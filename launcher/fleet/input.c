@@ -51,8 +51,8 @@ static void give_all(struct input *in)
     struct grapnel_fleet_job *job = in->job;
 
     for (size_t i = 0; i < job->next; i++) {
-        if (job->tasks[i] && job->tasks[i]->exec)
-            exec_ask_writable(job->tasks[i]->exec);
+        if (job->tasks[i])
+            work_input(job->tasks[i]);
     }
 }
 
@@ -147,25 +147,47 @@ void input_free(struct input *in)
     free(in);
 }
 
-void input_give(struct input *in, struct task *t)
+/* Into the piece: its length, 0: there is no more, or none yet; negative: t was stopped. */
+static ssize_t read_for(struct input *in, struct task *t)
 {
+    struct error e = {0};
     ssize_t n;
-    int64_t took;
 
     do {
         n = pread(in->file, in->piece, sizeof in->piece, in->at + (off_t)t->input_at);
     } while (n < 0 && errno == EINTR);
-    if (n == 0 && in->source < 0) {
-        grapnel_exec_eof(t->exec);
-    } else if (n < 0) {
-        struct error e = {0};
-
+    if (n < 0) {
         errors_set_system(&e, -E_IO, errno, "the input could not be read");
         task_stop(t, &e);
+    }
+    return n;
+}
+
+void input_give(struct input *in, struct task *t)
+{
+    ssize_t n = read_for(in, t);
+    int64_t took;
+
+    if (n == 0 && in->source < 0) {
+        grapnel_exec_eof(t->exec);
     } else if (n > 0) {
         took = grapnel_exec_write(t->exec, in->piece, (size_t)n);
         t->input_at += took > 0 ? (uint64_t)took : 0;
         if (took > 0)
             exec_ask_writable(t->exec);
     }
+}
+
+int input_take(struct input *in, struct task *t, const uint8_t **bytes, size_t *n)
+{
+    ssize_t got = read_for(in, t);
+
+    if (got < 0)
+        return -E_IO;
+    if (got == 0)
+        return in->source < 0 ? 0 : -E_TIMEOUT;
+    t->input_at += (uint64_t)got;
+    *bytes = in->piece;
+    *n = (size_t)got;
+    return 1;
 }

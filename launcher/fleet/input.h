@@ -5,6 +5,9 @@
 #ifndef GRAPNEL_LAUNCHER_FLEET_INPUT_H
 #define GRAPNEL_LAUNCHER_FLEET_INPUT_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "proto/errors.h"
 
 struct grapnel_fleet_job;
@@ -17,5 +20,9 @@ void input_free(struct input *in);
 /* t's command, which has got t->input_at bytes, takes more: it gets what it takes now, and the rest
  * when it comes. */
 void input_give(struct input *in, struct task *t);
+/* The piece that follows those that t has got, which counts as got: 1 with *bytes, until the next
+ * such call, and *n; 0 at the end; -E_IO: t was stopped; or -E_TIMEOUT: there is none yet, and
+ * work_input tells when that may have changed. */
+int input_take(struct input *in, struct task *t, const uint8_t **bytes, size_t *n);
 
 #endif

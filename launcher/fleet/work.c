@@ -2,10 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/exec/exec.h"
 #include "launcher/fleet/copies.h"
 #include "launcher/fleet/fleet_impl.h"
 #include "launcher/fleet/input.h"
 #include "launcher/fleet/map.h"
+#include "launcher/fleet/script.h"
 
 static const struct error none;
 
@@ -16,17 +18,23 @@ struct question {
 
 /* ---- output ---- */
 
+static void stop_at_budget(struct task *t)
+{
+    struct error e = {0};
+
+    errors_set(&e, -E_OUTPUT_LIMIT, "what the fleet may keep of its output, %zu bytes, is full",
+               t->job->f->options.memory);
+    task_stop(t, &e);
+}
+
 /* Kept until the result is told.  A command that says more than there is room for is stopped. */
 static size_t gather(struct task *t, int which, const uint8_t *bytes, size_t n)
 {
     struct grapnel_fleet_job *job = t->job;
-    struct error e = {0};
 
     if (job->kept_bytes + n > job->f->options.memory ||
         wire_put(which == 2 ? &t->err : &t->out, bytes, n) < 0) {
-        errors_set(&e, -E_OUTPUT_LIMIT, "what the fleet may keep of its output, %zu bytes, is full",
-                   job->f->options.memory);
-        task_stop(t, &e);
+        stop_at_budget(t);
         return n;
     }
     t->kept += n;
@@ -46,6 +54,8 @@ size_t work_output(struct task *t, int which, const uint8_t *bytes, size_t n)
         done = n;
     t->kept += n - done;
     job->kept_bytes += n - done;
+    if (!t->exec && job->kept_bytes > job->f->options.memory)
+        stop_at_budget(t); /* it does not wait, as commands do */
     return done;
 }
 
@@ -73,6 +83,8 @@ void grapnel_fleet_consumed(struct grapnel_fleet_job *job, size_t host, int whic
         job->kept_bytes -= n;
         if (t->exec)
             grapnel_exec_consumed(t->exec, which, n);
+        if (t->script && t->kept == 0)
+            script_consumed(t);
     }
     context_unlock(job->g);
 }
@@ -204,22 +216,29 @@ struct grapnel_fleet_job *grapnel_fleet_facts(struct grapnel_fleet *f,
 
 /* ---- calls ---- */
 
+/* Of a script: what other programs print that it has started. */
 static void on_printed(void *arg, struct grapnel_instance *i, const void *bytes, size_t n)
 {
+    struct task *t = arg;
+
     (void)i;
-    work_output(arg, 1, bytes, n);
+    work_output(t, t->job->kind == JOB_SCRIPT ? 2 : 1, bytes, n);
 }
 
 static void on_returned(void *arg, struct grapnel_future *f)
 {
     struct task *t = arg;
-    struct grapnel_error error;
+    struct grapnel_error error = {0};
     struct error e = {0};
 
-    if (grapnel_future_error(f, &error) < 0)
+    if (grapnel_future_error(f, &error) < 0 && error.code == -E_TIMEOUT)
+        errors_set(&e, -E_EXEC_TIMEOUT, "%s", "");
+    else if (error.code)
         errors_set(&e, error.code, "%s", error.detail);
     else
         t->value = (struct value *)grapnel_future_take(f);
+    if (t->script)
+        script_judge(t, &e);
     task_work_over(t, &e);
 }
 
@@ -227,15 +246,19 @@ static int begin_call(struct task *t, struct error *e)
 {
     struct grapnel_fleet_job *job = t->job;
     struct grapnel_instance_options o = job->instance;
+    struct grapnel_call_options call = job->call;
     struct grapnel_error error;
 
     o.output = on_printed;
     o.ended = NULL;
     o.arg = t;
+    call.timeout = 0; /* connecting takes time, too */
     t->instance = grapnel_instance_open(t->server, &o, &error);
-    if (t->instance)
-        t->future = grapnel_callv(t->instance, &job->call, &error);
-    if (!t->future)
+    if (!t->instance)
+        return errors_set(e, error.code, "%s", error.detail);
+    if (job->kind == JOB_SCRIPT && script_begin(t, e) < 0)
+        return e->code;
+    if (job->kind == JOB_CALL && (t->future = grapnel_callv(t->instance, &call, &error)) == NULL)
         return errors_set(e, error.code, "%s", error.detail);
     grapnel_future_on_done(t->future, on_returned, t);
     return 0;
@@ -263,6 +286,30 @@ struct grapnel_fleet_job *grapnel_fleet_call(struct grapnel_fleet *f,
     return job;
 }
 
+struct grapnel_fleet_job *grapnel_fleet_script(struct grapnel_fleet *f,
+                                               const struct grapnel_instance_options *instance,
+                                               const struct grapnel_fleet_script *script,
+                                               const struct grapnel_fleet_handler *handler,
+                                               void *arg, struct grapnel_error *error)
+{
+    struct grapnel_fleet_job *job;
+    struct error e = {0};
+
+    context_lock(f->g);
+    job = job_new(f, JOB_SCRIPT, handler, arg, &e);
+    if (job) {
+        job->call.timeout = script->timeout;
+        job->call.args = (const struct grapnel_value *)script_start(script);
+        if (copies_instance(&job->instance, instance) < 0 || !job->call.args)
+            errors_set(&e, -E_NOMEM, "script");
+        else if (script->use_in)
+            job->input = input_new(job, script->in, &e);
+    }
+    job = job_start(job, &e, error);
+    context_unlock(f->g);
+    return job;
+}
+
 /* ---- for tasks ---- */
 
 int work_begin(struct task *t, struct error *e)
@@ -271,6 +318,7 @@ int work_begin(struct task *t, struct error *e)
     case JOB_RUN:
         return begin_command(t, e);
     case JOB_CALL:
+    case JOB_SCRIPT:
         return begin_call(t, e);
     case JOB_PING:
     case JOB_FACTS:
@@ -282,6 +330,8 @@ int work_begin(struct task *t, struct error *e)
 
 void work_ready(struct task *t)
 {
+    struct error e = {0};
+
     if (t->stopped)
         return;
     if (t->job->kind == JOB_PING) {
@@ -291,7 +341,19 @@ void work_ready(struct task *t)
         task_work_over(t, &none);
     } else if (t->job->kind == JOB_MAP) {
         crew_begin(t);
+    } else if (t->future && t->job->call.timeout > 0 &&
+               grapnel_future_expire(t->future, t->job->call.timeout) < 0) {
+        errors_set(&e, -E_NOMEM, "time limit");
+        task_work_over(t, &e);
     }
+}
+
+void work_input(struct task *t)
+{
+    if (t->exec)
+        exec_ask_writable(t->exec);
+    else if (t->script)
+        script_input(t);
 }
 
 void work_cancel(struct task *t)
@@ -310,6 +372,7 @@ void work_free(struct task *t)
     crew_free(t->crew);
     grapnel_exec_free(t->exec);
     grapnel_future_free(t->future);
+    script_free(t);
     grapnel_instance_free(t->instance);
     t->crew = NULL;
     t->exec = NULL;

@@ -118,6 +118,11 @@ void instance_cancel(struct instance *i)
         stream_close(i->pipe, -E_CANCELLED, NULL, NULL);
 }
 
+const struct grapnel_exec_status *instance_status(const struct instance *i)
+{
+    return &i->status;
+}
+
 /* ---- stream callbacks ---- */
 
 static size_t on_bytes(void *arg, struct stream *s, const uint8_t *bytes, size_t n)

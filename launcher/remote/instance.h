@@ -35,6 +35,9 @@ void instance_ready(struct instance *i);
 void instance_consumed(struct instance *i, size_t n);
 /* The worker sees the end of its input, and should leave by itself. */
 void instance_eof(struct instance *i);
+/* How the worker's process has ended, for `ended`; all zero: there was none, or that is not known.
+ */
+const struct grapnel_exec_status *instance_status(const struct instance *i);
 /* Stops the worker and all that it has started; `ended` follows when the host confirms. */
 void instance_cancel(struct instance *i);
 /* Cancels it if it runs, and frees it; no callback follows.  NULL is legal. */

@@ -205,6 +205,11 @@ int instances_is_over(const struct grapnel_instance *i)
            (i->closing && i->server && connection_state(i->server) == GRAPNEL_CONNECTING);
 }
 
+const struct grapnel_exec_status *instances_status(const struct grapnel_instance *i)
+{
+    return &i->remote->status;
+}
+
 int instances_is_greeted(const struct grapnel_instance *i)
 {
     return link_greeted(i->remote->link);

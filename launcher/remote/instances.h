@@ -19,6 +19,8 @@ int instances_reopen(struct grapnel_instance *i, struct error *e);
  * instances_is_over tells. */
 void instances_end(struct grapnel_instance *i, int code, const char *text);
 int instances_is_over(const struct grapnel_instance *i);
+/* How the worker's process has ended; all zero: it has not, or that is not known. */
+const struct grapnel_exec_status *instances_status(const struct grapnel_instance *i);
 /* True when the worker has answered; it may have ended since. */
 int instances_is_greeted(const struct grapnel_instance *i);
 /* s is freed: no instance can be opened on it again. */

@@ -117,6 +117,7 @@ static void on_ended(void *arg, const struct error *e)
     struct error cause = *e;
 
     remote_hold(c);
+    c->status = *instance_status(c->worker);
     instance_free(c->worker);
     c->worker = NULL;
     ev_timer_stop(c->g->loop, &c->tick);

@@ -60,8 +60,9 @@ struct remote {
     char *name;
     size_t holders;
     struct link *link;
-    struct instance *worker; /* NULL: has ended */
-    struct error error;      /* code 0: lives */
+    struct instance *worker;           /* NULL: has ended */
+    struct error error;                /* code 0: lives */
+    struct grapnel_exec_status status; /* of the worker, once it has ended */
     void (*ended)(void *arg, const struct error *e);
     void (*output)(void *arg, const uint8_t *bytes, size_t n);
     void *arg;

@@ -397,6 +397,98 @@ warned
     [[ $output == *"2 failed"*"remote code: "*"no"* ]]
 }
 
+# ---- scripts ----
+
+@test "script: a file of here on each host: arguments, input, values, what it prints" {
+    cat >a.lua <<'LUA'
+print("args", ..., #arg, arg[0])
+channel:send {list = {1, 2}, b = 1, a = "\xff"}
+io.write("x", 2, "\n")
+io.stderr:write("err\n")
+channel:send(nil)
+for line in channel do
+    channel:send(line:upper())
+end
+os.execute("echo child")
+print(pcall(channel.receive, channel))
+LUA
+    run -0 --separate-stderr many script a,b a.lua A 'B C' < <(printf 'one\n\ntwo')
+    for host in a b; do
+        [ "$(grep "^$host: " <<<"$output" | cut -c 4-)" = $'args\tA\t2\ta.lua
+{"a":{"base64":"/w=="},"b":1,"list":[1,2]}\nx2\nnull\n"ONE"\n""\n"TWO"\nfalse\tEOF: the channel has ended' ]
+        [ "$(grep "^$host: " <<<"$stderr")" = "$host: err"$'\n'"$host: child" ]
+    done
+    run -0 many script -n --group a,b a.lua < <(echo LUA)
+    [ "${lines[0]}" = "---- a,b (2) ----" ]
+    [[ $output != *LUA* ]]
+    run -0 --separate-stderr many script --json a,b - <<<'print("x") io.stderr:write("y")'
+    json "$output" 'd["stdout"] == "x\n" and d["stderr"] == "y" and d["exit"] == 0 and not d["failed"]'
+    run -0 many script --json one - <<<'print(1)'
+    json "$output" 'd["host"] == "one" and d["stdout"] == "1\n"'
+    many script --outdir o a,b - <<<'io.write("x\0")'
+    cmp o/b.out <(printf 'x\0')
+}
+
+@test "script: how it ends" {
+    run -3 --separate-stderr many script --log log a,b - <<<'print("x") channel:send(1) os.exit(3)'
+    [ "$(sort <<<"$output")" = $'a: 1\na: x\nb: 1\nb: x' ]
+    [ "${stderr_lines[1]}" = "grapnel: exit status 3: a,b (2)" ]
+    run -0 many script --resume log a,b - <<<'print("again")'
+    [ "$output" = "grapnel: 2 hosts are finished already" ]
+    run -1 --separate-stderr many script a,b - <<<'print("x") error("boom")'
+    [ "${stderr_lines[1]}" = "grapnel: remote code: the remote code failed: stdin:1: boom: a,b (2)" ]
+    run -1 --separate-stderr many script --json a,b - <<<'error("boom")'
+    json "$output" 'd["error"]["detail"] == "stdin:1: boom" and "stdin:1: in main chunk" in d["error"]["traceback"]'
+    run -124 --separate-stderr many script --timeout 0.5 a,b - <<<'print("x") while true do end'
+    [ "${#lines[@]}" = 2 ]
+    [[ ${stderr_lines[1]} == *"stopped at its time limit: a,b (2)" ]]
+    run -134 --separate-stderr many script a,b - <<<'os.execute("kill -ABRT $PPID") require("time").sleep(9)'
+    [ "${stderr_lines[1]}" = "grapnel: ended by signal 6: a,b (2)" ]
+    run -152 --separate-stderr many script --cpu 1 a,b - <<<'while true do end'
+    [[ ${stderr_lines[1]} == *"the instance's CPU limit was reached"* ]]
+    run -1 --separate-stderr "$GRAPNEL" script --transport false a,b - <<<'x = = 2'
+    [ "$stderr" = "grapnel: script: stdin:1: unexpected symbol near '='" ]
+    run -0 many script --dry-run a,b - <<<'os.exit(1)'
+    [ "${#lines[@]}" = 2 ]
+}
+
+@test "script: who is not read waits, and input comes as it is read" {
+    # In little memory at both ends; the second line comes when the first was answered.
+    run -0 bash -c '(ulimit -v 600000 && exec "$0" script --transport local a,b -) | { read -r _; sleep 1; wc -c; }' \
+        "$GRAPNEL" <<<'local x = ("x"):rep(9999) for i = 1, 4000 do print(x) end'
+    [ "$output" = $((2 * 4000 * 10003 - 10003)) ]
+    cat >echo.lua <<<'for line in channel do print(line) end'
+    mkfifo in
+    env --default-signal "$GRAPNEL" script --transport local a,b echo.lua <in >out 2>err 3>&- &
+    exec 7>in
+    echo one >&7
+    says 'a: one' out
+    says 'b: one' out
+    echo two >&7
+    says 'a: two' out
+    exec 7>&-
+    wait $!
+    # What is not asked for is not waited for.
+    run -0 bash -c 'yes | "$0" script --transport local a,b <(echo "print(channel:receive())")' "$GRAPNEL"
+    [ "$(sort <<<"$output")" = $'a: y\nb: y' ]
+}
+
+@test "script: Ctrl-C twice, and a reader who leaves, stop it" {
+    cat >sleep.lua <<<'print("on") require("time").sleep(60)'
+    start script a,b sleep.lua
+    says 'a: on' out
+    says 'b: on' out
+    kill -INT "$job"
+    says 'still at work: a,b (2)' err
+    kill -INT "$job"
+    status=0
+    wait "$job" || status=$?
+    [ "$status" = 130 ]
+    grep -q 'the host has confirmed it: a,b (2)' err
+    run -0 bash -c '"$0" script -n --transport local a,b <(echo "while true do print(1) end") | head -n 2' "$GRAPNEL"
+    [[ $output == *"all hosts were stopped"* ]]
+}
+
 # ---- terminals and signals ----
 
 @test "on a terminal there is a bar, and Ctrl-C shows, stops, leaves" {

@@ -77,7 +77,7 @@ option_names() {
     refuses "command is missing" run h
     refuses "a function is missing after h" call h
     refuses "the expression is empty" eval h ''
-    refuses "one target at a time" script a,b x.lua
+    refuses "one target at a time" repl a,b
     refuses "one target at a time" repl a b
     refuses "not an option of repl" repl --timeout 1 h
     refuses "one target at a time" repl 'web[1-3]'

@@ -220,7 +220,7 @@ static int start(struct fleet *x, struct grapnel_error *error)
     x->began = grapnel_now();
     x->f = grapnel_fleet_new(x->g, x->pick.names, &options, error);
     if (x->f)
-        x->job = x->kind->start(o, x->f, &handler, x, error);
+        x->job = x->kind->start(x->kind, o, x->f, &handler, x, error);
     return x->job ? 0 : -1;
 }
 

@@ -11,14 +11,16 @@
 /* What a verb does on each host, and how it shows what came of it. */
 struct fleet_kind {
     /* Starts the job.  arg of the handler is to be passed on.  NULL with *error. */
-    struct grapnel_fleet_job *(*start)(const struct options *o, struct grapnel_fleet *f,
+    struct grapnel_fleet_job *(*start)(const struct fleet_kind *kind, const struct options *o,
+                                       struct grapnel_fleet *f,
                                        const struct grapnel_fleet_handler *handler, void *arg,
                                        struct grapnel_error *error);
     /* Lines of text for a value, and its members of a JSON object; NULL: there are no values, but
      * output. */
     void (*text)(FILE *f, const struct grapnel_value *value);
     void (*json)(json_t *object, const struct grapnel_value *value);
-    int commands; /* what is started is a command, whose words may be different for each host */
+    int commands;     /* what is started is a command, whose words may be different for each host */
+    const void *with; /* for `start` */
 };
 
 /* Does it on all hosts that the options name.  The process's exit status. */

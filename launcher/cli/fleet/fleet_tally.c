@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "launcher/cli/fleet/fleet_pick.h"
+#include "launcher/cli/leave.h"
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 #include "launcher/cli/verdict.h"
@@ -58,6 +59,19 @@ void fleet_tally_free(struct fleet_tally *t)
 
 /* ---- one host ---- */
 
+/* Each host's may be another one; -v and --json have it.  Returns where it begins; NULL: there is
+ * none. */
+static const char *cut_traceback(char *detail)
+{
+    static const char mark[] = "; remote traceback: ";
+    char *at = strstr(detail, mark);
+
+    if (!at)
+        return NULL;
+    *at = '\0';
+    return at + strlen(mark);
+}
+
 /* The exit status; *error is filled when there is more to say. */
 static int judge(const struct grapnel_fleet_result *r, int write_error, struct grapnel_error *error)
 {
@@ -68,8 +82,12 @@ static int judge(const struct grapnel_fleet_result *r, int write_error, struct g
         return 0;
     if (r->error) {
         *error = *r->error;
-        if (!strcmp(error->name, "REMOTE"))
+        if (!strcmp(error->name, "REMOTE")) {
+            cut_traceback(error->detail);
             return CODE_FAILED;
+        }
+        if (!strcmp(error->name, "CPU_LIMIT") && r->status)
+            return leave_status(r->status->signal_number);
         return error->exit_status ? error->exit_status : SAY_FAILED;
     }
     status = r->status ? verdict_of(r->status, error) : 0;
@@ -113,6 +131,21 @@ int fleet_tally_add(struct fleet_tally *t, const struct grapnel_fleet_result *r,
     return p->exit_status;
 }
 
+static json_t *json_error(const struct grapnel_error *error, const struct grapnel_fleet_result *r)
+{
+    json_t *object = say_json_error(error);
+    struct grapnel_error whole;
+    const char *traceback;
+
+    if (object && r->error && !strcmp(error->name, "REMOTE")) {
+        whole = *r->error;
+        traceback = cut_traceback(whole.detail);
+        if (traceback)
+            json_object_set_new(object, "traceback", say_json_text(traceback));
+    }
+    return object;
+}
+
 json_t *fleet_tally_json(const struct fleet_tally *t, const struct grapnel_fleet_result *r)
 {
     const struct part *p = &t->parts[r->host];
@@ -135,7 +168,7 @@ json_t *fleet_tally_json(const struct fleet_tally *t, const struct grapnel_fleet
     if (p->stopped)
         json_object_set_new(object, "confirmed", json_boolean(p->confirmed));
     if (p->error)
-        json_object_set_new(object, "error", say_json_error(p->error));
+        json_object_set_new(object, "error", json_error(p->error, r));
     return object;
 }
 
