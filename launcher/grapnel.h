@@ -886,8 +886,9 @@ struct grapnel_fleet_result {
     /* How the command has ended, also beside an error when it was stopped; NULL: it has not, or
      * there was none. */
     const struct grapnel_exec_status *status;
-    const struct grapnel_value *value; /* what a call, facts or ping gave; NULL: none */
-    const struct grapnel_error *error; /* what failed, and its phase; NULL: nothing */
+    const struct grapnel_value *value;   /* what a call, facts or ping gave; NULL: none */
+    const struct grapnel_value *results; /* the array of all that a call gave; NULL: none */
+    const struct grapnel_error *error;   /* what failed, and its phase; NULL: nothing */
     /* Output that was gathered, with a terminating zero; NULL: none was, the handler had it. */
     const char *out, *err;
     size_t out_length, err_length;

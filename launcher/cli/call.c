@@ -267,18 +267,20 @@ static json_t *json_of(const struct grapnel_value *value)
 }
 
 /* Tables have no order of their own: here they get one, that equal ones look the same. */
-static void text_of_many(FILE *f, const struct grapnel_value *value)
+static void text_of_many(FILE *f, const struct grapnel_fleet_result *r)
 {
-    json_t *json = json_of(value);
+    for (size_t i = 0; i < grapnel_value_count(r->results); i++) {
+        json_t *json = json_of(grapnel_value_at(r->results, i));
 
-    json_dumpf(json, f, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
-    fputc('\n', f);
-    json_decref(json);
+        json_dumpf(json, f, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+        fputc('\n', f);
+        json_decref(json);
+    }
 }
 
-static void json_of_many(json_t *object, const struct grapnel_value *value)
+static void json_of_many(json_t *object, const struct grapnel_fleet_result *r)
 {
-    json_object_set_new(object, "value", json_of(value));
+    json_object_set_new(object, "results", json_of(r->results));
 }
 
 static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,

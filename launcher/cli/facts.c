@@ -86,17 +86,17 @@ static json_t *facts_of(const struct grapnel_value *value)
     return facts;
 }
 
-static void text_of_many(FILE *f, const struct grapnel_value *value)
+static void text_of_many(FILE *f, const struct grapnel_fleet_result *r)
 {
-    json_t *facts = facts_of(value);
+    json_t *facts = facts_of(r->value);
 
     print_lines(f, facts);
     json_decref(facts);
 }
 
-static void json_of_many(json_t *object, const struct grapnel_value *value)
+static void json_of_many(json_t *object, const struct grapnel_fleet_result *r)
 {
-    json_object_set_new(object, "facts", facts_of(value));
+    json_object_set_new(object, "facts", facts_of(r->value));
 }
 
 static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,

@@ -34,16 +34,16 @@ static int show(const struct options *o, const char *target, struct grapnel_serv
 
 /* ---- many hosts ---- */
 
-static void text_of_many(FILE *f, const struct grapnel_value *value)
+static void text_of_many(FILE *f, const struct grapnel_fleet_result *r)
 {
     char text[QUANTITY_TEXT];
 
-    fprintf(f, "%s\n", quantity_time_text(text, grapnel_value_int(value, 0)));
+    fprintf(f, "%s\n", quantity_time_text(text, grapnel_value_int(r->value, 0)));
 }
 
-static void json_of_many(json_t *object, const struct grapnel_value *value)
+static void json_of_many(json_t *object, const struct grapnel_fleet_result *r)
 {
-    json_object_set_new(object, "round_trip_us", json_integer(grapnel_value_int(value, 0)));
+    json_object_set_new(object, "round_trip_us", json_integer(grapnel_value_int(r->value, 0)));
 }
 
 static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,

@@ -113,8 +113,8 @@ struct task {
         kept; /* bytes of output in memory: gathered, or those that the handler has not done with */
     struct grapnel_exec_status status;
     int has_status;
-    struct value *value;
-    struct grapnel_error *error; /* NULL: none */
+    struct value *value, *results; /* of calls the first of the results, if there is any */
+    struct grapnel_error *error;   /* NULL: none */
     struct grapnel_fleet_result result;
 };
 

@@ -71,7 +71,8 @@ void told_fill(struct task *t)
     if (t->job->kind == JOB_MAP && !r->alias)
         t->value = values_int((int64_t)t->did);
     r->status = t->has_status ? &t->status : NULL;
-    r->value = (const struct grapnel_value *)t->value;
+    r->results = (const struct grapnel_value *)t->results;
+    r->value = t->value ? (const struct grapnel_value *)t->value : grapnel_value_at(r->results, 0);
     r->error = t->error;
     if (!r->error && !r->status && !r->value && !r->alias)
         r->error = &no_memory;
@@ -96,7 +97,8 @@ void told_clear(struct task *t)
     wire_free(&t->out);
     wire_free(&t->err);
     values_free(t->value);
-    t->value = NULL;
+    values_free(t->results);
+    t->value = t->results = NULL;
     free(t->error);
     t->error = NULL;
 }

@@ -8,6 +8,7 @@
 #include "launcher/fleet/input.h"
 #include "launcher/fleet/map.h"
 #include "launcher/fleet/script.h"
+#include "launcher/remote/instances.h"
 
 static const struct error none;
 
@@ -225,6 +226,14 @@ static void on_printed(void *arg, struct grapnel_instance *i, const void *bytes,
     work_output(t, t->job->kind == JOB_SCRIPT ? 2 : 1, bytes, n);
 }
 
+/* A call without results has nil for its value. */
+static void keep_results(struct task *t, struct grapnel_future *f)
+{
+    t->results = answer_take_results(f);
+    if (t->results && values_count(t->results) == 0)
+        t->value = values_nil();
+}
+
 static void on_returned(void *arg, struct grapnel_future *f)
 {
     struct task *t = arg;
@@ -236,7 +245,7 @@ static void on_returned(void *arg, struct grapnel_future *f)
     else if (error.code)
         errors_set(&e, error.code, "%s", error.detail);
     else
-        t->value = (struct value *)grapnel_future_take(f);
+        keep_results(t, f);
     if (t->script)
         script_judge(t, &e);
     task_work_over(t, &e);

@@ -94,6 +94,10 @@ void fleetjob_push_result(lua_State *L, const struct grapnel_fleet *f,
         luavalue_push(L, r->value);
         lua_setfield(L, -2, "value");
     }
+    if (r->results) {
+        luavalue_push(L, r->results);
+        lua_setfield(L, -2, "results");
+    }
     if (r->error) {
         fleetjob_push_error(L, r->error);
         lua_setfield(L, -2, "error");

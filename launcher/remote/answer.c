@@ -293,6 +293,19 @@ struct grapnel_value *grapnel_future_take(struct grapnel_future *f)
     return (struct grapnel_value *)v;
 }
 
+struct value *answer_take_results(struct grapnel_future *f)
+{
+    struct value *v = NULL;
+
+    decode_ready(f);
+    if (!f->code && !f->taken) {
+        v = f->results;
+        f->results = NULL;
+        f->taken = 1;
+    }
+    return v;
+}
+
 const struct grapnel_value *grapnel_future_thrown(struct grapnel_future *f, const char **traceback)
 {
     const struct value *v;

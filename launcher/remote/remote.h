@@ -136,6 +136,9 @@ void answer_came(struct grapnel_future *f, int code, const uint8_t *body, size_t
                  const char *text);
 /* grapnel_future_wait, with the lock held once. */
 int answer_wait(struct grapnel_future *f, int64_t timeout, struct grapnel_error *error);
+/* The array of all results, which f has no more; NULL as of grapnel_future_results, or when it has
+ * failed. */
+struct value *answer_take_results(struct grapnel_future *f);
 /* Frees it at once. */
 void answer_destroy(struct grapnel_future *f);
 

@@ -390,6 +390,12 @@ warned
     run -0 many call --group a,b sys.uname
     [ "${lines[0]}" = "---- a,b (2) ----" ]
     json "${lines[1]}" 'd["sysname"] == "Linux"'
+    run -0 --separate-stderr many eval --json a,b '1, nil, {x = "y"}'
+    json "$output" 'd["results"] == [1, None, {"x": "y"}]'
+    run -0 many eval --group a,b '1, nil, {x = "y"}'
+    [ "$output" = $'---- a,b (2) ----\n1\nnull\n{"x":"y"}' ]
+    run -0 many eval --json a,b '(function() end)()'
+    json "$output" 'd["results"] == []'
     run -0 --separate-stderr many eval a,b 'print("hi") or 5'
     [ "$(sort <<<"$output")" = "a: 5"$'\n'"b: 5" ]
     [ "$(sort <<<"$stderr")" = "a: hi"$'\n'"b: hi" ]

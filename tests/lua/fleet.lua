@@ -43,6 +43,7 @@ do
     for _, r in pairs(by_host(fleet:call("eval", "{os.getenv 'WHO', 1.5, {x = true}}"))) do
         eq(r.value, {"instance", 1.5, {x = true}})
     end
+    eq(by_host(fleet:call("eval", "1, 'b', {3}")).one.results, {1, "b", {3}})
     local failed = by_host(fleet:call("eval", "error 'no'")).three
     eq({failed.ok, failed.error.name}, {false, "REMOTE"})
     assert(failed.error.message:find("three", 1, true))

@@ -53,13 +53,13 @@ void fleet_told_settle(struct fleet *x)
 }
 
 /* What a value is as text, for free. */
-static char *text_of(const struct fleet *x, const struct grapnel_value *value, size_t *n)
+static char *text_of(const struct fleet *x, const struct grapnel_fleet_result *r, size_t *n)
 {
     char *text = NULL;
     FILE *f = open_memstream(&text, n);
 
     if (f)
-        x->kind->text(f, value);
+        x->kind->text(f, r);
     if (f && fclose(f) == 0)
         return text;
     free(text);
@@ -71,7 +71,7 @@ static char *text_of(const struct fleet *x, const struct grapnel_value *value, s
 static char *put_value(const struct fleet *x, struct grapnel_fleet_result *r)
 {
     size_t n = 0;
-    char *text = r->value ? text_of(x, r->value, &n) : NULL;
+    char *text = r->value ? text_of(x, r, &n) : NULL;
 
     r->err = r->out ? r->out : "";
     r->err_length = r->out_length;
@@ -89,7 +89,7 @@ static json_t *json_of(const struct fleet *x, const struct grapnel_fleet_result 
     if (!object)
         return NULL;
     if (r->value && x->kind->json)
-        x->kind->json(object, r->value);
+        x->kind->json(object, r);
     if ((r->out && !x->kind->text && say_json_bytes(object, "stdout", r->out, r->out_length) < 0) ||
         (r->err && (!x->kind->text || r->err_length > 0) &&
          say_json_bytes(object, "stderr", r->err, r->err_length) < 0)) {
