@@ -1085,6 +1085,8 @@ GRAPNEL_API void grapnel_fleet_consumed(struct grapnel_fleet_job *job, size_t ho
 /* Nothing more begins, and what runs is stopped: each host ends when it confirms that, or after
  * grace and a few seconds without confirmation, when its line is cut.  Does not wait. */
 GRAPNEL_API void grapnel_fleet_cancel(struct grapnel_fleet_job *job);
+/* The same for one host that is at work; harmless for any other. */
+GRAPNEL_API void grapnel_fleet_stop(struct grapnel_fleet_job *job, size_t host);
 /* Waits for the end of all hosts: 0, or -TIMEOUT (< 0: none). */
 GRAPNEL_API int grapnel_fleet_wait(struct grapnel_fleet_job *job, int64_t timeout,
                                    struct grapnel_error *error);

@@ -245,6 +245,18 @@ void grapnel_fleet_cancel(struct grapnel_fleet_job *job)
     context_unlock(job->g);
 }
 
+void grapnel_fleet_stop(struct grapnel_fleet_job *job, size_t host)
+{
+    struct error e = {0};
+
+    context_lock(job->g);
+    if (host < job->f->count && job->tasks[host]) {
+        errors_set(&e, -E_CANCELLED, "%s", "");
+        task_stop(job->tasks[host], &e);
+    }
+    context_unlock(job->g);
+}
+
 /* ---- making and freeing ---- */
 
 struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,

@@ -167,7 +167,7 @@ warned
     [ ! -s o/b.err ]
 }
 
-@test "--outdir: a folder or file that cannot be written is named, and counts as a failure" {
+@test "--outdir: what cannot be written is named, counts as a failure, and stops its host" {
     run -255 many run --outdir /proc/no a,b -- touch "$T/began"
     [[ $output == *"--outdir: /proc/no: "* ]]
     [ ! -e began ]
@@ -177,6 +177,13 @@ warned
     [[ $output == *"2 hosts: 1 done, 1 failed"* ]]
     [[ $output == *"local: its output could not be written: No space left on device: b (1)"* ]]
     [ "$(cat o/a.out)" = x ]
+    # What is run for nobody is stopped, and nobody else.
+    run -255 many run --outdir o --log log --substitute a,b -- \
+        sh -c '[ $0 = a ] || exec sh -c "echo x; exec sleep 60"; sleep 1; echo y' %h
+    [[ $output == *"its output could not be written: No space left on device: b (1)"* ]]
+    [[ $output == *"stopped, and the host has confirmed it: b (1)"* ]]
+    [ "$(cat o/a.out)" = y ]
+    grep -q '"host":"b".*"finished":false' log
 }
 
 @test "a reader that goes away stops all hosts" {

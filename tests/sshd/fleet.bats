@@ -88,6 +88,15 @@ for line in sys.argv[1].splitlines():
     done
 }
 
+@test "--outdir: a limit of file sizes stops the host, and does not end the rest" {
+    run -255 bash -c 'ulimit -f 1; exec "$0" run -F "$1" --outdir "$2" --substitute "127.0.0.[2-3]" -- \
+        sh -c "[ \$0 = 127.0.0.2 ] || exec sh -c \"head -c 100000 /dev/zero; exec sleep 60\"; sleep 1; echo x" %h' \
+        "$GRAPNEL" "$SSHD_CONFIG" "$T/o"
+    [[ $output == *"its output could not be written: File too large: 127.0.0.3 (1)"* ]]
+    [[ $output == *"the host has confirmed it: 127.0.0.3 (1)"* ]]
+    [ "$(cat "$T/o/127.0.0.2.out")" = x ]
+}
+
 @test "the user of a host is put into its words; facts, ping and call" {
     run -0 g run --substitute '127.0.0.[2-3]' -- echo %u@%h
     [[ $output == *"127.0.0.3: $SSHD_USER@127.0.0.3"* ]]

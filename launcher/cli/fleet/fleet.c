@@ -57,6 +57,13 @@ static void on_signal(void *arg, int number)
         stop(x, number);
 }
 
+/* The write fails, too, and that is told. */
+static void on_too_large(void *arg, int number)
+{
+    (void)arg;
+    (void)number;
+}
+
 static int catch_signals(struct fleet *x, struct grapnel_error *error)
 {
     static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
@@ -65,6 +72,8 @@ static int catch_signals(struct fleet *x, struct grapnel_error *error)
         if (interrupts_catch(x->g, caught[i], on_signal, x) < 0)
             return say_fail(error, "SYSTEM", "signals cannot be caught");
     }
+    if (interrupts_catch(x->g, SIGXFSZ, on_too_large, x) < 0)
+        return say_fail(error, "SYSTEM", "signals cannot be caught");
     return 0;
 }
 

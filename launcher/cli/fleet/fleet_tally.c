@@ -75,11 +75,14 @@ static const char *cut_traceback(char *detail)
 /* The exit status; *error is filled when there is more to say. */
 static int judge(const struct grapnel_fleet_result *r, int write_error, struct grapnel_error *error)
 {
-    int status;
-
     *error = (struct grapnel_error){.phase = "", .text = "", .hint = ""};
     if (r->alias)
         return 0;
+    if (write_error) {
+        snprintf(error->detail, sizeof error->detail, "%s", strerror(write_error));
+        return verdict_say(error, "IO", "local", "its output could not be written",
+                           "free some space where it goes to; the command was stopped");
+    }
     if (r->error) {
         *error = *r->error;
         if (!strcmp(error->name, "REMOTE")) {
@@ -90,22 +93,16 @@ static int judge(const struct grapnel_fleet_result *r, int write_error, struct g
             return leave_status(r->status->signal_number);
         return error->exit_status ? error->exit_status : SAY_FAILED;
     }
-    status = r->status ? verdict_of(r->status, error) : 0;
-    if (write_error && !error->code) {
-        snprintf(error->detail, sizeof error->detail, "%s", strerror(write_error));
-        return verdict_say(error, "IO", "local", "its output could not be written",
-                           "free some space where it goes to");
-    }
-    return status;
+    return r->status ? verdict_of(r->status, error) : 0;
 }
 
 /* We have ended what ran there, or have tried to. */
-static int is_stop(const char *error)
+static int is_stop(const struct grapnel_error *error)
 {
     static const char *const stops[] = {"CANCELLED", "TIMEOUT", "EXEC_TIMEOUT", "OUTPUT_LIMIT"};
 
     for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
-        if (!strcmp(error, stops[i]))
+        if (error->name && !strcmp(error->name, stops[i]))
             return 1;
     }
     return 0;
@@ -121,7 +118,7 @@ int fleet_tally_add(struct fleet_tally *t, const struct grapnel_fleet_result *r,
     p->alias = r->alias != 0;
     p->failed = p->exit_status != 0;
     p->skipped = !r->alias && r->failed && r->began <= 0;
-    p->stopped = r->begun && error.name && is_stop(error.name);
+    p->stopped = r->begun && (is_stop(&error) || (r->error && is_stop(r->error)));
     p->confirmed = r->confirmed != 0;
     memcpy(p->phase_us, r->phase_us, sizeof p->phase_us);
     if (error.code && (p->error = malloc(sizeof error)) != NULL)

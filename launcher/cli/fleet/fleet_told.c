@@ -26,7 +26,8 @@ static size_t on_output(void *arg, size_t host, int which, const uint8_t *bytes,
     /* What code prints is beside the value. */
     if (x->kind->text)
         which = STDERR_FILENO;
-    fleet_show_output(x->show, host, which, bytes, n);
+    if (fleet_show_output(x->show, host, which, bytes, n) < 0)
+        grapnel_fleet_stop(x->job, host); /* for nobody */
     if (fleet_flow_pending(x->flow) < FLOW_HIGH)
         return n;
     owed->bytes[which - 1] += n;
