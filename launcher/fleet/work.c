@@ -23,8 +23,9 @@ static void stop_at_budget(struct task *t)
 {
     struct error e = {0};
 
-    errors_set(&e, -E_OUTPUT_LIMIT, "what the fleet may keep of its output, %zu bytes, is full",
-               t->job->f->options.memory);
+    errors_set(&e, -E_OUTPUT_LIMIT,
+               "of all hosts together no more than %zu MiB may be kept at the same time",
+               t->job->f->options.memory >> 20);
     task_stop(t, &e);
 }
 

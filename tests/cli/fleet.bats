@@ -117,6 +117,14 @@ few" ]
     [ "$output" = x ]
 }
 
+@test "--group: no more is kept than there is room for, and the way out is named" {
+    run -0 bash -c '(ulimit -v 1200000 && exec "$0" run --transport local --group --substitute a,b,c -- \
+        sh -c "[ \$0 = c ] || exec yes; echo x" %h 2>err) | wc -c' "$GRAPNEL"
+    [ "$output" -gt 250000000 ]
+    [ "$output" -lt 270000000 ]
+    grep -q "^grapnel: exec: there was more output than can be kept here: .* 256 MiB .*--outdir.*: a,b (2)$" err
+}
+
 @test "--diff: how others differ from most" {
     run -0 many run --diff --substitute 'w[1-5]' -- sh -c 'echo one; echo ${0#w[1-4]}; echo three' %h
     [ "$output" = '---- w[1-4] (4) ----

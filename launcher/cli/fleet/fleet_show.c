@@ -152,20 +152,22 @@ int fleet_show_output(struct fleet_show *s, size_t host, int which, const void *
 
 /* ---- the end ---- */
 
+static int put_json(const char *text, size_t n, void *arg)
+{
+    fleet_flow_put(arg, STDOUT_FILENO, text, n);
+    return 0;
+}
+
 static void show_json(struct fleet_show *s, json_t *object)
 {
     /* JSON escapes only some of what a terminal would obey. */
     size_t flags = isatty(STDOUT_FILENO) ? JSON_COMPACT | JSON_ENSURE_ASCII : JSON_COMPACT;
-    char *text = object ? json_dumps(object, flags) : NULL;
 
-    json_decref(object);
-    if (text) {
-        fleet_flow_put(s->flow, STDOUT_FILENO, text, strlen(text));
-        fleet_flow_put(s->flow, STDOUT_FILENO, "\n", 1);
-    } else {
+    if (!object || json_dump_callback(object, put_json, s->flow, flags) < 0)
         fleet_flow_fail(s->flow, ENOMEM);
-    }
-    free(text);
+    else
+        fleet_flow_put(s->flow, STDOUT_FILENO, "\n", 1);
+    json_decref(object);
 }
 
 void fleet_show_ended(struct fleet_show *s, const struct grapnel_fleet_result *r, json_t *object)
