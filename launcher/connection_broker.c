@@ -16,6 +16,17 @@ const char *connection_broker_key(const struct grapnel_server *s)
     return s->broker_key;
 }
 
+/* Worth a warning, unless there is simply none; and not for each of a thousand hosts. */
+static void tell_without(const struct grapnel_server *s, const struct error *e)
+{
+    int known = e->code == -E_NOT_HELD || e->code == s->g->broker_told;
+
+    context_trace(s->g, known ? 2 : 0, connection_target(s),
+                  "connecting without the broker: %s: %s", errors_text(e->code), e->detail);
+    if (!known)
+        s->g->broker_told = e->code;
+}
+
 int connection_broker_begin(struct grapnel_server *s, struct error *why)
 {
     struct error e = {0};
@@ -32,9 +43,7 @@ int connection_broker_begin(struct grapnel_server *s, struct error *why)
         *why = e;
         return e.code;
     }
-    /* Worth a warning, unless there is simply none. */
-    context_trace(s->g, e.code == -E_NOT_HELD ? 2 : 0, connection_target(s),
-                  "connecting without the broker: %s: %s", errors_text(e.code), e.detail);
+    tell_without(s, &e);
     forget_key(s);
     return 0;
 }
@@ -58,10 +67,11 @@ int connection_broker_failed(struct grapnel_server *s, const struct error *e)
         (e->code != -E_NOT_HELD && e->code != -E_ARCH && e->code != -E_BROKER) ||
         (s->broker_only && e->code != -E_ARCH))
         return 0;
-    context_trace(s->g, e->code == -E_BROKER ? 0 : 2, connection_target(s),
-                  e->code == -E_BROKER ? "connecting without the broker: %s: %s"
-                                       : "the broker: %s: %s",
-                  errors_text(e->code), e->detail);
+    if (e->code == -E_BROKER)
+        tell_without(s, e);
+    else
+        context_trace(s->g, 2, connection_target(s), "the broker: %s: %s", errors_text(e->code),
+                      e->detail);
     transport_free(s->transport);
     s->transport = NULL;
     s->by_broker = s->started = s->paused = 0;

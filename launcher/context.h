@@ -40,6 +40,7 @@ struct grapnel {
     unsigned lease_ms;       /* of servers where none is asked for */
     int stopped;             /* grapnel_stop */
     int abandoned;           /* grapnel_abandon */
+    int broker_told;         /* why the broker was of no use, when that was last said */
     struct blocking *blocking;
     struct agents *agents;
     struct keyring *keys; /* by transport_ssh2; NULL: none yet */

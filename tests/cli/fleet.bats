@@ -230,6 +230,15 @@ warned
     [[ $stderr == *"2 hosts: 0 done, 2 failed"*": a,b (2)"* ]]
 }
 
+@test "why the broker is of no use is said once" {
+    mkdir -m 0777 -p run run/grapnel
+    chmod 0777 run/grapnel
+    chmod 0700 run
+    XDG_RUNTIME_DIR=$T/run run -0 --separate-stderr many run 'n[1-5]' -- true
+    [ "${#stderr_lines[@]}" = 1 ]
+    [[ $stderr == "grapnel: n"*": connecting without the broker: not safe to use: "* ]]
+}
+
 @test "--stats: how long each phase took" {
     run -0 --separate-stderr many run --stats 'n[1-4]' -- true
     grep -qE '^grapnel: exec  +50%: [0-9.]+ ms, 90%: .*, 99%: .*, most: .* \(4 hosts\)$' <<<"$stderr"
