@@ -145,6 +145,14 @@ void ssh2_auth_attach(struct ssh2_auth *a, struct ssh2_session *s, enum ssh2_aut
     a->allowed = NULL;
 }
 
+void ssh2_auth_undecided(struct ssh2_auth *a)
+{
+    if (!a->keys_tried || (!a->decided && a->state != SSH2_STATE_OFFER))
+        return;
+    ssh2_identities_untry(a->ids);
+    a->keys_tried--;
+}
+
 int ssh2_auth_may_hurry(const struct ssh2_auth *a, int extensions)
 {
     return a->order_n && a->order[0] == SSH2_METHOD_PUBLICKEY && ssh2_identities_ready(a->ids) &&

@@ -48,6 +48,10 @@ enum ssh2_auth_haste {
 /* A (new) connection. */
 void ssh2_auth_attach(struct ssh2_auth *a, struct ssh2_session *s, enum ssh2_auth_haste haste);
 
+/* The connection was lost before the server could have said that the present key is refused: on
+ * the next one it counts as not tried. */
+void ssh2_auth_undecided(struct ssh2_auth *a);
+
 /* Frees.  Returns 1 when a thread is still busy with the session that was attached: that is then
  * freed with it, and is no longer the caller's.  NULL is legal (0). */
 int ssh2_auth_free(struct ssh2_auth *a);

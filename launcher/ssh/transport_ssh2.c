@@ -70,6 +70,7 @@ static void drive(struct ssh2 *t)
         (t->stage == SSH2_LOGIN || t->stage == SSH2_OPEN) && ssh2_channel_early(t->channel)) {
         /* Perhaps it is the haste that the server does not like. */
         ssh2_core_trace(t, 1, "%s: %s", errors_text(result), e.detail);
+        ssh2_auth_undecided(t->auth);
         ssh2_setup_restart(t, &e);
     } else if (result < 0) {
         ssh2_core_fail(t, &e);

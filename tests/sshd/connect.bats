@@ -140,6 +140,15 @@ host_key() {
     fails 't: connect: the connection was closed'
 }
 
+# The first connection sends ahead, and may be through when it is reset; the second one does not.
+@test "a connection that is reset during or after the login is not taken for a refusal" {
+    for bytes in 1850 1900 2000 2200 2600 2800; do
+        serve proxy --cut "$bytes" "$SSHD_PORT"
+        to "$port" -o "HostKeyAlias=[127.0.0.1]:$SSHD_PORT"
+        fails 't: connect: the connection was closed' '' 'Connection reset'
+    done
+}
+
 @test "no algorithm in common" {
     to "$SSHD_PORT" -o KexAlgorithms=diffie-hellman-group1-sha1 --transport ssh2
     fails 't: kex: '
