@@ -231,7 +231,7 @@ warned
 }
 
 @test "why the broker is of no use is said once" {
-    mkdir -m 0777 -p run run/grapnel
+    mkdir -p run/grapnel
     chmod 0777 run/grapnel
     chmod 0700 run
     XDG_RUNTIME_DIR=$T/run run -0 --separate-stderr many run 'n[1-5]' -- true
