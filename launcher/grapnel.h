@@ -840,7 +840,8 @@ GRAPNEL_API char *grapnel_targets_fold_names(const char *const *names, size_t n)
  * of it is done in the context's loop, without a thread or a process for a host, and what one host
  * does or fails to do holds up no other.
  *
- * A host is its index in the list, from 0.  A fleet does one job at a time. */
+ * A host is its index in the list, from 0.  A fleet does one job at a time.  What needs a fleet, a
+ * job or a command fails with ARGUMENT where that is NULL, as when it could not be made. */
 
 struct grapnel_fleet_options {
     /* Of every host; its phase and one_shot are of no effect.  NULL: the defaults. */

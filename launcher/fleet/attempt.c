@@ -10,7 +10,8 @@
 #define REFUSALS_MAX   6    /* attempts more for which no host is blamed … */
 #define REFUSED_MS     200  /* … after this, doubled for each, less up to half at random … */
 #define REFUSED_MOST   2000 /* … but not more than this */
-#define STUCK_MS       5000 /* who has not connected by then takes no place in the window */
+#define STUCK_MS       5000 /* who has not connected by then takes no place in the window … */
+#define SILENT_MS      1000 /* … and by then who has not answered at all */
 #define DOUBLINGS_MOST 20
 #define WINDOW_LEAST   4096
 
@@ -25,6 +26,24 @@ void attempt_leave_window(struct task *t, enum window_end how)
     t->in_window = 0;
     window_end(&t->job->f->window, t->token, how, now - t->opened_us, now, randombytes_random());
     job_look(t->job);
+}
+
+/* A name or an address that nobody answers for, as far as this process sees it. */
+static int is_silent(const struct task *t)
+{
+    return t->phase_us[GRAPNEL_FLEET_RESOLVE] && !t->phase_us[GRAPNEL_FLEET_KEX];
+}
+
+void attempt_linger(struct task *t)
+{
+    int64_t ms = (int64_t)((context_now() - t->opened_us) / 1000);
+
+    if (is_silent(t))
+        attempt_leave_window(t, WINDOW_SILENT);
+    else if (ms >= STUCK_MS)
+        attempt_leave_window(t, WINDOW_FAILED);
+    else
+        task_set_timer(t, STUCK_MS - ms);
 }
 
 void attempt_end(struct task *t, enum window_end how)
@@ -251,7 +270,7 @@ void attempt_begin(struct task *t)
     t->connecting = t->in_window = 1;
     t->job->counts.connecting++;
     t->token = window_begin(&t->job->f->window);
-    task_set_timer(t, STUCK_MS);
+    task_set_timer(t, SILENT_MS);
     if (open_server(t, &e) < 0)
         connect_failed(t, &e);
     else if (t->result.alias)

@@ -49,9 +49,12 @@ struct grapnel_fleet *grapnel_fleet_new(struct grapnel *g, const char *const *ta
                                         const struct grapnel_fleet_options *options,
                                         struct grapnel_error *error)
 {
-    struct grapnel_fleet *f = calloc(1, sizeof *f);
+    struct grapnel_fleet *f;
     struct error e = {0};
 
+    if (job_lacks(g, "context", error) || job_lacks(targets, "list of targets", error))
+        return NULL;
+    f = calloc(1, sizeof *f);
     if (!f || fill(f, targets, options ? options : &defaults) < 0) {
         errors_set(&e, -E_NOMEM, "fleet");
         context_error(error, "", &e);
@@ -65,12 +68,12 @@ struct grapnel_fleet *grapnel_fleet_new(struct grapnel *g, const char *const *ta
 
 size_t grapnel_fleet_count(const struct grapnel_fleet *f)
 {
-    return f->count;
+    return f ? f->count : 0;
 }
 
 const char *grapnel_fleet_name(const struct grapnel_fleet *f, size_t host)
 {
-    return host < f->count ? f->hosts[host].name : NULL;
+    return f && host < f->count ? f->hosts[host].name : NULL;
 }
 
 /* ---- the end ---- */
@@ -113,6 +116,8 @@ int grapnel_fleet_close(struct grapnel_fleet *f, int64_t timeout, struct grapnel
 {
     struct error e = {0};
 
+    if (job_lacks(f, "fleet", error))
+        return -E_ARGUMENT;
     context_lock(f->g);
     if (f->job || context_in_callback(f->g)) {
         errors_set(&e, -E_ARGUMENT,

@@ -128,6 +128,8 @@ struct grapnel_fleet_job *job_start(struct grapnel_fleet_job *job, struct error 
 struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,
                                   const struct grapnel_fleet_handler *handler, void *arg,
                                   struct error *e);
+/* True when the caller has given no `thing`, which *error then says. */
+int job_lacks(const void *thing, const char *what, struct grapnel_error *error);
 /* Something has changed: see what there is to do, soon. */
 void job_look(struct grapnel_fleet_job *job);
 /* Nothing more begins; those that run are stopped if `cut` is set. */
@@ -173,6 +175,8 @@ int attempt_use_kept(struct task *t);
 void attempt_ready(struct task *t);
 /* The attempt, if one is under way, has ended like that. */
 void attempt_end(struct task *t, enum window_end how);
+/* It takes long: others, who need not wait for it, may have its place in the window. */
+void attempt_linger(struct task *t);
 /* It goes on, but the window has room for another one. */
 void attempt_leave_window(struct task *t, enum window_end how);
 

@@ -259,6 +259,17 @@ void grapnel_fleet_stop(struct grapnel_fleet_job *job, size_t host)
 
 /* ---- making and freeing ---- */
 
+int job_lacks(const void *thing, const char *what, struct grapnel_error *error)
+{
+    struct error e;
+
+    if (thing)
+        return 0;
+    errors_set(&e, -E_ARGUMENT, "there is no %s", what);
+    context_error(error, "", &e);
+    return 1;
+}
+
 struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,
                                   const struct grapnel_fleet_handler *handler, void *arg,
                                   struct error *e)
@@ -266,7 +277,8 @@ struct grapnel_fleet_job *job_new(struct grapnel_fleet *f, enum job_kind kind,
     struct grapnel_fleet_job *job;
 
     if (f->job) {
-        errors_set(e, -E_CLOSED, "the fleet has a job that is not freed");
+        errors_set(e, -E_CLOSED,
+                   "the fleet has a job that is not freed: take all of its results, or free it");
         return NULL;
     }
     job = calloc(1, sizeof *job);
@@ -342,13 +354,14 @@ void grapnel_fleet_job_free(struct grapnel_fleet_job *job)
     if (!job)
         return;
     context_lock(g);
-    ev_timer_stop(g->loop, &job->look);
-    ev_timer_stop(g->loop, &job->pause);
-    ev_timer_stop(g->loop, &job->total);
     for (size_t i = 0; i < job->next; i++)
         task_free(job->tasks[i]); /* those that wait in a list, too */
     free_list(job->told);
     task_free(job->taken);
+    /* Now: the end of a task has it looked at. */
+    ev_timer_stop(g->loop, &job->look);
+    ev_timer_stop(g->loop, &job->pause);
+    ev_timer_stop(g->loop, &job->total);
     job->f->job = NULL;
     sshfiles_release(g->files);
     input_free(job->input);

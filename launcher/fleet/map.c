@@ -133,6 +133,8 @@ grapnel_fleet_map(struct grapnel_fleet *f, const struct grapnel_map_options *map
     struct grapnel_fleet_job *job;
     struct error e = {0};
 
+    if (job_lacks(f, "fleet", error) || job_lacks(map, "map", error))
+        return NULL;
     context_lock(f->g);
     job = job_new(f, JOB_MAP, handler, arg, &e);
     if (job)
@@ -187,9 +189,12 @@ static void explain_end(const struct map *m, struct error *e, struct grapnel_err
 int grapnel_fleet_map_next(struct grapnel_fleet_job *job, int64_t timeout,
                            struct grapnel_map_result *r, struct grapnel_error *error)
 {
-    struct map *m = job->map;
     struct error e = {0};
+    struct map *m;
 
+    if (job_lacks(job, "job", error))
+        return -E_ARGUMENT;
+    m = job->map;
     context_lock(job->g);
     if (!m || m->result) {
         errors_set(&e, -E_ARGUMENT, "this is no map, or its results are called back");

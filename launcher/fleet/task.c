@@ -133,7 +133,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
         job->again_tail = &t->next;
         job_look(job);
     } else if (t->state == TASK_CONNECTING && !t->stopped) {
-        attempt_leave_window(t, WINDOW_FAILED); /* the others need not wait for it */
+        attempt_linger(t);
     } else if (t->state == TASK_RUNNING && !t->stopped) {
         lapse(t);
     } else {

@@ -11,6 +11,8 @@ int grapnel_fleet_wait(struct grapnel_fleet_job *job, int64_t timeout, struct gr
 {
     struct error e = {0};
 
+    if (job_lacks(job, "job", error))
+        return -E_ARGUMENT;
     context_lock(job->g);
     e.code = context_wait(job->g, all_over, job, context_deadline(timeout));
     context_unlock(job->g);
@@ -39,6 +41,8 @@ int grapnel_fleet_wait_any(struct grapnel_fleet_job *job, int64_t timeout,
     struct error e = {0};
     struct task *t;
 
+    if (job_lacks(job, "job", error))
+        return -E_ARGUMENT;
     context_lock(job->g);
     task_free(job->taken);
     job->taken = NULL;
@@ -59,6 +63,9 @@ int grapnel_fleet_wait_any(struct grapnel_fleet_job *job, int64_t timeout,
 
 void grapnel_fleet_counts(struct grapnel_fleet_job *job, struct grapnel_fleet_counts *counts)
 {
+    *counts = (struct grapnel_fleet_counts){0};
+    if (!job)
+        return;
     context_lock(job->g);
     *counts = job->counts;
     context_unlock_quiet(job->g);

@@ -74,6 +74,10 @@ void window_end(struct window *w, unsigned token, enum window_end how, uint64_t 
     w->connecting--;
     if (token != w->epoch || how == WINDOW_FAILED)
         return; /* it began in a window that was changed since: that has been seen to */
+    if (how == WINDOW_SILENT) {
+        widen(w);
+        return;
+    }
     forget_old(w);
     if (how == WINDOW_CONNECTED) {
         w->fine++;

@@ -28,6 +28,7 @@ enum window_end {
     WINDOW_CONNECTED,
     WINDOW_REFUSED, /* maybe because there were too many */
     WINDOW_FAILED,  /* for a reason of the host's own */
+    WINDOW_SILENT,  /* nobody answers, and nobody has any work with it */
 };
 
 void window_init(struct window *w, size_t most);

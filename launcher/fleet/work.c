@@ -146,6 +146,8 @@ struct grapnel_fleet_job *grapnel_fleet_run(struct grapnel_fleet *f,
     struct grapnel_fleet_job *job;
     struct error e = {0};
 
+    if (job_lacks(f, "fleet", error) || job_lacks(command, "command", error))
+        return NULL;
     context_lock(f->g);
     job = job_new(f, JOB_RUN, handler, arg, &e);
     if (job && copies_exec(&job->exec, command) < 0)
@@ -196,6 +198,8 @@ static struct grapnel_fleet_job *start_plain(struct grapnel_fleet *f, enum job_k
     struct grapnel_fleet_job *job;
     struct error e = {0};
 
+    if (job_lacks(f, "fleet", error))
+        return NULL;
     context_lock(f->g);
     job = job_start(job_new(f, kind, handler, arg, &e), &e, error);
     context_unlock(f->g);
@@ -284,6 +288,8 @@ struct grapnel_fleet_job *grapnel_fleet_call(struct grapnel_fleet *f,
     struct error e = {0};
     int rc;
 
+    if (job_lacks(f, "fleet", error) || job_lacks(call, "call", error))
+        return NULL;
     context_lock(f->g);
     job = job_new(f, JOB_CALL, handler, arg, &e);
     if (job && (call->ref || !call->path))
@@ -305,6 +311,8 @@ struct grapnel_fleet_job *grapnel_fleet_script(struct grapnel_fleet *f,
     struct grapnel_fleet_job *job;
     struct error e = {0};
 
+    if (job_lacks(f, "fleet", error) || job_lacks(script, "script", error))
+        return NULL;
     context_lock(f->g);
     job = job_new(f, JOB_SCRIPT, handler, arg, &e);
     if (job) {

@@ -216,17 +216,29 @@ static FILE *input_of(lua_State *L, int options)
 /* Words of the table at that index, NULL-terminated; pushes what keeps them. */
 static const char **words(lua_State *L, int index, const char *what)
 {
-    size_t n = lua_rawlen(L, index);
+    size_t n = lua_rawlen(L, index), length;
     const char **list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
 
     for (size_t i = 0; i < n; i++) {
         if (lua_rawgeti(L, index, (lua_Integer)i + 1) != LUA_TSTRING)
             luaL_error(L, "grapnel: %s must be a list of strings", what);
-        list[i] = lua_tostring(L, -1);
+        list[i] = lua_tolstring(L, -1, &length);
+        if (strlen(list[i]) != length)
+            luaL_error(L, "grapnel: a zero byte in %s", what);
         lua_pop(L, 1);
     }
     list[n] = NULL;
     return list;
+}
+
+static const char *text_at(lua_State *L, int index, const char *what)
+{
+    size_t length;
+    const char *text = luaL_checklstring(L, index, &length);
+
+    if (strlen(text) != length)
+        luaL_error(L, "grapnel: a zero byte in %s", what);
+    return text;
 }
 
 static void read_command(lua_State *L, struct grapnel_exec_options *x)
@@ -235,9 +247,9 @@ static void read_command(lua_State *L, struct grapnel_exec_options *x)
     if (lua_istable(L, 2))
         x->argv = words(L, 2, "a command");
     else
-        x->line = luaL_checkstring(L, 2);
+        x->line = text_at(L, 2, "a command");
     if (lua_getfield(L, 3, "cwd") != LUA_TNIL)
-        x->cwd = luaL_checkstring(L, -1);
+        x->cwd = text_at(L, -1, "cwd");
     if (lua_getfield(L, 3, "env") != LUA_TNIL) { /* {"NAME=value"} */
         luaL_checktype(L, -1, LUA_TTABLE);
         x->env = words(L, lua_gettop(L), "env");

@@ -268,7 +268,11 @@ int fleetjob_push(lua_State *L, struct grapnel_fleet *f, struct grapnel_fleet_jo
     context_lock(host_context(h));
     fleet_watch(job, on_told, h);
     context_unlock_quiet(host_context(h));
-    return 1;
+    /* As the generic `for` has it, whose end, also by break or an error, is the job's. */
+    lua_pushnil(L);
+    lua_pushnil(L);
+    lua_pushvalue(L, -3);
+    return 4;
 }
 
 void fleetjob_add(lua_State *L)

@@ -8,7 +8,8 @@
 
 /* Makes the type known. */
 void fleetjob_add(lua_State *L);
-/* Pushes the job, which is taken over; the fleet, whose value is at index 1, lives as long. */
+/* Pushes the job, which is taken over, and what else a generic `for` takes: how many values that
+ * is. The fleet, whose value is at index 1, lives as long. */
 int fleetjob_push(lua_State *L, struct grapnel_fleet *f, struct grapnel_fleet_job *job);
 
 /* For other kinds of jobs: push a table of that. */

@@ -164,5 +164,5 @@ return function(fleet, f, tasks, options)
     end
     local map = begin(fleet, what, is_source, options, count)
     sources[map] = next
-    return map
+    return map, nil, nil, map -- for loops, whose end is the map's
 end

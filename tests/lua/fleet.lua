@@ -33,6 +33,24 @@ do
     eq(all.one.error, nil)
 end
 
+-- The end of a loop is the job's, however it comes about.
+do
+    local fleet = grapnel.fleet(names, {connect = here})
+    local first = os.tmpname()
+    for _ in fleet:run("rm " .. first .. " 2>/dev/null || sleep 1000") do
+        break -- the others sleep
+    end
+    fails("enough", function()
+        for _ in fleet:run {"true"} do
+            error "enough"
+        end
+    end)
+    eq(by_host(fleet:run {"true"}).one.ok, true)
+    fails("zero byte", fleet.run, fleet, {"echo", "a\0b"})
+    fails("zero byte", fleet.run, fleet, "echo a\0b")
+    fails("zero byte", fleet.run, fleet, "true", {env = {"A=\0"}})
+end
+
 -- Connections that are kept; calls; what the agents tell.
 do
     local fleet <close> = grapnel.fleet(names, {connect = here, keep = true})

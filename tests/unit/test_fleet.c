@@ -479,6 +479,56 @@ START_TEST(test_the_whole_job_has_a_time_limit)
 }
 END_TEST
 
+static void reach_nobody(void *arg, size_t host, struct grapnel_connect_options *o)
+{
+    (void)arg;
+    (void)host;
+    o->transport = "sleep 1000 #";
+}
+
+/* Those that connect are freed beside those that wait; nothing of it stays in the loop. */
+START_TEST(test_a_job_is_freed_while_it_connects)
+{
+    struct grapnel_fleet *f =
+        fleet((struct grapnel_fleet_options){.adjust = reach_nobody, .fanout = 4});
+    struct grapnel_fleet_job *job = run_line(f, "true", NULL, NULL);
+
+    ck_assert_int_lt(grapnel_fleet_wait(job, 100, &error), 0);
+    ck_assert_uint_eq(counts_of(job).connecting, 4);
+    grapnel_fleet_job_free(job);
+    grapnel_drive(g, 50);
+    job = run_line(f, "true", NULL, NULL);
+    grapnel_drive(g, 50);
+    finish(f, job);
+}
+END_TEST
+
+/* What a program that looks at no error passes on. */
+START_TEST(test_what_could_not_be_made_is_refused)
+{
+    struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){0});
+    struct grapnel_fleet_counts counts;
+    struct grapnel_fleet_result r;
+
+    ck_assert_ptr_null(grapnel_fleet_new(g, NULL, NULL, &error));
+    ck_assert_ptr_null(grapnel_fleet_run(f, NULL, NULL, NULL, &error));
+    ck_assert_str_eq(error.name, "ARGUMENT");
+    ck_assert_ptr_null(grapnel_fleet_run(NULL, NULL, NULL, NULL, &error));
+    ck_assert_ptr_null(grapnel_fleet_call(f, NULL, NULL, NULL, NULL, &error));
+    ck_assert_ptr_null(grapnel_fleet_ping(NULL, NULL, NULL, &error));
+    ck_assert_ptr_null(grapnel_fleet_map(f, NULL, NULL, NULL, NULL, &error));
+    ck_assert_ptr_null(grapnel_fleet_script(f, NULL, NULL, NULL, NULL, &error));
+    ck_assert_int_lt(grapnel_fleet_wait(NULL, -1, &error), 0);
+    ck_assert_int_lt(grapnel_fleet_wait_any(NULL, -1, &r, &error), 0);
+    ck_assert_str_eq(error.name, "ARGUMENT");
+    ck_assert_int_lt(grapnel_fleet_close(NULL, 0, &error), 0);
+    grapnel_fleet_counts(NULL, &counts);
+    ck_assert_uint_eq(counts.hosts, 0);
+    ck_assert_uint_eq(grapnel_fleet_count(NULL), 0);
+    grapnel_fleet_free(f);
+}
+END_TEST
+
 START_TEST(test_a_job_is_freed_while_it_runs)
 {
     struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){0});
@@ -875,6 +925,8 @@ static Suite *fleet_suite(void)
     tcase_add_test(c, test_cancelled_work_is_stopped_and_confirmed);
     tcase_add_test(c, test_the_whole_job_has_a_time_limit);
     tcase_add_loop_test(c, test_a_job_is_freed_while_it_runs, 0, 2);
+    tcase_add_test(c, test_a_job_is_freed_while_it_connects);
+    tcase_add_test(c, test_what_could_not_be_made_is_refused);
     tcase_add_test(c, test_kept_connections_serve_the_next_job);
     tcase_add_test(c, test_connections_outlive_what_is_cancelled_on_them);
     tcase_add_loop_test(c, test_signs_of_life_and_facts, 0, 2);

@@ -58,6 +58,16 @@ START_TEST(test_it_does_not_grow_while_somebody_is_busy)
 }
 END_TEST
 
+START_TEST(test_silence_holds_nobody_up)
+{
+    window_init(&w, 0);
+    fill(0);
+    end(WINDOW_FIRST, 0, WINDOW_SILENT, 1000000);
+    ck_assert_uint_eq(fill(1000000), 2 * WINDOW_FIRST);
+    ck_assert_uint_eq(w.fine + w.refused, 0);
+}
+END_TEST
+
 START_TEST(test_it_keeps_to_its_bound)
 {
     window_init(&w, 3);
@@ -161,6 +171,7 @@ static Suite *window_suite(void)
     tcase_add_test(c, test_it_begins_modestly_and_grows_with_success);
     tcase_add_test(c, test_it_does_not_grow_while_somebody_is_busy);
     tcase_add_test(c, test_it_keeps_to_its_bound);
+    tcase_add_test(c, test_silence_holds_nobody_up);
     tcase_add_test(c, test_refusals_halve_it_and_make_it_wait);
     tcase_add_test(c, test_after_a_cut_it_grows_slowly);
     tcase_add_test(c, test_a_few_hosts_that_refuse_everybody_do_not_hold_up_the_others);

@@ -12,6 +12,7 @@
 #include "launcher/cli/say.h"
 
 #define CHUNK     16384
+#define NOTE      "grapnel: "
 #define PIPE_STEP 4096 /* a pipe that is writable at all takes so much … */
 #define TTY_STEP  256  /* … and a terminal this */
 
@@ -141,17 +142,25 @@ void fleet_flow_bar(struct fleet_flow *f, const char *text, size_t width)
 
 void fleet_flow_note(struct fleet_flow *f, const char *format, ...)
 {
-    char text[4096] = "grapnel: ", line[4 * sizeof text];
-    size_t n = strlen(text);
+    char *text = NULL, *line = NULL;
+    size_t size = 0;
     va_list ap;
 
     va_start(ap, format);
-    vsnprintf(text + n, sizeof text - n, format, ap);
+    if (vasprintf(&text, format, ap) < 0)
+        text = NULL;
     va_end(ap);
-    say_safe(line, sizeof line - 1, text);
-    n = strlen(line);
-    line[n] = '\n';
-    fleet_flow_put(f, STDERR_FILENO, line, n + 1);
+    if (text) {
+        size = 4 * strlen(text) + 1; /* each byte may become \xNN */
+        line = malloc(size);
+    }
+    if (line) {
+        fleet_flow_put(f, STDERR_FILENO, NOTE, sizeof NOTE - 1);
+        fleet_flow_put(f, STDERR_FILENO, line, strlen(say_safe(line, size, text)));
+        fleet_flow_put(f, STDERR_FILENO, "\n", 1);
+    }
+    free(text);
+    free(line);
 }
 
 size_t fleet_flow_pending(const struct fleet_flow *f)

@@ -15,7 +15,8 @@
 /* Hosts that failed for the same reason. */
 struct cause {
     const char *phase, *text; /* static */
-    char *detail;             /* of the first; NULL: none, or not the same for all */
+    char *detail;             /* of the first … */
+    int differ;               /* … and others have another one */
     int exit_status;
     size_t *hosts;
     size_t count;
@@ -263,8 +264,7 @@ static int sort_in(struct cause *causes, size_t *count, const struct fleet_tally
             return -1;
         ++*count;
     }
-    if (c->detail && p->error && strcmp(c->detail, p->error->detail) != 0)
-        c->detail = NULL;
+    c->differ |= c->detail && p->error && strcmp(c->detail, p->error->detail) != 0;
     c->hosts[c->count++] = host;
     return 0;
 }
@@ -280,9 +280,9 @@ static void say_cause(const struct fleet_tally *t, struct fleet_flow *flow, cons
     else if (!c->text)
         fleet_flow_note(flow, "exit status %d: %s (%zu)", c->exit_status, names, c->count);
     else
-        fleet_flow_note(flow, "%s: %s%s%s: %s (%zu)", c->phase, c->text,
-                        c->detail && *c->detail ? ": " : "", c->detail ? c->detail : "", names,
-                        c->count);
+        fleet_flow_note(flow, "%s: %s%s%s%s: %s (%zu)", c->phase, c->text,
+                        c->detail && *c->detail ? ": " : "", c->detail ? c->detail : "",
+                        c->differ ? ", and other causes" : "", names, c->count);
     grapnel_string_free(folded);
 }
 
