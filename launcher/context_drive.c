@@ -28,6 +28,50 @@ int grapnel_drive(struct grapnel *g, int64_t timeout)
     return result;
 }
 
+struct writable {
+    struct grapnel *g;
+    int reached;
+};
+
+static void on_writable(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct writable *until = w->data;
+
+    (void)loop;
+    (void)revents;
+    until->reached = 1;
+}
+
+static int is_stopped_or_writable(void *arg)
+{
+    const struct writable *until = arg;
+
+    return until->reached || until->g->stopped;
+}
+
+int grapnel_drive_writable(struct grapnel *g, int fd, int64_t timeout)
+{
+    struct writable until = {.g = g};
+    ev_io io;
+    int result;
+
+    if (context_enter(g, NULL) < 0)
+        return -E_ARGUMENT;
+    ev_io_init(&io, on_writable, fd, EV_WRITE);
+    io.data = &until;
+    ev_io_start(g->loop, &io);
+    if (g->led)
+        context_wake(g); /* whoever sleeps in the loop does not know of it */
+    result = context_wait(g, is_stopped_or_writable, &until, context_deadline(timeout));
+    ev_io_stop(g->loop, &io);
+    if (result == 0 && until.reached)
+        result = 1;
+    else if (result == 0)
+        g->stopped = 0;
+    context_unlock(g);
+    return result;
+}
+
 void grapnel_stop(struct grapnel *g)
 {
     context_lock(g);

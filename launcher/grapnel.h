@@ -1119,6 +1119,9 @@ GRAPNEL_API void grapnel_fleet_job_free(struct grapnel_fleet_job *job);
  * or another thread).  0: stopped, -TIMEOUT. */
 GRAPNEL_API int grapnel_drive(struct grapnel *g, int64_t timeout);
 GRAPNEL_API void grapnel_stop(struct grapnel *g);
+/* The same until fd can be written (or has failed), too, which must stay open so long: for programs
+ * whose callbacks put output by that must not be waited for.  1: it can. */
+GRAPNEL_API int grapnel_drive_writable(struct grapnel *g, int fd, int64_t timeout);
 /* For programs with an event loop of their own: a descriptor, the context's, which is readable (in
  * poll, select, epoll) when grapnel_dispatch has something to do, be it that bytes have come, that
  * something is to be sent, or that a time is up.  From the first call on callbacks run only in

@@ -321,7 +321,7 @@ struct grapnel_fleet_job *job_start(struct grapnel_fleet_job *job, struct error 
 {
     if (job && !e->code && job->g->abandoned)
         errors_set(e, -E_CANCELLED, "all lines were cut");
-    else if (job && !e->code && context_need_heartbeat(job->g) < 0)
+    else if (job && !e->code && !job->g->options.driven && context_need_heartbeat(job->g) < 0)
         errors_set(e, -E_SYSTEM, "no thread could be started");
     if (!job || e->code) {
         context_error(error, "", e);

@@ -209,6 +209,51 @@ START_TEST(callbacks_run_while_the_context_is_driven)
 }
 END_TEST
 
+static void *read_all(void *arg)
+{
+    char bytes[4096];
+
+    while (read(*(int *)arg, bytes, sizeof bytes) > 0)
+        ;
+    return NULL;
+}
+
+static void stop_now(void *arg, struct grapnel_exec *x, const struct grapnel_exec_status *status,
+                     const struct grapnel_error *error)
+{
+    (void)x;
+    (void)status;
+    (void)error;
+    grapnel_stop(arg);
+}
+
+START_TEST(a_context_is_driven_until_output_can_go_on)
+{
+    static const char block[4096];
+    struct grapnel_server *s = connect_local(0);
+    struct grapnel_exec_options o = {.line = "exit 3"};
+    struct grapnel_exec_handler handler = {.done = stop_now};
+    struct grapnel_exec *x = grapnel_exec_start(s, &o, &handler, g, NULL);
+    pthread_t reader;
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    ck_assert_int_eq(grapnel_drive_writable(g, ends[1], 20000), 1);
+    while (write(ends[1], block, sizeof block) > 0)
+        ;
+    ck_assert_int_eq(grapnel_drive(g, 20000), 0); /* also if it was over before */
+    ck_assert_int_eq(grapnel_drive_writable(g, ends[1], 20), -6);
+    ck_assert_int_eq(fcntl(ends[0], F_SETFL, 0), 0);
+    ck_assert_int_eq(pthread_create(&reader, NULL, read_all, &ends[0]), 0);
+    ck_assert_int_eq(grapnel_drive_writable(g, ends[1], 20000), 1);
+    close(ends[1]);
+    pthread_join(reader, NULL);
+    close(ends[0]);
+    grapnel_exec_free(x);
+    grapnel_server_free(s);
+}
+END_TEST
+
 START_TEST(commands_started_before_the_agent_runs_go_along)
 {
     struct grapnel_connect_options co = {.transport = "local", .one_shot = 1};
@@ -731,6 +776,7 @@ static Suite *library_suite(void)
     tcase_add_test(t, threads_open_servers_of_their_own);
     tcase_add_test(t, lease_is_kept_while_the_application_is_busy);
     tcase_add_test(t, callbacks_run_while_the_context_is_driven);
+    tcase_add_test(t, a_context_is_driven_until_output_can_go_on);
     tcase_add_test(t, commands_started_before_the_agent_runs_go_along);
     tcase_add_test(t, cancel_is_confirmed_and_the_work_has_stopped);
     tcase_add_test(t, what_was_stopped_ends_without_its_reader);

@@ -13,7 +13,7 @@
 #include "launcher/cli/quantity.h"
 #include "launcher/cli/say.h"
 
-#define TICK_MS  200 /* the bar */
+#define TICK_MS  200 /* the bar, and a look at what nobody tells us of */
 #define BEGIN_MS 500 /* what is over so soon needs none */
 
 /* ---- signals ---- */
@@ -55,6 +55,7 @@ static void on_signal(void *arg, int number)
         say_running(x);
     else
         stop(x, number);
+    fleet_told_wake(x);
 }
 
 /* The write fails, too, and that is told. */
@@ -111,12 +112,21 @@ static void show_bar(struct fleet *x)
     fleet_flow_bar(x->flow, fleet_bar_text(text, &x->bar, &counts, size.ws_col), size.ws_col);
 }
 
-/* Standard output can take no more. */
-static void look_at_output(struct fleet *x, short events)
+/* Standard output can take no more.  That its reader has gone is seen by what is written; but there
+ * may be nothing to write for long. */
+static void look_at_output(struct fleet *x)
 {
-    if (events & (POLLERR | POLLHUP | POLLNVAL))
-        fleet_flow_fail(x->flow, EPIPE);
-    if (!fleet_flow_error(x->flow) || x->output_failed)
+    struct pollfd p = {.fd = STDOUT_FILENO};
+    double now = grapnel_now();
+
+    if (x->output_failed)
+        return;
+    if (now - x->looked >= TICK_MS / 1e3) {
+        x->looked = now;
+        if (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP | POLLNVAL)))
+            fleet_flow_fail(x->flow, EPIPE);
+    }
+    if (!fleet_flow_error(x->flow))
         return;
     x->output_failed = 1;
     grapnel_fleet_cancel(x->job);
@@ -136,21 +146,17 @@ static void look_at_log(struct fleet *x)
     grapnel_fleet_cancel(x->job);
 }
 
-static void turn(struct fleet *x, int fd)
+/* Until one of our callbacks has something for us to do (fleet_told_wake). */
+static void turn(struct fleet *x)
 {
     int next = fleet_flow_next(x->flow);
-    struct pollfd p[3] = {
-        {.fd = fd, .events = POLLIN},
-        {.fd = x->output_failed ? -1 : STDOUT_FILENO, .events = next == 1 ? POLLOUT : 0},
-        {.fd = next == 2 ? STDERR_FILENO : -1, .events = POLLOUT},
-    };
 
-    if (poll(p, 3, x->has_bar || x->journal ? TICK_MS : -1) < 0)
-        return;
-    if (p[0].revents)
-        grapnel_dispatch(x->g);
+    if (next)
+        grapnel_drive_writable(x->g, next, TICK_MS);
+    else
+        grapnel_drive(x->g, TICK_MS);
     fleet_flow_write(x->flow);
-    look_at_output(x, p[1].revents);
+    look_at_output(x);
     fleet_told_settle(x);
     show_bar(x);
     look_at_log(x);
@@ -159,10 +165,8 @@ static void turn(struct fleet *x, int fd)
 /* Until all has ended and was said. */
 static void drive(struct fleet *x)
 {
-    int fd = grapnel_fd(x->g);
-
     while (!x->over && !x->leave)
-        turn(x, fd);
+        turn(x);
     fleet_flow_bar(x->flow, NULL, 0);
     if (!x->leave)
         fleet_show_done(x->show);
@@ -170,11 +174,9 @@ static void drive(struct fleet *x)
 
 static void drain(struct fleet *x)
 {
-    int fd = grapnel_fd(x->g);
-
     x->has_bar = 0;
     while (!x->leave && fleet_flow_next(x->flow))
-        turn(x, fd);
+        turn(x);
 }
 
 /* ---- beginning and end ---- */

@@ -39,6 +39,7 @@ struct fleet {
     size_t *owing; /* the hosts that are owed something */
     size_t owing_count;
     double began;
+    double looked;  /* at standard output, for the last time */
     int interrupts; /* Ctrl-C, so many times */
     int ending;     /* the signal that has stopped it; 0: none */
     int leave;      /* … and that which says to leave at once */
@@ -50,6 +51,9 @@ struct fleet {
 
 /* The job's callbacks, for `struct fleet`. */
 struct grapnel_fleet_handler fleet_told_handler(const struct fleet *x);
+/* What a callback has put is to go, or what it has noted to be looked at: the loop goes its turn.
+ */
+void fleet_told_wake(struct fleet *x);
 /* Tells hosts that had to wait that they may go on, once there is room again. */
 void fleet_told_settle(struct fleet *x);
 /* Sees whether the words of the command can be made for every host, but for the user, who may take

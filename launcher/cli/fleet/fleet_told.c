@@ -10,6 +10,11 @@
 
 #define FLOW_HIGH ((size_t)1 << 20) /* bytes on their way out, over which hosts have to wait */
 
+void fleet_told_wake(struct fleet *x)
+{
+    grapnel_stop(x->g);
+}
+
 static void on_began(void *arg, size_t host)
 {
     struct fleet *x = arg;
@@ -28,6 +33,7 @@ static size_t on_output(void *arg, size_t host, int which, const uint8_t *bytes,
         which = STDERR_FILENO;
     if (fleet_show_output(x->show, host, which, bytes, n) < 0)
         grapnel_fleet_stop(x->job, host); /* for nobody */
+    fleet_told_wake(x);
     if (fleet_flow_pending(x->flow) < FLOW_HIGH)
         return n;
     owed->bytes[which - 1] += n;
@@ -123,6 +129,7 @@ static void on_ended(void *arg, const struct grapnel_fleet_result *result)
     char *text = NULL;
 
     x->states[r.host] = ENDED;
+    fleet_told_wake(x);
     if (x->kind->text)
         text = put_value(x, &r);
     if (!x->o->json)
@@ -143,6 +150,7 @@ static void on_over(void *arg)
     struct fleet *x = arg;
 
     x->over = 1;
+    fleet_told_wake(x);
 }
 
 /* ---- words ---- */
