@@ -5,7 +5,8 @@
 #define REFUSED_PART  8       /* one refusal among so many attempts is no sign … */
 #define REFUSED_LEAST 2       /* … and one alone never is: some hosts refuse everybody */
 #define BUSY_US       1000000 /* attempts that take longer than this … */
-#define BUSY_TIMES    8       /* … and so many times longer than the fastest do not widen it */
+#define BUSY_TIMES    8 /* … and so many times longer than the fastest do not widen it … */
+#define LATE_US       2000000 /* … and those that take longer than this make it narrower */
 #define REMEMBERED    64      /* attempts: older ones count half */
 #define PAUSE_US      100000  /* after a cut, doubled for each with nothing fine since … */
 #define PAUSE_CUTS    5       /* … up to so many times */
@@ -52,6 +53,13 @@ static void widen(struct window *w)
         w->limit = (double)w->most;
 }
 
+/* Who was fast enough for that many is not any more: others want something of him, too. */
+static void narrow(struct window *w)
+{
+    if (w->limit > WINDOW_FIRST)
+        w->limit -= 1.;
+}
+
 static void cut(struct window *w, uint64_t now_us, uint32_t random)
 {
     uint64_t pause;
@@ -83,6 +91,8 @@ void window_end(struct window *w, unsigned token, enum window_end how, uint64_t 
         w->fine++;
         if (!is_busy(w, took_us))
             widen(w);
+        else if (took_us > LATE_US)
+            narrow(w);
     } else if (++w->refused >= REFUSED_LEAST && w->refused * REFUSED_PART >= w->fine + w->refused) {
         cut(w, now_us, random);
     }

@@ -1,7 +1,7 @@
 /* How many hosts may be connected to at the same time: few at first, more while that goes well,
- * fewer where connections are refused because there are too many, and no more where they only take
- * longer, since somebody on the way has enough to do.  It counts and decides, and does
- * nothing else. */
+ * fewer where connections are refused because there are too many, no more where they only take
+ * longer, since somebody on the way has enough to do, and fewer where they take so long that their
+ * time limits come near.  It counts and decides, and does nothing else. */
 #ifndef GRAPNEL_LAUNCHER_FLEET_WINDOW_H
 #define GRAPNEL_LAUNCHER_FLEET_WINDOW_H
 

@@ -46,7 +46,7 @@ START_TEST(test_it_does_not_grow_while_somebody_is_busy)
     window_end(&w, 0, WINDOW_CONNECTED, 50000, 0, 0);
     ck_assert_uint_eq(fill(0), 2);
     for (int i = 0; i < 100; i++) {
-        window_end(&w, 0, WINDOW_CONNECTED, 3000000, 0, 0);
+        window_end(&w, 0, WINDOW_CONNECTED, 1500000, 0, 0);
         ck_assert_uint_eq(fill(0), 1);
     }
     /* A line on which all takes long is not busy. */
@@ -65,6 +65,27 @@ START_TEST(test_silence_holds_nobody_up)
     end(WINDOW_FIRST, 0, WINDOW_SILENT, 1000000);
     ck_assert_uint_eq(fill(1000000), 2 * WINDOW_FIRST);
     ck_assert_uint_eq(w.fine + w.refused, 0);
+}
+END_TEST
+
+START_TEST(test_it_shrinks_while_somebody_is_late)
+{
+    window_init(&w, 0);
+    fill(0);
+    for (int i = 0; i < 3; i++) {
+        end(w.connecting, 0, WINDOW_CONNECTED, 0);
+        fill(0);
+    }
+    ck_assert_uint_eq(w.connecting, 8 * WINDOW_FIRST);
+    for (int i = 0; i < 4 * WINDOW_FIRST; i++)
+        window_end(&w, 0, WINDOW_CONNECTED, 5000000, 0, 0);
+    ck_assert_uint_eq(fill(0), 0);
+    ck_assert_uint_eq(w.connecting, 4 * WINDOW_FIRST);
+    for (int i = 0; i < 200; i++) {
+        window_end(&w, 0, WINDOW_CONNECTED, 5000000, 0, 0);
+        fill(0);
+    }
+    ck_assert_uint_eq(w.connecting, WINDOW_FIRST);
 }
 END_TEST
 
@@ -170,6 +191,7 @@ static Suite *window_suite(void)
 
     tcase_add_test(c, test_it_begins_modestly_and_grows_with_success);
     tcase_add_test(c, test_it_does_not_grow_while_somebody_is_busy);
+    tcase_add_test(c, test_it_shrinks_while_somebody_is_late);
     tcase_add_test(c, test_it_keeps_to_its_bound);
     tcase_add_test(c, test_silence_holds_nobody_up);
     tcase_add_test(c, test_refusals_halve_it_and_make_it_wait);
