@@ -118,7 +118,7 @@ static void keep(const struct spawn_program *program, int report, int input,
     struct started s = {0};
     sigset_t set, before;
 
-    (void)setsid(); /* a signal to the group of the agent must not end both */
+    (void)setpgid(0, 0); /* a signal to the group of the agent must not end both */
     (void)linux_subreaper();
     (void)linux_parent_death(SIGHUP); /* only wakes it: who its parent is it can see */
     orphans_block(&set, &before);
