@@ -186,6 +186,23 @@ static void explain_end(const struct map *m, struct error *e, struct grapnel_err
     context_error(error, "", e);
 }
 
+/* The one before is done with. */
+static void take_next(struct map *m, int64_t timeout, struct error *e, struct grapnel_error *error)
+{
+    queue_told(m, m->taken);
+    m->taken = NULL;
+    if (m->idle && queue_has(m)) /* there is room for more, now */
+        job_look(m->job);
+    e->code = context_wait(m->job->g, has_news, m->job, context_deadline(timeout));
+    if (e->code) {
+        context_error(error, "", e);
+        return;
+    }
+    m->taken = queue_next(m);
+    if (!m->taken)
+        explain_end(m, e, error);
+}
+
 int grapnel_fleet_map_next(struct grapnel_fleet_job *job, int64_t timeout,
                            struct grapnel_map_result *r, struct grapnel_error *error)
 {
@@ -198,20 +215,12 @@ int grapnel_fleet_map_next(struct grapnel_fleet_job *job, int64_t timeout,
     context_lock(job->g);
     if (!m || m->result) {
         errors_set(&e, -E_ARGUMENT, "this is no map, or its results are called back");
-    } else {
-        queue_told(m, m->taken);
-        m->taken = NULL;
-        if (m->idle && queue_has(m)) /* there is room for more, now */
-            job_look(job);
-        e.code = context_wait(job->g, has_news, job, context_deadline(timeout));
-        m->taken = e.code ? NULL : queue_next(m);
-    }
-    if (m && m->taken)
-        *r = m->taken->result;
-    else if (e.code)
         context_error(error, "", &e);
-    else
-        explain_end(m, &e, error);
+    } else {
+        take_next(m, timeout, &e, error);
+        if (m->taken)
+            *r = m->taken->result;
+    }
     context_unlock(job->g);
     return e.code;
 }

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pwd.h>
@@ -477,6 +478,92 @@ START_TEST(test_a_busy_ssh_agent_is_waited_for)
 }
 END_TEST
 
+/* ---- maps ---- */
+
+struct counted {
+    int n, last;
+};
+
+static int next_number(void *arg, struct grapnel_value **args)
+{
+    struct counted *c = arg;
+
+    if (c->n == c->last)
+        return GRAPNEL_MAP_END;
+    *args = grapnel_value_new_array();
+    ck_assert_int_eq(grapnel_value_append(*args, grapnel_value_new_int(c->n++)), 0);
+    return GRAPNEL_MAP_TASK;
+}
+
+/* One of them is this machine without SSH. */
+static void make_local(void *arg, size_t host, struct grapnel_connect_options *o)
+{
+    (void)arg;
+    if (host == 3)
+        o->transport = "local";
+}
+
+/* Ends the process that serves one of the connections. */
+static void kill_one(void)
+{
+    char path[64], text[32] = "";
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)server, (int)server);
+    f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(text, sizeof text, f));
+    fclose(f);
+    ck_assert_int_eq(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
+}
+
+START_TEST(test_a_map_goes_on_when_a_connection_is_lost)
+{
+    const char *hosts[] = {"host0", "host1", "host2", "here", NULL};
+    struct grapnel_fleet_options o = {
+        .connect = &connect_options, .aliases = 1, .adjust = make_local};
+    struct grapnel_map_options map = {.source =
+                                          "function(n) require 'time'.sleep(0.01) return n end",
+                                      .next = next_number,
+                                      .instances = 2,
+                                      .ordered = 1};
+    struct grapnel_fleet_job *job;
+    struct grapnel_fleet *f;
+    struct grapnel_map_result r;
+    struct grapnel_fleet_result host;
+    struct counted tasks = {.last = INT_MAX}; /* until all hosts have done some */
+    int again = 0, failed = 0, there[4] = {0}, told = 0;
+
+    NEED_SSHD;
+    map.arg = &tasks;
+    f = grapnel_fleet_new(g, hosts, &o, &error);
+    job = grapnel_fleet_map(f, &map, NULL, NULL, NULL, &error);
+    ck_assert_msg(job != NULL, "%s", error.detail);
+    for (; grapnel_fleet_map_next(job, 30000, &r, &error) == 0; told++) {
+        ck_assert_msg(r.error == NULL, "%s", r.error ? r.error->detail : "");
+        ck_assert_uint_eq(r.index, (uint64_t)told);
+        ck_assert_int_eq(grapnel_value_int(r.value, -1), told);
+        there[r.host]++;
+        again += r.begun > 1;
+        if (!failed && there[0] && there[1] && there[2] && there[3]) {
+            kill_one();
+            failed = 1;
+            tasks.last = tasks.n + 200;
+        }
+    }
+    ck_assert_msg(strcmp(error.name, "CLOSED") == 0, "%s: %s", error.name, error.detail);
+    ck_assert_int_eq(told, tasks.last);
+    ck_assert_int_eq(failed, 1);
+    ck_assert_int_ge(again, 1);
+    while (grapnel_fleet_wait_any(job, 10000, &host, &error) == 0) {
+        failed -= host.failed;
+        ck_assert_int_gt(grapnel_value_int(host.value, 0), 0);
+    }
+    ck_assert_int_eq(failed, 0);
+    finish(f, job);
+}
+END_TEST
+
 static Suite *fleet_sshd_suite(void)
 {
     Suite *s = suite_create("fleet_sshd");
@@ -491,6 +578,7 @@ static Suite *fleet_sshd_suite(void)
     tcase_add_test(c, test_what_the_openssh_client_did_not_reach_never_began);
     tcase_add_test(c, test_what_does_not_answer_is_cancelled_at_once);
     tcase_add_test(c, test_a_busy_ssh_agent_is_waited_for);
+    tcase_add_test(c, test_a_map_goes_on_when_a_connection_is_lost);
     suite_add_tcase(s, c);
     return s;
 }
