@@ -48,7 +48,7 @@ static void give(struct map *m)
 
 void map_look(struct map *m)
 {
-    if (m->job->cancelled && !m->over.code) {
+    if (m->job->cancelled && !m->over.code && !queue_is_done(m)) {
         context_error(&m->why, "", &m->job->stop);
         stop(m, &m->job->stop);
     }

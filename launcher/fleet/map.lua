@@ -3,7 +3,7 @@
 local what, is_source = ...
 
 -- What the tasks run may put others in their places.
-local load, pcall, require, select = load, pcall, require, select
+local error, load, pcall, require, select = error, load, pcall, require, select
 local setmetatable, tostring, type, xpcall = setmetatable, tostring, type, xpcall
 local traceback, pack, unpack = debug.traceback, table.pack, table.unpack
 local grapnel, now = require "grapnel", require "time".monotonic_ns
@@ -22,7 +22,24 @@ local function compiled(source)
     return f()
 end
 
+local texts = {} -- paths that stand for no function there, but for running a text
+
+function texts.execute(source, ...)
+    local chunk, why = load(source, "=execute", "t", _ENV)
+    if not chunk then
+        error(why, 0)
+    end
+    return chunk(...)
+end
+
+function texts.eval(source, ...)
+    return texts.execute("return " .. source, ...)
+end
+
 local function found(path)
+    if texts[path] then
+        return texts[path]
+    end
     local module, name = path:match "^(.+)%.([^.]+)$"
     if module then
         local there, table_of = pcall(require, module)

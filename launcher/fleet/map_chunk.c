@@ -272,7 +272,8 @@ static void on_answered(void *arg, struct grapnel_future *f)
     c = leave(w, f);
     set_limit(w, 0);
     if (grapnel_future_error(f, &error) < 0) {
-        errors_set(&e, w->expired ? -E_TIMEOUT : error.code, "%s", w->expired ? "" : error.detail);
+        errors_set(&e, w->expired ? -E_TIMEOUT : error.code, "%s",
+                   w->expired ? "the task was stopped" : error.detail);
         refuse(w, &c.items, &e);
     } else {
         all = (struct value *)(uintptr_t)grapnel_future_results(f);
@@ -304,7 +305,7 @@ void chunk_expired(struct ev_loop *loop, ev_timer *timer, int revents)
         set_limit(w, STOP_MS);
         return;
     }
-    errors_set(&e, -E_TIMEOUT, "it did not stop, and its instance was ended");
+    errors_set(&e, -E_TIMEOUT, "the task did not stop, and its instance was ended");
     c = leave(w, w->chunks[0].future);
     grapnel_future_free(c.future);
     refuse(w, &c.items, &e);

@@ -321,7 +321,7 @@ void queue_return(struct map *m, struct items *q)
 /* Of those that were promised and will not be done: made when somebody wants to know. */
 static int has_promised(const struct map *m)
 {
-    return m->over.code && !m->under_way && m->pulled < m->options.count;
+    return m->over.code && !m->ended && !m->under_way && m->pulled < m->options.count;
 }
 
 int queue_has_next(const struct map *m)

@@ -4,7 +4,7 @@
 #
 # BENCH_FLEET (500) and BENCH_FLEET_RUNS (1) for cold runs, BENCH_FLEET_HELD (200) for memory,
 # BENCH_FLEET_WARM (1000), BENCH_FLEET_TUNE (40) for finding the best fan-out of each tool;
-# BENCH_FLEET_ONLY: cold, held or warm.
+# BENCH_FLEET_ONLY: cold, held, warm or map.
 
 FLEET_TOOLS=(grapnel clush pdsh pssh parallel)
 
@@ -186,6 +186,14 @@ fleet_warm() {
         "$(sort -g "$work/warm" | tail -n 1 | cut -d ' ' -f 2)" - us max -
 }
 
+fleet_map() {
+    "$BIN/map" 5 10000 8 >"$work/map" || return 1
+    row fleet-map 'map of 10,000 trivial tasks over 8 local workers' \
+        "$(highest "$work/map" | cut -d ' ' -f 1)" - tasks/s min 50000
+    row fleet-map-cpu '  CPU time here for each' "$(sort -g "$work/map" | tail -n 1 | cut -d ' ' -f 3)" \
+        - us max -
+}
+
 fleet() {
     local tool
     for tool in clush pdsh parallel-ssh parallel; do
@@ -196,7 +204,7 @@ fleet() {
     done
     fleet_start 1000 || return 1
     case ${BENCH_FLEET_ONLY:-all} in
-    all) fleet_cold && fleet_held && fleet_warm ;;
+    all) fleet_cold && fleet_held && fleet_warm && fleet_map ;;
     *) "fleet_$BENCH_FLEET_ONLY" ;;
     esac
 }

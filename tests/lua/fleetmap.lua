@@ -29,6 +29,8 @@ end
 do
     local fleet = grapnel.fleet({"one", "two"}, here)
     eq(values(fleet:map("math.sqrt", {1, 4, 9})), {1.0, 2.0, 3.0})
+    eq(values(fleet:map("eval", {"1 + 1", "os.getenv 'WHO'"})), {2, "instance"})
+    eq(values(fleet:map("execute", {"x = 7 return x"})), {7})
     eq(values(fleet:map("function(n) return n + 1 end", {1, 2})), {2, 3})
     eq(values(fleet:map("local t = require 'time' return function(n) return n, t.now() end", {5})), {5})
     eq(values(fleet:map(string.upper, {"a", "b"})), {"A", "B"})
