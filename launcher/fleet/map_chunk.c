@@ -8,8 +8,8 @@
 
 #define TARGET_US                                                                                  \
     5000 /* that the tasks of a message should take, besides the line's round trip … */
-#define OVERDUE     4 /* … after so many times that the instance leaves the others to somebody */
-#define GROWTH      4 /* a message has so many times more tasks than the one before, at most */
+#define OVERDUE     4  /* … after so many times that the instance leaves the others to somebody */
+#define GROWTH      16 /* a message has so many times more tasks than the one before, at most */
 #define TASKS_MOST  4096
 #define VALUES_MOST 65536
 #define BYTES_MOST  (1024 * 1024) /* of arguments, and of results as expected */
