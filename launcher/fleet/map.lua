@@ -71,15 +71,18 @@ local function failed(thrown)
     return {thrown, traceback(nil, 2)}
 end
 
--- Puts an outcome behind the first n of `out`: whether it went well, a count, and so many values.
-local function outcome(out, n, ok, ...)
-    local count = select("#", ...)
+-- A message's tasks while they are done: `out` has outcomes, up to n; each is whether it went well, a
+-- count, and so many values.  Others may look at it between any two instructions.
+local current
+local short = 0 -- messages up to this one begin no other task
+
+local function outcome(chunk, ok, ...)
+    local out, n, count = chunk.out, chunk.n, select("#", ...)
     out[n + 1], out[n + 2], out[n + 3] = ok, count, ...
     if not ok then
         local why = ...
         if type(why) == "table" then -- else the stack has overflowed, also for `failed`
-            out[n + 2], out[n + 3], out[n + 4] = 2, why[1], why[2]
-            return n + 4
+            count, out[n + 2], out[n + 3], out[n + 4] = 2, 2, why[1], why[2]
         end
     elseif count > 1 then
         local all = {...}
@@ -87,33 +90,53 @@ local function outcome(out, n, ok, ...)
             out[n + 2 + i] = all[i]
         end
     end
-    return n + 2 + count
+    chunk.last = now()
+    chunk.n = n + 2 + count
+end
+
+-- → its number, nanoseconds, outcomes.
+local function told(chunk)
+    return chunk.number, chunk.last - chunk.began, unpack(chunk.out, 1, chunk.n)
 end
 
 -- Tasks are the count of their arguments, and these.  Those that are not begun when the time is up
--- are left for others.  → nanoseconds, outcomes.
-local function run(before, limit, ...)
+-- are left for others.
+local function run(before, number, limit, ...)
     if before then
         before:wait()
     end
-    local args = pack(...)
-    local out, n, at, began = {0}, 1, 1, now()
-    local last = began
-    while at <= args.n and last - began <= limit do
+    local args, at, began = pack(...), 1, now()
+    local chunk = {number = number, out = {}, n = 0, began = began, last = began}
+    current = chunk
+    while at <= args.n and number > short and chunk.last - began <= limit do
         local behind = at + args[at] + 1
-        n = outcome(out, n, xpcall(f, failed, unpack(args, at + 1, behind - 1)))
-        at, last = behind, now()
+        outcome(chunk, xpcall(f, failed, unpack(args, at + 1, behind - 1)))
+        at = behind
     end
-    out[1] = last - began
-    return unpack(out, 1, n)
+    current = nil
+    return told(chunk)
+end
+
+-- The task that is being done is the last one of the messages up to that.  → what is done; nothing:
+-- they say that themselves.
+local function shorten(number)
+    short = number
+    local chunk = current
+    if chunk then
+        return told(chunk)
+    end
 end
 
 -- Each call of the launcher's runs beside the others, but the tasks do not.
 local start = grapnel.async(run)
 local newest
 
-return function(...)
-    local mine = start(newest, ...)
+-- number: of the message; limit: nanoseconds for its tasks; none: it is cut short, and those before.
+return function(number, limit, ...)
+    if not limit then
+        return shorten(number)
+    end
+    local mine = start(newest, number, limit, ...)
     newest = mine
     local leaving <close> = setmetatable({}, {__close = function()
         mine:cancel()

@@ -6,7 +6,6 @@
 #include "lua_map.h"
 
 #define INSTANCES_MOST 1024
-#define DEATHS_MOST    3 /* in a row with nothing done, and then the host is given up */
 
 static int is_working(const struct crew *crew)
 {
@@ -59,9 +58,10 @@ static void stop(struct worker *w, const struct error *why)
     m->workers -= w->function != NULL;
     grapnel_ref_free(w->function);
     grapnel_future_free(w->setup);
+    grapnel_future_free(w->asked);
     grapnel_instance_free(w->instance);
     w->function = NULL;
-    w->setup = NULL;
+    w->setup = w->asked = NULL;
     w->instance = NULL;
 }
 
@@ -165,8 +165,9 @@ static int start(struct worker *w, struct error *e)
     o.arg = w;
     o.number = w->number;
     o.held = 0;
-    w->dead = w->expired = 0;
+    w->dead = w->expired = w->overdue = 0;
     w->last = 0;
+    w->sent = w->cut = 0;
     if (!call.args)
         return errors_set(e, -E_NOMEM, "instance");
     w->instance = grapnel_instance_open(w->crew->task->server, &o, &error);
@@ -208,7 +209,7 @@ void crew_begin(struct task *t)
     for (size_t i = 0; i < n; i++) {
         crew->workers[i].crew = crew;
         crew->workers[i].number = (int)i + 1;
-        ev_timer_init(&crew->workers[i].limit, chunk_expired, 0., 0.);
+        ev_timer_init(&crew->workers[i].limit, reply_late, 0., 0.);
         crew->workers[i].limit.data = &crew->workers[i];
     }
     for (size_t i = 0; i < n && !e.code; i++)
@@ -228,7 +229,7 @@ static void revive(struct worker *w)
     w->dead = 0;
     if (!is_working(w->crew))
         return;
-    if (w->deaths >= DEATHS_MOST || start(w, &e) < 0)
+    if (w->deaths >= CREW_DEATHS || start(w, &e) < 0)
         give_up(w->crew, &e);
 }
 

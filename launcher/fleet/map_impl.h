@@ -1,7 +1,7 @@
 /* What the files of maps share: map.c (the job, and what there is to do), map_queue.c (tasks until
  * they are done, and results until they are told), map_crew.c (a host's instances), map_chunk.c
- * (tasks on their way to an instance, and back).  Not for anyone else; everything needs the
- * context's lock.
+ * (tasks on their way to an instance), map_reply.c (what comes back, and when).  Not for anyone
+ * else; everything needs the context's lock.
  *
  * What a host does is called a task in fleet_impl.h; what a map has for it to do is an item. */
 #ifndef GRAPNEL_LAUNCHER_FLEET_MAP_IMPL_H
@@ -10,6 +10,7 @@
 #include "launcher/fleet/fleet_impl.h"
 #include "launcher/fleet/map.h"
 
+#define CREW_DEATHS 3 /* of an instance in a row with nothing done, and its host is given up */
 #define CHUNKS_MOST 2 /* with an instance at a time: one that it does, and the next one */
 
 /* A task of the map's. */
@@ -72,6 +73,8 @@ struct map {
 struct chunk {
     struct items items;
     struct grapnel_future *future;
+    uint64_t number; /* of all that its instance has got */
+    size_t known;    /* outcomes that were told before its end */
 };
 
 /* One instance of a host's. */
@@ -84,13 +87,17 @@ struct worker {
     struct grapnel_future *setup; /* until it is ready */
     struct grapnel_ref *function; /* NULL: it is not */
     struct chunk chunks[CHUNKS_MOST];
-    size_t n;    /* of them that are under way, the first one is done now */
-    size_t last; /* items that were sent together last */
-    int dead;    /* it has ended, or must */
-    int expired; /* the time of its task is up */
+    size_t n;      /* of them that are under way, the first one is done now */
+    uint64_t sent; /* of them in all … */
+    uint64_t cut;  /* … and those that were to be cut short */
+    size_t last;   /* items that were sent together last */
     ev_timer limit;
-    unsigned deaths; /* since it has done something */
+    int expired;                  /* the time of its task is up */
+    int overdue;                  /* what it does takes long: nothing shall wait for that … */
+    struct grapnel_future *asked; /* … so it cuts short what it has; NULL: it was not told to */
+    int dead;                     /* it has ended, or must, for this reason */
     struct error error;
+    unsigned deaths; /* since it has done something */
 };
 
 /* A host's instances. */
@@ -149,9 +156,23 @@ void crew_look(struct worker *w);
 int chunk_wanted(const struct worker *w);
 /* Sends more, if there is more.  False: nothing was sent. */
 int chunk_send(struct worker *w);
-/* It does nothing any more: its tasks are done again, if they may. */
+/* Tasks that cannot be sent, or not be answered, while the instance lives: whose fault that is, is
+ * seen when each is alone. */
+void chunk_refuse(struct worker *w, struct items *items, const struct error *e);
+/* The instance does nothing any more: its tasks are done again, if they may. */
 void chunk_lost(struct worker *w, const struct error *why);
-/* ev_timer: the time of its task is up. */
-void chunk_expired(struct ev_loop *loop, ev_timer *timer, int revents);
+/* Microseconds that the tasks of a message should take; after so many times that, what is left of
+ * them is for others. */
+double chunk_target_us(const struct worker *w);
+#define CHUNK_OVERDUE 4
+
+/* ---- map_reply.c ---- */
+
+/* grapnel_future_on_done of a message. */
+void reply_came(void *arg, struct grapnel_future *f);
+/* The first message's tasks have some time now. */
+void reply_time(struct worker *w);
+/* ev_timer: it is over. */
+void reply_late(struct ev_loop *loop, ev_timer *timer, int revents);
 
 #endif

@@ -609,6 +609,24 @@ START_TEST(test_a_slow_task_among_quick_ones)
 }
 END_TEST
 
+/* One that takes long, among those that were sent together and before others, holds up none of
+ * them; the second kind does not even wait. */
+START_TEST(test_nothing_waits_for_what_takes_long)
+{
+    static const char *const how[] = {"require 'time'.sleep(1)",
+                                      "local t = os.time() + 2 while os.time() < t do end"};
+    char source[200];
+    struct grapnel_map_options o = {.source = source, .instances = 2};
+
+    snprintf(source, sizeof source, "function(n) if n == 1500 then %s end return n end", how[_i]);
+    map_all(o, 2000);
+    check_fine(2000, NOBODY);
+    ck_assert_uint_eq(all.order[1999], 1499);
+    for (size_t i = 0; i < 2000; i++)
+        ck_assert_int_eq(all.of[i].begun, 1);
+}
+END_TEST
+
 /* The second kind is reached by nothing but the end of its instance. */
 START_TEST(test_a_task_has_a_time_limit)
 {
@@ -727,6 +745,7 @@ static Suite *fleet_map_suite(void)
     tcase_add_loop_test(c, test_instances_end_with_their_map, 0, 2);
     tcase_add_test(c, test_slow_tasks_are_shared_out);
     tcase_add_test(c, test_a_slow_task_among_quick_ones);
+    tcase_add_loop_test(c, test_nothing_waits_for_what_takes_long, 0, 2);
     tcase_add_loop_test(c, test_a_task_has_a_time_limit, 0, 2);
     tcase_add_loop_test(c, test_a_map_is_cancelled, 0, 2);
     tcase_add_loop_test(c, test_a_map_is_freed_while_it_runs, 0, 2);
