@@ -958,8 +958,9 @@ GRAPNEL_API struct grapnel_fleet_job *
 grapnel_fleet_facts(struct grapnel_fleet *f, const struct grapnel_fleet_handler *handler, void *arg,
                     struct grapnel_error *error);
 /* A call by path ("fs.stat", "eval", "execute"), each in a new instance with these options (may be
- * NULL; its callbacks are of no effect); the value is its first result, by copy.  Its timeout is
- * from when the agent has answered, and then it fails with EXEC_TIMEOUT. */
+ * NULL; its callbacks are of no effect), or with `held` in that which the broker holds of the host;
+ * the value is its first result, by copy.  Its timeout is from when the agent has answered, and
+ * then it fails with EXEC_TIMEOUT. */
 GRAPNEL_API struct grapnel_fleet_job *
 grapnel_fleet_call(struct grapnel_fleet *f, const struct grapnel_instance_options *instance,
                    const struct grapnel_call_options *call,

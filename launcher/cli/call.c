@@ -290,16 +290,14 @@ static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const
 {
     (void)kind;
     int expression = o->verb->id == VERB_EVAL;
-    struct grapnel_instance_options instance = reach_instance(o);
+    struct grapnel_instance_options instance;
     struct grapnel_call_options call = {.path = expression ? "eval" : o->words[0],
                                         .timeout = o->timeout};
     struct grapnel_value *args = read_arguments(o, expression, error);
     struct grapnel_fleet_job *job = NULL;
 
     call.args = args;
-    if (args && o->instance)
-        say_fail(error, "UNSUPPORTED", "--instance is for one host at a time");
-    else if (args)
+    if (args && far_options_of_many(&instance, o, error) == 0)
         job = grapnel_fleet_call(f, &instance, &call, handler, arg, error);
     grapnel_value_free(args);
     return job;

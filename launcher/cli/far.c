@@ -17,9 +17,8 @@
 #define LINE_SIZE 4096
 
 /* What was settled when the instance was made cannot be wanted of it now. */
-static int check_held(struct far *r)
+static int check_held(const struct options *o, struct grapnel_error *error)
 {
-    const struct options *o = r->o;
     const char *settled = o->memory        ? "--memory"
                           : o->cpu         ? "--cpu"
                           : o->cwd         ? "--chdir"
@@ -30,18 +29,17 @@ static int check_held(struct far *r)
     if (!o->instance)
         return 0;
     if (o->no_broker)
-        return say_fail(&r->error, "ARGUMENT",
+        return say_fail(error, "ARGUMENT",
                         "--instance names one that the broker holds: not with --no-broker");
     if (settled)
-        return say_fail(&r->error, "ARGUMENT", "with --instance, %s is for grapnel connect",
-                        settled);
+        return say_fail(error, "ARGUMENT", "with --instance, %s is for grapnel connect", settled);
     return 0;
 }
 
 int far_begin(struct far *r, const struct options *o, int one_shot, int signals)
 {
     *r = (struct far){.o = o, .trace = {.o = o}, .signalled = {-1, -1}};
-    if (check_held(r) < 0)
+    if (check_held(o, &r->error) < 0)
         return -1;
     if (pipe2(r->signalled, O_CLOEXEC | O_NONBLOCK) < 0)
         return say_fail(&r->error, "SYSTEM", "no pipe: %s", strerror(errno));
@@ -69,6 +67,14 @@ void far_options(struct grapnel_instance_options *i, const struct options *o)
     i->number = o->instance;
     i->held = o->instance > 0;
     i->output = on_output;
+}
+
+int far_options_of_many(struct grapnel_instance_options *i, const struct options *o,
+                        struct grapnel_error *error)
+{
+    far_options(i, o);
+    i->output = NULL;
+    return check_held(o, error);
 }
 
 void far_end(struct far *r)

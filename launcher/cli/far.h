@@ -29,6 +29,10 @@ int far_begin(struct far *r, const struct options *o, int one_shot, int signals)
 /* Fills *i with what the options say of the instance, into which it points; what the code prints
  * goes to standard error. */
 void far_options(struct grapnel_instance_options *i, const struct options *o);
+/* The same for many hosts, which have their own output: 0, or negative with *error, where the
+ * options contradict each other. */
+int far_options_of_many(struct grapnel_instance_options *i, const struct options *o,
+                        struct grapnel_error *error);
 /* Closes what is left.  On a signal it does not return, but exits with 128 + its number. */
 void far_end(struct far *r);
 

@@ -225,7 +225,7 @@ static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const
                                             struct grapnel_error *error)
 {
     const struct script *s = kind->with;
-    struct grapnel_instance_options instance = reach_instance(o);
+    struct grapnel_instance_options instance;
     struct grapnel_fleet_script script = {
         .name = s->name,
         .source = s->source,
@@ -236,10 +236,9 @@ static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const
         .timeout = o->timeout,
     };
 
-    if (!o->instance)
-        return grapnel_fleet_script(f, &instance, &script, handler, arg, error);
-    say_fail(error, "UNSUPPORTED", "--instance is for one host at a time");
-    return NULL;
+    if (far_options_of_many(&instance, o, error) < 0)
+        return NULL;
+    return grapnel_fleet_script(f, &instance, &script, handler, arg, error);
 }
 
 static int run_many(struct script *s)

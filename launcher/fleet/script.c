@@ -1,6 +1,7 @@
 #include "launcher/fleet/script.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "launcher/remote/instances.h"
 #include "lua_script_far.h"
 #include "lua_script_line.h"
+#include "proto/signals.h"
 
 /* What script_far.lua says. */
 enum { SAID_VALUE, SAID_OUT, SAID_ERR };
@@ -19,6 +21,8 @@ enum { SAID_VALUE, SAID_OUT, SAID_ERR };
 struct script {
     struct task *task; /* NULL: it has done with this */
     int holders;
+    struct grapnel_future
+        *redirected;                /* what a held instance prints comes here; NULL: no such one */
     struct grapnel_request *asking; /* for input; NULL: it does not */
     struct grapnel_request *held[HELD_MOST];
     size_t held_count; /* until what they have said is done with */
@@ -118,6 +122,18 @@ static void on_say(void *arg, struct grapnel_request *request, const struct grap
         hold(s, request);
 }
 
+static void on_print(void *arg, struct grapnel_request *request, const struct grapnel_value *args)
+{
+    struct script *s = arg;
+    size_t n = 0;
+    const char *text = grapnel_value_string(grapnel_value_at(args, 0), &n);
+
+    if (!s->task || !text || tell(s->task, 1, text, n))
+        grapnel_return(request, "");
+    else
+        hold(s, request);
+}
+
 void script_consumed(struct task *t)
 {
     struct script *s = t->script;
@@ -203,65 +219,101 @@ struct value *script_start(const struct grapnel_fleet_script *o)
     return NULL;
 }
 
-/* A copy of what every host is called with, and the two functions. */
-static struct value *arguments(struct task *t)
+/* Calls t's instance with these arguments, an array that is freed (NULL: memory is out), and two
+ * functions behind them. */
+static struct grapnel_future *call(struct task *t, const char *path, struct value *args,
+                                   grapnel_function *first, grapnel_function *second,
+                                   struct error *e)
 {
-    struct grapnel_call_options call = {0};
-    struct script *s = t->script;
-    grapnel_function *const functions[] = {on_say, on_ask};
-    struct value *args;
+    grapnel_function *const functions[] = {first, second};
+    struct grapnel_call_options o = {.path = path};
+    struct grapnel_future *future = NULL;
+    struct grapnel_error error = {.code = -E_NOMEM};
+    int rc = args ? 0 : -E_NOMEM;
 
-    if (copies_call(&call, &t->job->call) < 0) {
-        copies_clear_call(&call);
-        return NULL;
-    }
-    args = (struct value *)(uintptr_t)call.args;
-    call.args = NULL;
-    copies_clear_call(&call);
-    for (size_t i = 0; i < 2; i++) {
-        struct grapnel_value *f = grapnel_value_new_function(functions[i], s, release);
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        struct grapnel_value *f = grapnel_value_new_function(functions[i], t->script, release);
 
-        s->holders += f != NULL;
-        if (!f || values_append(args, (struct value *)f) < 0) {
-            values_free(args);
-            return NULL;
-        }
+        t->script->holders += f != NULL;
+        rc = values_append(args, (struct value *)f);
     }
-    return args;
+    o.args = (const struct grapnel_value *)args;
+    if (rc == 0)
+        future = grapnel_callv(t->instance, &o, &error);
+    values_free(args);
+    if (!future)
+        errors_set(e, error.code, "%s", error.detail);
+    return future;
 }
 
-int script_begin(struct task *t, struct error *e)
+static int make(struct task *t, struct error *e)
 {
-    struct grapnel_call_options call = {.path = "execute"};
-    struct grapnel_error error;
-    struct value *args;
-
-    t->input_at = 0;
     t->script = calloc(1, sizeof *t->script);
     if (!t->script)
         return errors_set(e, -E_NOMEM, "script");
     t->script->task = t;
     t->script->holders = 1;
-    args = arguments(t);
-    if (!args)
-        return errors_set(e, -E_NOMEM, "script");
-    call.args = (const struct grapnel_value *)args;
-    t->future = grapnel_callv(t->instance, &call, &error);
-    values_free(args);
-    return t->future ? 0 : errors_set(e, error.code, "%s", error.detail);
+    return 0;
+}
+
+/* What every host is called with. */
+static struct value *copy_arguments(const struct task *t)
+{
+    struct grapnel_call_options copy = {0};
+    struct value *args = NULL;
+
+    if (copies_call(&copy, &t->job->call) == 0)
+        args = (struct value *)(uintptr_t)copy.args;
+    if (args)
+        copy.args = NULL;
+    copies_clear_call(&copy);
+    return args;
+}
+
+int script_begin(struct task *t, struct error *e)
+{
+    t->input_at = 0;
+    if (make(t, e) == 0)
+        t->future = call(t, "execute", copy_arguments(t), on_say, on_ask, e);
+    return e->code;
+}
+
+int script_redirect(struct task *t, struct error *e)
+{
+    if (make(t, e) == 0)
+        t->script->redirected = call(t, "redirect_stdio", values_array(), on_print, on_print, e);
+    return e->code;
 }
 
 /* ---- the end ---- */
 
+/* Of an instance that the broker holds there are words only. */
+static int read_words(const char *words, struct grapnel_exec_status *status)
+{
+    static const char exited[] = "exited with status ", killed[] = "killed by signal ";
+    char name[16];
+
+    *status = (struct grapnel_exec_status){0};
+    if (strncmp(words, exited, strlen(exited)) == 0) {
+        status->exited = 1;
+        status->exit_status = (int)strtol(words + strlen(exited), NULL, 10) & 0xff;
+    } else if (strncmp(words, killed, strlen(killed)) == 0 &&
+               sscanf(words + strlen(killed), "%15[A-Z0-9+]", name) == 1) {
+        status->signal = signals_known(name);
+        status->signal_number = signals_number(name);
+    }
+    return status->exited || status->signal;
+}
+
 void script_judge(struct task *t, struct error *e)
 {
-    const struct grapnel_exec_status *status = instances_status(t->instance);
+    struct grapnel_exec_status status = *instances_status(t->instance);
 
     if (e->code != -E_INSTANCE && e->code != -E_CPU_LIMIT)
         return;
-    if (!status->exited && !status->signal_number)
+    if (!status.exited && !status.signal && !read_words(e->detail, &status))
         return;
-    t->status = *status;
+    t->status = status;
     t->status.reason = NULL; /* that is the agent's, which ends what the worker has left */
     t->status.left = 0;
     t->has_status = 1;
@@ -277,6 +329,8 @@ void script_free(struct task *t)
         return;
     t->script = NULL;
     s->task = NULL;
+    grapnel_future_free(s->redirected);
+    s->redirected = NULL;
     for (size_t i = 0; i < s->held_count; i++)
         grapnel_return(s->held[i], "");
     if (s->asking)

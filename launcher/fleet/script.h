@@ -12,6 +12,9 @@ struct value *script_start(const struct grapnel_fleet_script *o);
 
 /* Begins t's script in t->instance, and makes t->future its end.  0 or negative with *e. */
 int script_begin(struct task *t, struct error *e);
+/* Has what t's instance prints, which the broker holds, come to this job.  0 or negative with *e.
+ */
+int script_redirect(struct task *t, struct error *e);
 /* There may be more of the input. */
 void script_input(struct task *t);
 /* What it has said is done with. */

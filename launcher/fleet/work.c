@@ -251,7 +251,7 @@ static void on_returned(void *arg, struct grapnel_future *f)
         errors_set(&e, error.code, "%s", error.detail);
     else
         keep_results(t, f);
-    if (t->script)
+    if (t->job->kind == JOB_SCRIPT)
         script_judge(t, &e);
     task_work_over(t, &e);
 }
@@ -271,6 +271,8 @@ static int begin_call(struct task *t, struct error *e)
     if (!t->instance)
         return errors_set(e, error.code, "%s", error.detail);
     if (job->kind == JOB_SCRIPT && script_begin(t, e) < 0)
+        return e->code;
+    if (job->kind == JOB_CALL && o.held && script_redirect(t, e) < 0)
         return e->code;
     if (job->kind == JOB_CALL && (t->future = grapnel_callv(t->instance, &call, &error)) == NULL)
         return errors_set(e, error.code, "%s", error.detail);

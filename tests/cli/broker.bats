@@ -726,6 +726,32 @@ worker() {
     [ "$output" = 1 ]
 }
 
+@test "instances of many hosts, each its own" {
+    b connect --instance 2 h1 h2 h3
+    run -0 b eval --instance 2 h1,h2 '(function() x = 41; return "set" end)()'
+    run -0 --separate-stderr b eval --instance 2 --group 'h[1-3]' 'print("hi") or x'
+    [ "$output" = $'---- h[1-2] (2) ----\n41\n---- h3 (1) ----\nnull' ]
+    [ "$(grep -c '^hi$' <<<"$stderr")" = 2 ]
+    run -0 --separate-stderr b script --instance 2 --group 'h[1-2]' - <<<'print(x) io.stderr:write("e") _G.y = 42'
+    [ "$output" = $'---- h[1-2] (2) ----\n41' ]
+    [ "$stderr" = $'---- h[1-2] (2) ----\ne' ]
+    run -0 b eval --instance 2 h2 y
+    [ "$output" = 42 ]
+    run -255 --separate-stderr b eval --instance 3 'h[2-3]' x
+    [[ $stderr == *"there is no such connection: grapnel connect with the same --instance makes it: h[2-3] (2)" ]]
+    # What a script leaves with is its own status, and nobody else's.
+    run -7 --separate-stderr b script --instance 2 'h[1-2]' - <<<'os.exit(7)'
+    [[ $stderr == *"exit status 7: h[1-2] (2)" ]]
+    run -255 --separate-stderr b script --instance 2 'h[1-2]' - <<<'print(1)'
+    [[ $stderr == *"earlier: exited with status 7; grapnel connect with the same --instance makes a new one: h[1-2] (2)" ]]
+    run -0 b eval --instance 2 h3 x
+    for words in '--memory 1M' '--no-broker'; do
+        # shellcheck disable=SC2086
+        run -255 b eval --instance 2 $words 'h[1-2]' x
+        [[ $output == *"instance"* ]]
+    done
+}
+
 @test "an instance that is not held is none, and is not made in passing" {
     for verb in "call h proc.pid" "eval h 1" "script h -" "repl h"; do
         # shellcheck disable=SC2086

@@ -73,14 +73,23 @@ static const char *cut_traceback(char *detail)
     return at + strlen(mark);
 }
 
-/* It is not the command's own limit, which has a status. */
+/* Where it is not the usual one.  An output limit of the command's own has a status. */
 static void name_way_out(struct grapnel_error *error)
 {
     size_t n = strlen(error->detail);
 
-    error->text = "there was more output than can be kept here";
-    error->hint = "have it written to files with --outdir, or bound it with -f or --max-output";
-    snprintf(error->detail + n, sizeof error->detail - n, "; %s", error->hint);
+    if (!strcmp(error->name, "OUTPUT_LIMIT")) {
+        error->text = "there was more output than can be kept here";
+        error->hint = "have it written to files with --outdir, or bound it with -f or --max-output";
+    } else if (!strcmp(error->name, "NOT_HELD")) {
+        error->hint = "grapnel connect with the same --instance makes it";
+        n = 0; /* which one it is, is known */
+    } else if (strstr(error->detail, "earlier: ")) {
+        error->hint = "grapnel connect with the same --instance makes a new one";
+    } else {
+        return;
+    }
+    snprintf(error->detail + n, sizeof error->detail - n, "%s%s", n ? "; " : "", error->hint);
 }
 
 /* The exit status; *error is filled when there is more to say. */
@@ -100,8 +109,7 @@ static int judge(const struct grapnel_fleet_result *r, int write_error, struct g
             cut_traceback(error->detail);
             return CODE_FAILED;
         }
-        if (!strcmp(error->name, "OUTPUT_LIMIT"))
-            name_way_out(error);
+        name_way_out(error);
         if (!strcmp(error->name, "CPU_LIMIT") && r->status)
             return leave_status(r->status->signal_number);
         return error->exit_status ? error->exit_status : SAY_FAILED;
