@@ -26,9 +26,10 @@ struct options {
     /* "KEY=VALUE", also of -l, -p, -i and -J, in the order in which they were given: as for ssh,
      * the first one wins. */
     struct options_list ssh_options;
-    size_t early_options;     /* so many of them stand before the first target */
-    struct options_list made; /* those of them that are not argv's: owned */
-    int jumps;                /* -J was given */
+    size_t early_options; /* so many of them stand before the first target */
+    char **made;          /* those of them that are not argv's: owned */
+    size_t made_count;
+    int jumps; /* -J was given */
     const char *transport;
     const char *sudo_user; /* "": root; NULL: no sudo */
     int64_t connect_timeout;

@@ -83,8 +83,8 @@ static void check_parsed(const struct options *o)
     MUST(o->lease == 0 || (o->lease >= 1000 && o->lease <= 86400000));
     MUST(o->timeout >= 0 && o->output_limit >= 0 && o->connect_timeout >= 0);
     MUST(o->transport == NULL || *o->transport != '\0');
-    for (size_t i = 0; i < o->made.count; i++) {
-        MUST(strchr(o->made.items[i], '=') != NULL);
+    for (size_t i = 0; i < o->made_count; i++) {
+        MUST(strchr(o->made[i], '=') != NULL);
     }
 }
 
