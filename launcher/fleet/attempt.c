@@ -56,10 +56,18 @@ void attempt_end(struct task *t, enum window_end how)
 
 /* ---- more attempts ---- */
 
-/* A server that has too much to do, or a machine in between, looks like this. */
-static int is_refusal(const struct task *t, int code)
+/* What ssh says, on the way through a host in between, when that host's server hangs up on it. */
+static int says_hung_up(const char *detail)
 {
-    return (code == -E_DISCONNECTED && !t->phase_us[GRAPNEL_FLEET_AUTH]) || code == -E_DESCRIPTORS;
+    return strstr(detail, "kex_exchange_identification") ||
+           strstr(detail, "Connection closed by") || strstr(detail, "Connection reset by");
+}
+
+/* A server that has too much to do, or a machine in between, looks like this. */
+static int is_refusal(const struct task *t, const struct error *e)
+{
+    return (e->code == -E_DISCONNECTED && !t->phase_us[GRAPNEL_FLEET_AUTH]) ||
+           (e->code == -E_PROXY && says_hung_up(e->detail)) || e->code == -E_DESCRIPTORS;
 }
 
 /* What may be different the next time.  Who has refused a login is not asked again: that may lock
@@ -105,7 +113,7 @@ static int64_t another(struct task *t, const struct error *e)
     if (t->job->stop.code || t->stopped || t->result.begun ||
         (t->server && connection_committed(t->server)))
         return -1;
-    if (is_refusal(t, e->code) && t->refusals < REFUSALS_MAX)
+    if (is_refusal(t, e) && t->refusals < REFUSALS_MAX)
         return back_off(REFUSED_MS, REFUSED_MOST, t->refusals++, 2);
     if (is_worth_another(t, e) && (int64_t)t->failures < o->retry)
         return back_off(o->back_off, o->back_off_most, t->failures++, 4);
@@ -128,7 +136,7 @@ static void connect_failed(struct task *t, const struct error *e)
 {
     int64_t ms = another(t, e);
 
-    attempt_end(t, is_refusal(t, e->code) ? WINDOW_REFUSED : WINDOW_FAILED);
+    attempt_end(t, is_refusal(t, e) ? WINDOW_REFUSED : WINDOW_FAILED);
     if (ms >= 0)
         wait_for_another(t, ms);
     else

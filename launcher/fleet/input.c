@@ -11,6 +11,7 @@
 #include "launcher/fleet/fleet_impl.h"
 
 #define PIECE (32 * 1024) /* that waits for a host's link, and not more */
+#define AHEAD (16 << 20)  /* bytes that are read before any host can take them */
 
 struct input {
     struct grapnel_fleet_job *job;
@@ -18,6 +19,8 @@ struct input {
     int file;   /* what it is given from … */
     off_t at;   /* … beginning here */
     ev_io reader;
+    uint64_t read;      /* bytes from the source … */
+    uint64_t taken;     /* … and those that the fastest host has got */
     struct error error; /* code 0: all went well */
     uint8_t piece[PIECE];
 };
@@ -31,6 +34,25 @@ static void close_source(struct input *in)
     in->source = -1;
 }
 
+/* A source that is faster than all hosts waits for them, or it would fill the disk. */
+static void watch_source(struct input *in)
+{
+    if (in->source < 0)
+        return;
+    if (in->read - in->taken < AHEAD)
+        ev_io_start(in->job->g->loop, &in->reader);
+    else
+        ev_io_stop(in->job->g->loop, &in->reader);
+}
+
+static void note_taken(struct input *in, const struct task *t)
+{
+    if (t->input_at <= in->taken)
+        return;
+    in->taken = t->input_at;
+    watch_source(in);
+}
+
 static int put(struct input *in, size_t n)
 {
     for (size_t done = 0; done < n;) {
@@ -42,6 +64,7 @@ static int put(struct input *in, size_t n)
             return errors_set_system(&in->error, -E_IO, errno, "keeping the input");
         done += (size_t)put;
     }
+    in->read += n;
     return 0;
 }
 
@@ -69,6 +92,7 @@ static void on_readable(struct ev_loop *loop, ev_io *w, int revents)
         errors_set_system(&in->error, -E_IO, errno, "the input could not be read");
     if (n <= 0 || put(in, (size_t)n) < 0)
         close_source(in);
+    watch_source(in);
     if (in->error.code) /* nobody is told that cut input was all */
         job_stop(in->job, 1, &in->error);
     else
@@ -173,6 +197,7 @@ void input_give(struct input *in, struct task *t)
     } else if (n > 0) {
         took = grapnel_exec_write(t->exec, in->piece, (size_t)n);
         t->input_at += took > 0 ? (uint64_t)took : 0;
+        note_taken(in, t);
         if (took > 0)
             exec_ask_writable(t->exec);
     }
@@ -187,6 +212,7 @@ int input_take(struct input *in, struct task *t, const uint8_t **bytes, size_t *
     if (got == 0)
         return in->source < 0 ? 0 : -E_TIMEOUT;
     t->input_at += (uint64_t)got;
+    note_taken(in, t);
     *bytes = in->piece;
     *n = (size_t)got;
     return 1;

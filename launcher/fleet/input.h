@@ -1,6 +1,7 @@
 /* The input of all commands of a job: read once, given to each host from its beginning.  A file is
  * read where it lies; what else there is goes through an unlinked file, so that nobody has to wait
- * for the slowest host and none of it is kept in memory.  Everything here needs the context's lock.
+ * for the slowest host and none of it is kept in memory; but it is not read much faster than the
+ * fastest host takes it.  Everything here needs the context's lock.
  */
 #ifndef GRAPNEL_LAUNCHER_FLEET_INPUT_H
 #define GRAPNEL_LAUNCHER_FLEET_INPUT_H

@@ -324,7 +324,7 @@ START_TEST(test_large_input_goes_to_every_host)
         static char block[65536];
 
         close(ends[0]);
-        for (int i = 0; i < 48; i++) {
+        for (int i = 0; i < 384; i++) { /* more than is read ahead */
             for (size_t at = 0; at < sizeof block;)
                 at += (size_t)write(ends[1], block + at, sizeof block - at);
         }
@@ -337,9 +337,39 @@ START_TEST(test_large_input_goes_to_every_host)
     close(ends[0]);
     take_all(job, &all);
     for (int i = 0; i < HOSTS; i++)
-        ck_assert_str_eq(all.out[i], "3145728\n");
+        ck_assert_str_eq(all.out[i], "25165824\n");
     finish(f, job);
     ck_assert_int_eq(waitpid(writer, NULL, 0), writer);
+}
+END_TEST
+
+/* Input that nobody takes is not read for ever. */
+START_TEST(test_input_waits_for_the_hosts)
+{
+    struct grapnel_fleet *f = fleet((struct grapnel_fleet_options){.fanout = 4});
+    struct grapnel_exec_options command = {.line = "sleep 1000", .shell = "/bin/sh", .use_fds = 1};
+    struct grapnel_fleet_job *job;
+    static char block[65536];
+    size_t taken = 0;
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    ck_assert_int_eq(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    command.in = ends[0];
+    job = grapnel_fleet_run(f, &command, NULL, NULL, &error);
+    ck_assert_ptr_nonnull(job);
+    for (int full = 0; full < 20;) { /* it is full, and stays so */
+        ssize_t n = write(ends[1], block, sizeof block);
+
+        taken += n > 0 ? (size_t)n : 0;
+        full = n > 0 ? 0 : full + 1;
+        ck_assert_uint_lt(taken, 64u << 20);
+        grapnel_drive(g, n > 0 ? 0 : 10);
+    }
+    ck_assert_uint_ge(taken, 16u << 20);
+    finish(f, job);
+    close(ends[0]);
+    close(ends[1]);
 }
 END_TEST
 
@@ -921,6 +951,7 @@ static Suite *fleet_suite(void)
     tcase_add_test(c, test_each_host_has_a_command_of_its_own);
     tcase_add_loop_test(c, test_input_goes_to_every_host, 0, 2);
     tcase_add_test(c, test_large_input_goes_to_every_host);
+    tcase_add_test(c, test_input_waits_for_the_hosts);
     tcase_add_test(c, test_nothing_begins_after_too_many_failures);
     tcase_add_loop_test(c, test_batches_and_fanout_bound_what_is_at_work, 0, 2);
     tcase_add_test(c, test_cancelled_work_is_stopped_and_confirmed);
