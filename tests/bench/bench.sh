@@ -23,9 +23,14 @@ TOOLS=${BENCH_TOOLS:-$BUILD/tests/tools}
 OUT=${BENCH_JSON:-$BUILD/bench.json}
 
 # Root gets a mount namespace of its own, in which the account has an empty home and /bin/sh: the
-# machine itself is not changed. Others are measured with what their shell does at its start.
+# machine itself is not changed. Others are measured with what their shell does at its start.  And a
+# network of its own, of nothing but a loopback, on all of which sshd may listen.
+# shellcheck disable=SC2016 # the words are for the inner shell
 if [ "$(id -u)" = 0 ] && [ -z "${BENCH_INSIDE:-}" ]; then
-    if unshare -m --propagation private true 2>/dev/null; then
+    if unshare -m -n --propagation private ip link set lo up 2>/dev/null; then
+        BENCH_INSIDE=1 SSHD_LISTEN=0.0.0.0 exec unshare -m -n --propagation private \
+            sh -c 'ip link set lo up && exec "$0" "$@"' "$0" "$@"
+    elif unshare -m --propagation private true 2>/dev/null; then
         BENCH_INSIDE=1 exec unshare -m --propagation private "$0" "$@"
     fi
 fi

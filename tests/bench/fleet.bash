@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # The group `fleet` of bench.sh: many hosts at once, beside the tools that people use for that.  The
-# hosts are addresses of the loopback, behind them the one sshd of all.
+# hosts are addresses of the loopback, on all of which the one sshd listens, or, where it may not, a
+# relay in front of it.
 #
 # BENCH_FLEET (500) and BENCH_FLEET_RUNS (1) for cold runs, BENCH_FLEET_HELD (200) for memory,
 # BENCH_FLEET_WARM (1000), BENCH_FLEET_TUNE (40) for finding the best fan-out of each tool;
@@ -8,10 +9,8 @@
 
 FLEET_TOOLS=(grapnel clush pdsh pssh parallel)
 
-# Starts the network: $work/hosts has its names, fleet_config leads to them.
-fleet_start() {
-    local port
-    [ -z "$fleet" ] || return 0
+# fleet_relay COUNT: starts the relay; $work/hosts has its names, `port` is its port.
+fleet_relay() {
     "$TOOLS/badhosts" "$SSHD_PORT" "good=$1" >"$work/net" &
     fleet=$!
     until grep -q ready "$work/net"; do
@@ -20,6 +19,17 @@ fleet_start() {
     done
     port=$(head -n 1 "$work/net")
     awk 'NF == 2 { print $1 }' "$work/net" >"$work/hosts"
+}
+
+# fleet_start COUNT: $work/hosts has the names of the hosts, fleet_config leads to them.
+fleet_start() {
+    local port=$SSHD_PORT
+    [ ! -e "$work/hosts" ] || return 0
+    if [ "${SSHD_LISTEN:-}" = 0.0.0.0 ]; then
+        seq 0 $(($1 - 1)) | awk '{ printf "127.77.%d.%d\n", $1 / 250, $1 % 250 + 1 }' >"$work/hosts"
+    else
+        fleet_relay "$1" || return 1
+    fi
     sed "s/^Host .*/Host 127.*/; /HostName/d; s/Port .*/Port $port\n    HostKeyAlias fleet/" \
         "$SSHD_CONFIG" >"$work/fleet_config"
     sed '$ a \    KexAlgorithms curve25519-sha256' "$work/fleet_config" >"$work/fleet_curve"

@@ -24,6 +24,8 @@
 #   SSHD_USER     the login name
 #   SSHD_WORLD    1 in a world, else empty
 #   SSHD_TEMP     where the server's world is seen from here: "" or /proc/PID/root
+# SSHD_LISTEN: what it listens on instead of 127.0.0.1, for a network of its own that has nothing but
+# a loopback.
 # For tests without a port, `sshd -i -f "$SSHD_DIR/sshd_config"` serves one connection on stdin.
 
 SSHD_BIN=${SSHD_BIN:-$(PATH=$PATH:/usr/sbin:/sbin command -v sshd || true)}
@@ -68,7 +70,7 @@ _sshd_write_config() {
             shift
         done
         cat <<CONF
-ListenAddress 127.0.0.1
+ListenAddress ${SSHD_LISTEN:-127.0.0.1}
 Port $SSHD_PORT
 HostKey $folder/host_ed25519
 HostKey $folder/host_rsa
@@ -110,7 +112,7 @@ _sshd_tick() {
 _sshd_wait_listening() {
     while kill -0 "$SSHD_PID" 2>/dev/null; do
         case $(<"$SSHD_LOG") in
-        *'Server listening on 127.0.0.1 port '*) return 0 ;;
+        *"Server listening on ${SSHD_LISTEN:-127.0.0.1} port "*) return 0 ;;
         esac
         _sshd_tick
     done
