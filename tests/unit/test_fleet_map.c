@@ -542,6 +542,74 @@ START_TEST(test_hosts_that_die)
 }
 END_TEST
 
+/* A host that is stopped, and then all lines. */
+START_TEST(test_a_host_is_stopped)
+{
+    struct grapnel_fleet *f = fleet(2, (struct grapnel_fleet_options){0});
+    struct numbers numbers = {.last = 300};
+    struct grapnel_map_options o = {.source =
+                                        "function(n) require 'time'.sleep(0.005) return n end",
+                                    .instances = 2,
+                                    .count = 300};
+    struct grapnel_fleet_job *job = start(f, o, &numbers);
+    struct grapnel_fleet_result host;
+    struct grapnel_map_result r;
+    int failed = 0;
+
+    for (int i = 0; i < 50; i++) {
+        ck_assert_int_eq(grapnel_fleet_map_next(job, 10000, &r, &error), 0);
+        note(&r);
+        if (i == 10)
+            grapnel_fleet_stop(job, 1);
+    }
+    if (_i)
+        grapnel_abandon(g);
+    take_all(job);
+    ck_assert_uint_eq(all.n, 300);
+    ck_assert_str_eq(all.end.name, _i ? "CANCELLED" : "CLOSED");
+    ck_assert_int_eq(all.of[299].code, _i ? all.end.code : 0);
+    while (grapnel_fleet_wait_any(job, 10000, &host, &error) == 0) {
+        failed += host.failed;
+        ck_assert_int_eq(host.failed, host.host == 1 || _i);
+    }
+    ck_assert_int_eq(failed, 1 + _i);
+    finish(f, job);
+}
+END_TEST
+
+static void spoil_first(void *arg, size_t host, struct grapnel_connect_options *o)
+{
+    (void)arg;
+    o->transport = host == 0 ? "false" : "local";
+}
+
+/* Those that cannot be reached are told; those that are not needed any more are not connected to.
+ */
+START_TEST(test_hosts_that_are_not_needed_and_one_that_is_not_there)
+{
+    struct grapnel_fleet *f =
+        fleet(4, (struct grapnel_fleet_options){.adjust = spoil_first, .fanout = 1});
+    struct numbers numbers = {.last = 100};
+    struct grapnel_fleet_job *job =
+        start(f, (struct grapnel_map_options){.path = "tostring"}, &numbers);
+    struct grapnel_fleet_result host;
+    struct grapnel_fleet_counts counts;
+
+    take_all(job);
+    check_fine(100, NOBODY);
+    while (grapnel_fleet_wait_any(job, 10000, &host, &error) == 0) {
+        ck_assert_int_eq(host.failed, host.host == 0);
+        ck_assert_int_eq(grapnel_value_int(host.value, -1), host.host == 1 ? 100 : 0);
+        ck_assert_int_eq(host.began > 0., host.host < 2);
+        ck_assert_int_eq(host.confirmed, 1);
+    }
+    grapnel_fleet_counts(job, &counts);
+    ck_assert_uint_eq(counts.failed, 1);
+    ck_assert_uint_eq(counts.done, 3);
+    finish(f, job);
+}
+END_TEST
+
 /* The connection is kept, the instances are not. */
 START_TEST(test_instances_end_with_their_map)
 {
@@ -743,6 +811,8 @@ static Suite *fleet_map_suite(void)
     tcase_add_test(c, test_what_must_not_be_done_twice);
     tcase_add_test(c, test_instances_that_never_work);
     tcase_add_loop_test(c, test_hosts_that_die, 0, 2);
+    tcase_add_loop_test(c, test_a_host_is_stopped, 0, 2);
+    tcase_add_test(c, test_hosts_that_are_not_needed_and_one_that_is_not_there);
     tcase_add_loop_test(c, test_instances_end_with_their_map, 0, 2);
     tcase_add_test(c, test_slow_tasks_are_shared_out);
     tcase_add_test(c, test_a_slow_task_among_quick_ones);
