@@ -46,7 +46,7 @@ static size_t how_many(const struct worker *w)
     if (m->alone || crew->cost_us < 0.)
         return 1;
     n = least(n < TASKS_MOST ? n : TASKS_MOST, chunk_target_us(w) / (crew->cost_us + 0.01));
-    n = least(n, BYTES_MOST / (crew->size + 1.));
+    n = least(n, m->size > 1. ? BYTES_MOST / m->size : TASKS_MOST);
     if (m->options.count > m->pulled) /* the last ones are for all */
         n = least(n, (double)(m->options.count - m->pulled + m->again.count) /
                          (double)(CHUNKS_MOST * m->workers));

@@ -203,7 +203,7 @@ void crew_begin(struct task *t)
         task_work_over(t, &e);
         return;
     }
-    *crew = (struct crew){.map = m, .task = t, .cost_us = -1., .size = 0., .count = n};
+    *crew = (struct crew){.map = m, .task = t, .cost_us = -1., .count = n};
     crew->trip_us = link_round_trip(connection_link(t->server));
     t->crew = crew;
     for (size_t i = 0; i < n; i++) {

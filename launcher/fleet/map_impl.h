@@ -54,7 +54,8 @@ struct map {
     struct error failed;   /* … as something there has failed; code 0: nothing has */
     uint64_t told;         /* results that their reader has done with */
     size_t under_way;      /* items with an instance */
-    size_t weight;         /* bytes of items and results in memory */
+    size_t weight;         /* bytes of items and results in memory … */
+    double size;           /* … and of a result on average; < 0: not known */
     struct outcome **held; /* results that wait for their turn, by index … */
     size_t held_size;      /* … a power of two */
     uint64_t turn;         /* the index that is told next, in order */
@@ -105,7 +106,6 @@ struct crew {
     struct map *map;
     struct task *task;
     double cost_us;   /* of a task on average; < 0: not known */
-    double size;      /* bytes of its result, likewise */
     uint64_t trip_us; /* of the line */
     size_t count;
     struct worker workers[];

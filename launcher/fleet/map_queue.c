@@ -93,6 +93,7 @@ void queue_init(struct map *m)
 {
     items_init(&m->again);
     m->ready_end = &m->ready;
+    m->size = -1.;
 }
 
 void queue_free(struct map *m)
@@ -116,11 +117,17 @@ void queue_free(struct map *m)
 
 /* ---- taking ---- */
 
+/* What is there, and what will come of all that is under way. */
+static int is_full(const struct map *m)
+{
+    return (double)m->weight + (double)m->under_way * m->size >= (double)m->job->f->options.memory;
+}
+
 static int may_pull(const struct map *m)
 {
     const struct grapnel_map_options *o = &m->options;
 
-    return !m->over.code && !m->ended && !m->later && m->weight < m->job->f->options.memory &&
+    return !m->over.code && !m->ended && !m->later && !is_full(m) &&
            (!o->ahead || m->pulled - m->told < o->ahead);
 }
 

@@ -109,8 +109,7 @@ static int read_outcomes(struct worker *w, struct chunk *c, struct value *all)
     c->known = seen;
     if (done > 0) {
         learn(&w->crew->cost_us, (double)ns / 1e3 / (double)seen);
-        learn(&w->crew->size,
-              m->weight > weight ? (double)(m->weight - weight) / (double)done : 0.);
+        learn(&m->size, m->weight > weight ? (double)(m->weight - weight) / (double)done : 0.);
     }
     return 0;
 }

@@ -356,7 +356,7 @@ START_TEST(test_memory_is_bounded)
         grapnel_drive(g, 20);
     ck_assert_int_ge(numbers.n, 40);
     grapnel_drive(g, 100);
-    ck_assert_int_le(numbers.n, 400);
+    ck_assert_int_le(numbers.n, 80);
     take_all(job);
     check_fine(1000, NOBODY);
     finish(f, job);
