@@ -966,6 +966,48 @@ grapnel_fleet_call(struct grapnel_fleet *f, const struct grapnel_instance_option
                    const struct grapnel_call_options *call,
                    const struct grapnel_fleet_handler *handler, void *arg,
                    struct grapnel_error *error);
+/* The keys by which hosts prove who they are: nobody logs in, and no agent is sent.  wanted: kinds
+ * of keys, "ed25519,ecdsa,rsa" or "all", each of which takes a connection of its own (what a host
+ * has none of is left out); NULL: the one that a connection would use.  The connections are made by
+ * the built-in transport; those that ProxyJump or ProxyCommand leads through others.  The value is
+ * a map:
+ *   "name"      what known_hosts calls the host: "web1", "[web1]:2222", or its HostKeyAlias
+ *   "write_to"  the first of the user's known_hosts files; not there when ssh_config names none
+ *   "hashed"    true when names are to be hashed there
+ *   "keys"      a list of maps:
+ *     "type" "bits" "fingerprint" "key"  "ssh-ed25519", 256, "SHA256:…", in base64
+ *     "state"   "new": nothing is known of the host, or only its keys of other types, one of which
+ *               it has shown, too.  "known".  "changed": other keys are known.  "revoked": it is
+ *               marked so.  "authority": it is not known, but a @cert-authority stands for the host,
+ *               whose certificate only the OpenSSH client can check
+ *     "file" "line" "own"  the line of known_hosts that decides, and whether the file is one of the
+ *               user's; not there for what is new
+ *     "old_type" "old_fingerprint" "old_key"  what stands in that line, of a changed key
+ * grapnel_known_hosts_write puts them down. */
+GRAPNEL_API struct grapnel_fleet_job *grapnel_fleet_keys(struct grapnel_fleet *f,
+                                                         const char *wanted,
+                                                         const struct grapnel_fleet_handler *handler,
+                                                         void *arg, struct grapnel_error *error);
+
+/* One key for known_hosts, of those that grapnel_fleet_keys has told. */
+struct grapnel_known_host {
+    const char *file;    /* to be changed: "write_to", or that in which old_key stands */
+    const char *name;    /* the host's "name" */
+    const char *key;     /* "key" */
+    const char *old_key; /* the key in whose place it comes, for this name only; NULL: none */
+    int hashed;          /* the name is written hashed */
+    /* Filled: NULL: it stands there now; else why it does not (static), and the line in the way, or
+     * 0. */
+    const char *kept;
+    size_t line;
+};
+/* Puts n keys down: those of a file together, by one write at its end, or, where old ones go, by
+ * putting a new file in its place (mode and owner stay, symbolic links are followed).  What others
+ * have written there meanwhile stays.  A file that is missing is made (0600), as is ~/.ssh (0700).
+ * 0, and then look at each `kept`; or negative with the first *error of a file that could not be
+ * changed, whose hosts are all kept. */
+GRAPNEL_API int grapnel_known_hosts_write(struct grapnel_known_host *hosts, size_t n,
+                                          struct grapnel_error *error);
 
 /* A Lua script, in a new instance likewise.  Its `channel` receives the lines of the input, as
  * those of grapnel_fleet_run come by it; what is sent into it is a line of JSON on stdout (1), keys

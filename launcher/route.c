@@ -99,6 +99,11 @@ void route_free(struct route *r)
     free(r);
 }
 
+void route_set_scan(struct route *r, const struct transport_scan *scan)
+{
+    r->options.scan = scan;
+}
+
 void route_set_asker(struct route *r, struct asker *asker)
 {
     struct asker *before = r->options.asker;

@@ -110,9 +110,11 @@ static void offer_at(const struct place *p, const char *current)
     else if ((p->verb->shape == SHAPE_COMMAND && p->operands > 1) ||
              (p->verb->shape == SHAPE_FILE && p->operands > 0))
         puts(":file");
+    else if (p->verb->shape == SHAPE_SCAN && p->operands == 0)
+        offer(current, "", "scan", "ask hosts for their keys");
     else if (p->verb->shape != SHAPE_NONE &&
              (p->operands == 0 || p->verb->shape == SHAPE_TARGETS || p->verb->shape == SHAPE_SOME ||
-              p->verb->shape == SHAPE_HOSTS))
+              p->verb->shape == SHAPE_HOSTS || p->verb->shape == SHAPE_SCAN))
         puts(":host");
 }
 

@@ -155,7 +155,7 @@ static int read_words(struct reader *r)
         } else if (!ended && word[0] == '-' && word[1]) {
             rc = read_letters(r, word);
         } else {
-            if (o->operands.count == 0)
+            if (o->operands.count == (o->verb->shape == SHAPE_SCAN))
                 o->early_options = o->ssh_options.count;
             rc = options_list_add(&o->operands, word, r->error);
         }

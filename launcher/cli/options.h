@@ -82,6 +82,11 @@ struct options {
     const char *color; /* "auto", "always", "never"; NULL: not given */
     int raw;
 
+    const char *key_types;
+    int yes;
+    int replace;
+    int known;
+
     int json;
     int long_form;
     int stats;

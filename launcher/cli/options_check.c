@@ -75,11 +75,26 @@ static int check_fleet(const struct options *o, struct grapnel_error *error)
     return 0;
 }
 
+/* The word before the targets: there may be others one day. */
+static int take_scan(struct options *o, struct grapnel_error *error)
+{
+    struct options_list *list = &o->operands;
+
+    if (list->count == 0 || strcmp(list->items[0], "scan") != 0)
+        return say_fail(error, "ARGUMENT", "%s needs the word scan before the targets",
+                        o->verb->name);
+    list->count--;
+    memmove(list->items, list->items + 1, (list->count + 1) * sizeof *list->items);
+    return 0;
+}
+
 int options_check(struct options *o, struct grapnel_error *error)
 {
     enum verb_shape shape = o->verb->shape;
     int rc = 0;
 
+    if (shape == SHAPE_SCAN && take_scan(o, error) < 0)
+        return -1;
     if (shape == SHAPE_NONE && o->operands.count > 0)
         return say_fail(error, "ARGUMENT", "%s takes no targets", o->verb->name);
     if (shape == SHAPE_SOME && o->all && o->operands.count > 0)
@@ -89,9 +104,9 @@ int options_check(struct options *o, struct grapnel_error *error)
     if (o->operands.count == 0 && shape != SHAPE_NONE && !(shape == SHAPE_SOME && o->all) &&
         !options_lists_hosts(o))
         return say_fail(error, "ARGUMENT", "a target is missing%s",
-                        shape == SHAPE_SOME    ? ", or --all"
-                        : shape == SHAPE_HOSTS ? ", or --hostfile"
-                                               : "");
+                        shape == SHAPE_SOME                           ? ", or --all"
+                        : shape == SHAPE_HOSTS || shape == SHAPE_SCAN ? ", or --hostfile"
+                                                                      : "");
     if (o->expand + o->fold + o->count > 1)
         return say_fail(error, "ARGUMENT", "--expand, --fold and --count contradict each other");
     for (size_t i = 0; i < o->operands.count && rc == 0 && shape != SHAPE_HOSTS; i++)

@@ -46,25 +46,37 @@ static int look_up(void *part, const char *name, void *at)
     return symbol != NULL;
 }
 
+/* Loads it, and copies the address of a function: 0, or negative with *e filled. */
+static int get(const char *name, void *at, struct error *e)
+{
+    const char *version;
+    void *part = load(0);
+
+    if (!look_up(part, name, at) || !look_up(part, "transport_ssh2_version", &version))
+        return errors_set(e, -E_SYSTEM, "grapnel is not installed completely: %s", dlerror());
+    if (strcmp(version, GRAPNEL_VERSION) != 0)
+        return errors_set(e, -E_SYSTEM,
+                          "grapnel %s was to load its part ssh2.so, but that is of %s",
+                          GRAPNEL_VERSION, version);
+    return 0;
+}
+
 struct transport *transport_ssh2(const struct transport_options *options, const char *command,
                                  const struct transport_handler *handler, void *arg,
                                  struct error *e)
 {
     __typeof__(transport_ssh2) *start;
-    const char *version;
-    void *part = load(0);
 
-    if (!look_up(part, "transport_ssh2", &start) ||
-        !look_up(part, "transport_ssh2_version", &version)) {
-        errors_set(e, -E_SYSTEM, "grapnel is not installed completely: %s", dlerror());
-        return NULL;
-    }
-    if (strcmp(version, GRAPNEL_VERSION) != 0) {
-        errors_set(e, -E_SYSTEM, "grapnel %s was to load its part ssh2.so, but that is of %s",
-                   GRAPNEL_VERSION, version);
-        return NULL;
-    }
-    return start(options, command, handler, arg, e);
+    return get("transport_ssh2", &start, e) < 0 ? NULL : start(options, command, handler, arg, e);
+}
+
+int transport_ssh2_write_keys(const char *path, const char *folder,
+                              struct knownhosts_change *changes, size_t n, struct error *e)
+{
+    __typeof__(transport_ssh2_write_keys) *write_keys;
+    int rc = get("transport_ssh2_write_keys", &write_keys, e);
+
+    return rc < 0 ? rc : write_keys(path, folder, changes, n, e);
 }
 
 /* There are keys only where it was loaded. */

@@ -11,6 +11,7 @@
 #include "launcher/cli/held.h"
 #include "launcher/cli/help.h"
 #include "launcher/cli/hosts.h"
+#include "launcher/cli/keys.h"
 #include "launcher/cli/letgo.h"
 #include "launcher/cli/lua.h"
 #include "launcher/cli/man.h"

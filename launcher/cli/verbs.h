@@ -25,6 +25,7 @@ enum verb_bit {
     VERB_BIT_WORK = VERB_BIT_RUN | VERB_BIT_CODE,
     VERB_BIT_TIMED = VERB_BIT_RUN | VERB_BIT_ASK | VERB_BIT_SCRIPT,
     VERB_BIT_FLEET = VERB_BIT_TIMED | VERB_BIT_FACTS | VERB_BIT_PING, /* on many hosts at once */
+    VERB_BIT_CROWD = VERB_BIT_FLEET | VERB_BIT_KEYS, /* the same, whatever comes of it */
     VERB_BIT_FED = VERB_BIT_RUN | VERB_BIT_SCRIPT,
     VERB_BIT_SHARE =
         VERB_BIT_WORK | VERB_BIT_FACTS | VERB_BIT_PING, /* by the broker's lines, too */
@@ -35,11 +36,12 @@ enum verb_bit {
     VERB_BIT_PLACED = VERB_BIT_WORK | VERB_BIT_CONNECT, /* those that say where something runs */
     VERB_BIT_LINE = VERB_BIT_SHARE | VERB_BIT_DOCTOR | VERB_BIT_CONNECT |
                     VERB_BIT_LETGO, /* those that connect, or name connections */
-    VERB_BIT_SPEAK = VERB_BIT_LINE | VERB_BIT_LISTS,
+    VERB_BIT_ROAD = VERB_BIT_LINE | VERB_BIT_KEYS, /* those that find the way to a host */
+    VERB_BIT_SPEAK = VERB_BIT_ROAD | VERB_BIT_LISTS,
     VERB_BIT_JSON = VERB_BIT_TIMED | VERB_BIT_FACTS | VERB_BIT_DOCTOR | VERB_BIT_PING |
-                    VERB_BIT_CONNECT | VERB_BIT_LETGO | VERB_BIT_LISTS,
+                    VERB_BIT_CONNECT | VERB_BIT_LETGO | VERB_BIT_LISTS | VERB_BIT_KEYS,
     VERB_BIT_MANY =
-        VERB_BIT_FLEET | VERB_BIT_CONNECT | VERB_BIT_HOSTS, /* those whose targets are a set */
+        VERB_BIT_CROWD | VERB_BIT_CONNECT | VERB_BIT_HOSTS, /* those whose targets are a set */
     VERB_BIT_EVERY = (1 << VERB_COUNT) - 1,
 };
 
@@ -51,6 +53,7 @@ enum verb_shape {
     SHAPE_TARGETS,
     SHAPE_SOME,
     SHAPE_HOSTS,
+    SHAPE_SCAN,
     SHAPE_NONE,
     SHAPE_WORDS,
 };

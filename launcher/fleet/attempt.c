@@ -132,7 +132,7 @@ static void wait_for_another(struct task *t, int64_t ms)
     task_set_timer(t, ms);
 }
 
-static void connect_failed(struct task *t, const struct error *e)
+void attempt_failed(struct task *t, const struct error *e)
 {
     int64_t ms = another(t, e);
 
@@ -148,15 +148,18 @@ static void connect_failed(struct task *t, const struct error *e)
 static const char *const phase_names[GRAPNEL_FLEET_PHASES] = {"resolve", "connect", "kex",
                                                               "auth",    "shell",   "ready"};
 
-static void on_phase(void *arg, const char *phase, const char *note, int64_t elapsed_us)
+void attempt_phase(struct task *t, const char *phase, uint64_t elapsed_us)
 {
-    struct task *t = arg;
-
-    (void)note;
     for (size_t i = 0; i < GRAPNEL_FLEET_PHASES; i++) {
         if (!t->phase_us[i] && strcmp(phase, phase_names[i]) == 0)
-            t->phase_us[i] = elapsed_us > 0 ? (uint64_t)elapsed_us : 1;
+            t->phase_us[i] = elapsed_us > 0 ? elapsed_us : 1;
     }
+}
+
+static void on_phase(void *arg, const char *phase, const char *note, int64_t elapsed_us)
+{
+    (void)note;
+    attempt_phase(arg, phase, elapsed_us > 0 ? (uint64_t)elapsed_us : 0);
 }
 
 void attempt_ready(struct task *t)
@@ -178,7 +181,7 @@ static void on_gone(struct task *t)
     struct error e = *connection_error(t->server);
 
     if (t->state == TASK_CONNECTING && e.code != -E_CLOSED) {
-        connect_failed(t, &e);
+        attempt_failed(t, &e);
     } else if (t->work_over || t->state == TASK_CLOSING) {
         task_over(t);
     } else { /* it took the work along */
@@ -211,7 +214,8 @@ static void on_changed(void *arg, struct grapnel_server *s)
 static int is_alias(struct task *t, const struct route *route,
                     const struct grapnel_connect_options *o)
 {
-    char *key = t->job->f->aliases ? serverkey_place(route, o) : NULL;
+    int keys = t->job->kind == JOB_KEYS;
+    char *key = !t->job->f->aliases ? NULL : keys ? keys_name(route) : serverkey_place(route, o);
 
     t->result.same = key ? aliases_claim(t->job->f->aliases, key, t->host) : t->host;
     free(key);
@@ -247,6 +251,8 @@ static int open_server(struct task *t, struct error *e)
     o.phase = on_phase;
     o.phase_arg = t;
     o.one_shot = !f->options.keep && t->job->kind != JOB_MAP;
+    if (t->job->kind == JOB_KEYS)
+        o.transport = "ssh2";
     route = route_new(t->job->g, f->hosts[t->host].name, &o, e);
     if (!route)
         return e->code;
@@ -254,6 +260,8 @@ static int open_server(struct task *t, struct error *e)
         route_free(route);
         return 0;
     }
+    if (t->job->kind == JOB_KEYS)
+        return keys_begin(t, route, e);
     t->server = connection_open_route(t->job->g, route, &o, e);
     if (!t->server)
         return e->code;
@@ -280,7 +288,7 @@ void attempt_begin(struct task *t)
     t->token = window_begin(&t->job->f->window);
     task_set_timer(t, SILENT_MS);
     if (open_server(t, &e) < 0)
-        connect_failed(t, &e);
+        attempt_failed(t, &e);
     else if (t->result.alias)
         task_over(t);
     else if (work_begin(t, &e) < 0)

@@ -1,7 +1,8 @@
 /* What the files of fleets share: fleet.c (hosts, and the connections that are kept), job.c (who
  * begins when, until all have ended), task.c (one host's part in a job), attempt.c (how it is
- * connected to), work.c (what is done there; for maps: map_impl.h), told.c (results), wait.c (the
- * public questions).  Not for anyone else; everything needs the context's lock.
+ * connected to), work.c (what is done there; for maps: map_impl.h), keys.c (the same where nobody logs
+ * in), told.c (results), wait.c (the public questions).  Not for anyone else; everything needs the
+ * context's lock.
  *
  * Whatever happens to a task is noted there; job_look then runs once the loop comes round, ends
  * and begins tasks, and calls back.  So nothing is freed beneath its caller. */
@@ -19,10 +20,11 @@ struct crew;
 struct input;
 struct map;
 struct question;
+struct scan;
 struct script;
 struct task;
 
-enum job_kind { JOB_RUN, JOB_PING, JOB_FACTS, JOB_CALL, JOB_SCRIPT, JOB_MAP };
+enum job_kind { JOB_RUN, JOB_PING, JOB_FACTS, JOB_CALL, JOB_SCRIPT, JOB_MAP, JOB_KEYS };
 
 struct host {
     char *name;
@@ -51,6 +53,7 @@ struct grapnel_fleet_job {
     struct grapnel_call_options call; /* JOB_CALL, JOB_SCRIPT: likewise */
     struct input *input;              /* JOB_RUN, JOB_SCRIPT: NULL: none */
     struct map *map;                  /* JOB_MAP */
+    unsigned key_kinds;               /* JOB_KEYS: by keys.c */
     struct task **tasks;              /* by host; NULL: not begun, or told */
     size_t next;                      /* the first host that has not begun */
     struct task *again, **again_tail; /* whose turn for another attempt has come */
@@ -97,6 +100,7 @@ struct task {
     struct crew *crew;         /* JOB_MAP: its instances */
     uint64_t did;              /* and what they have done */
     struct script *script;     /* what a script says and asks for */
+    struct scan *scan;         /* JOB_KEYS: by keys.c; there is no server then */
     int work_over;             /* what was to be done has ended, somehow */
     int stopped;               /* it was cancelled */
     int connecting;            /* counted as such … */
@@ -177,6 +181,10 @@ void attempt_ready(struct task *t);
 void attempt_end(struct task *t, enum window_end how);
 /* It takes long: others, who need not wait for it, may have its place in the window. */
 void attempt_linger(struct task *t);
+/* It has failed: there will be another one, or that is the host's end. */
+void attempt_failed(struct task *t, const struct error *e);
+/* A phase of it has begun: its name as grapnel_connect_options.phase has it. */
+void attempt_phase(struct task *t, const char *phase, uint64_t elapsed_us);
 /* It goes on, but the window has room for another one. */
 void attempt_leave_window(struct task *t, enum window_end how);
 
@@ -194,6 +202,15 @@ void work_input(struct task *t);
 size_t work_output(struct task *t, int which, const uint8_t *bytes, size_t n);
 /* Nothing calls back any more. */
 void work_free(struct task *t);
+
+/* ---- keys.c ---- */
+
+/* What aliases share, for free: keys are a host's, whoever logs in.  NULL: memory is out. */
+char *keys_name(const struct route *route);
+/* Begins to ask a host for its keys; takes the route.  0 or negative with *e. */
+int keys_begin(struct task *t, struct route *route, struct error *e);
+/* Nothing calls back any more; may be called from a callback of it. */
+void keys_free(struct task *t);
 
 /* ---- told.c ---- */
 

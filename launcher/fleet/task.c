@@ -224,7 +224,7 @@ void task_stop(struct task *t, const struct error *why)
     t->stopped = 1;
     told_fail(t, why);
     if (t->state == TASK_WAITING ||
-        (t->state == TASK_CONNECTING && !connection_committed(t->server))) {
+        (t->state == TASK_CONNECTING && !(t->server && connection_committed(t->server)))) {
         task_over(t);
         return;
     }

@@ -53,8 +53,8 @@ static void fill_output(struct task *t)
 {
     struct grapnel_fleet_result *r = &t->result;
 
-    if (t->job->kind == JOB_PING || t->job->kind == JOB_FACTS || t->job->handler.output ||
-        r->began <= 0. || r->alias)
+    if (t->job->kind == JOB_PING || t->job->kind == JOB_FACTS || t->job->kind == JOB_KEYS ||
+        t->job->handler.output || r->began <= 0. || r->alias)
         return;
     r->out_length = wire_length(&t->out);
     r->err_length = wire_length(&t->err);

@@ -343,6 +343,7 @@ int work_begin(struct task *t, struct error *e)
     case JOB_PING:
     case JOB_FACTS:
     case JOB_MAP:
+    case JOB_KEYS:
         break; /* there is an agent to be asked first */
     }
     return 0;
@@ -390,6 +391,7 @@ void work_free(struct task *t)
         t->question->task = NULL;
     t->question = NULL;
     crew_free(t->crew);
+    keys_free(t);
     grapnel_exec_free(t->exec);
     grapnel_future_free(t->future);
     script_free(t);

@@ -248,6 +248,8 @@ static void judge(struct knownhosts *set, const struct knownhosts_numbers *found
         if (better) {
             out->file = set->files[entry->file];
             out->line = entry->line;
+            out->type = entry->type;
+            out->key = entry->key;
             out->same_type = same_type;
         }
         if (out->state == KNOWNHOSTS_REVOKED)

@@ -29,6 +29,7 @@ struct knownhosts_match {
      * long as the set. */
     const char *file;
     size_t line;
+    const char *type, *key; /* that line's, the key in base64; as `file` */
     int same_type; /* CHANGED: the line's key is of the same type */
     int authority; /* a @cert-authority line names this host: its certificates need OpenSSH */
 };
@@ -73,6 +74,26 @@ int knownhosts_algorithms(struct knownhosts *set, const char *host, unsigned por
  * 0, -E_MALFORMED, -E_ARGUMENT, -E_IO, -E_NOMEM. */
 int knownhosts_add(struct knownhosts *set, const char *path, const char *host, unsigned port,
                    const void *key, size_t n, int hashed, struct error *e);
+
+/* One key that a file is to have for one name. */
+struct knownhosts_change {
+    const char *name; /* as knownhosts_name gives it */
+    const char *key;  /* in base64, of one of the plain types */
+    const char *old;  /* likewise: the key that it takes the place of; NULL: it is a further one */
+    int hashed;       /* as knownhosts_add's */
+    const char *kept; /* filled: NULL: it stands there now; else why not: static */
+    size_t line;      /* filled: the line that is in the way; 0: none */
+};
+
+/* Puts n keys into a file: further ones are appended, all by one write; where old keys go, the file
+ * is replaced by one that is written beside it (rename; mode and owner stay; a symbolic link is
+ * followed).  An old key goes for that very name only: other names on its line stay, and one that a
+ * pattern names is not touched.  What another program has written meanwhile counts: a key that is
+ * there already is not added twice, one that is revoked or another one of the same type is in the
+ * way.  Under the lock of knownhosts_add; the file is created 0600.
+ * 0 (look at each `kept`), or -E_IO, -E_LIMIT, -E_NOMEM, and then the file is as it was. */
+int knownhosts_write(const char *path, struct knownhosts_change *changes, size_t n,
+                     struct error *e);
 
 /* Makes `folder` (~/.ssh), 0700, if `path` is in there and it is missing, as ssh does; no other
  * folder is made.  Whether it worked is told by knownhosts_add. */

@@ -12,6 +12,9 @@
 
 #include "launcher/ssh/knownhosts_impl.h"
 
+#define REPLACED_MAX 100 /* times that another file takes its place while its lock is waited for   \
+                          */
+
 int knownhosts_fingerprint(const void *key, size_t n, char out[KNOWNHOSTS_FINGERPRINT_MAX])
 {
     uint8_t hash[SHA256_DIGEST_LENGTH];
@@ -26,7 +29,7 @@ int knownhosts_fingerprint(const void *key, size_t n, char out[KNOWNHOSTS_FINGER
     return 0;
 }
 
-static int hashed_name(struct knownhosts *set, const char *name, char *out, size_t size)
+int knownhosts_add_hash(struct knownhosts *set, const char *name, char *out, size_t size)
 {
     uint8_t salt[20], mac[20];
     char salt_text[32], mac_text[32];
@@ -47,39 +50,64 @@ void knownhosts_make_folder(const char *path, const char *folder)
         (void)mkdir(folder, 0700);
 }
 
+/* True when the path still leads to what was opened. */
+static int is_same(const char *path, int fd)
+{
+    struct stat here, there;
+
+    return fstat(fd, &here) == 0 && stat(path, &there) == 0 && here.st_dev == there.st_dev &&
+           here.st_ino == there.st_ino;
+}
+
+int knownhosts_add_open(const char *path, struct error *e)
+{
+    for (int tries = 0; tries < REPLACED_MAX; tries++) {
+        int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+        if (fd < 0)
+            return errors_set_system(e, -E_IO, errno, "%s", path);
+        /* The lock is for what stands between looking and writing; O_APPEND keeps a line whole
+         * also against writers that take no lock, as ssh does not. */
+        while (flock(fd, LOCK_EX) != 0 && errno == EINTR)
+            continue;
+        if (is_same(path, fd))
+            return fd;
+        close(fd);
+    }
+    return errors_set(e, -E_IO, "%s: it is replaced again and again", path);
+}
+
+int knownhosts_add_lines(int fd, const char *path, const char *lines, size_t n, struct error *e)
+{
+    ssize_t done;
+    do {
+        done = write(fd, lines, n);
+    } while (done < 0 && errno == EINTR);
+    if (done < 0)
+        return errors_set_system(e, -E_IO, errno, "%s", path);
+    return (size_t)done == n ? 0
+                             : errors_set(e, -E_IO, "%s: the line was written in part only", path);
+}
+
 /* text is '\n' and the line: the first byte is sent only if the file's last line has no end. */
 static int append(const char *path, const char *text, size_t n, struct error *e)
 {
-    int rc = 0;
     char last = '\n';
     struct stat st;
-    ssize_t done;
-    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    int fd = knownhosts_add_open(path, e);
     if (fd < 0)
-        return errors_set_system(e, -E_IO, errno, "%s", path);
-    /* The lock is for what stands between looking and writing; O_APPEND keeps the line whole also
-     * against writers that take no lock, as ssh does not. */
-    while (flock(fd, LOCK_EX) != 0 && errno == EINTR)
-        continue;
+        return fd;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
         pread(fd, &last, 1, st.st_size - 1) != 1)
         last = '\n';
     size_t skip = last == '\n';
-    do {
-        done = write(fd, text + skip, n - skip);
-    } while (done < 0 && errno == EINTR);
-    if (done < 0)
-        rc = errors_set_system(e, -E_IO, errno, "%s", path);
-    else if ((size_t)done != n - skip)
-        rc = errors_set(e, -E_IO, "%s: the line was written in part only", path);
+    int rc = knownhosts_add_lines(fd, path, text + skip, n - skip, e);
     if (close(fd) != 0 && rc == 0)
         rc = errors_set_system(e, -E_IO, errno, "%s", path);
     return rc;
 }
 
-/* Makes the set know the line under its plain name, whatever stands in the file. */
-static int remember(struct knownhosts *set, const char *path, const char *name, const char *type,
-                    const char *key)
+int knownhosts_add_remember(struct knownhosts *set, const char *path, const char *name,
+                            const char *type, const char *key)
 {
     size_t size = strlen(name) + strlen(type) + strlen(key) + 4, before = set->entries_count;
     size_t cursor = 0, number;
@@ -126,12 +154,12 @@ int knownhosts_add(struct knownhosts *set, const char *path, const char *host, u
         goto out;
     sshkey_base64_encode(key, n, base64);
     (void)snprintf(written, sizeof written, "%s", name);
-    if (hashed && hashed_name(set == NULL ? own : set, name, written, sizeof written) != 0)
+    if (hashed && knownhosts_add_hash(set == NULL ? own : set, name, written, sizeof written) != 0)
         goto out;
     int length = snprintf(text, size, "\n%s %s %s\n", written, type, base64);
     rc = append(path, text, (size_t)length, e);
     if (rc == 0 && set != NULL)
-        rc = remember(set, path, name, type, base64);
+        rc = knownhosts_add_remember(set, path, name, type, base64);
 out:
     if (rc == -E_NOMEM)
         (void)errors_set(e, rc, "%s", path);

@@ -70,6 +70,9 @@ struct knownhosts {
  * -E_NOMEM, -E_IO, -E_LIMIT. */
 int knownhosts_read(struct knownhosts *set, unsigned file, struct error *e);
 
+/* Reads what is left of fd, terminated; the caller frees *text.  0, -E_NOMEM, -E_IO, -E_LIMIT. */
+int knownhosts_read_all(int fd, const char *name, char **text, size_t *n, struct error *e);
+
 /* Takes over `text` (from malloc, terminated, n bytes), and enters its lines.  0 or -E_NOMEM. */
 int knownhosts_read_text(struct knownhosts *set, char *text, size_t n, unsigned file);
 
@@ -87,6 +90,17 @@ int knownhosts_index_append(struct knownhosts_numbers *list, size_t number);
 /* HMAC-SHA1 of the n bytes of `name`, keyed by salt, as hashed names use it.  0 or -E_NOMEM. */
 int knownhosts_index_hmac(struct knownhosts *set, const uint8_t salt[20], const char *name,
                           size_t n, uint8_t out[20]);
+
+/* knownhosts_add.c: opens a file for reading and appending, or makes it, with the lock that all who
+ * change it take; nobody has put another one in its place since.  The descriptor, or -E_IO. */
+int knownhosts_add_open(const char *path, struct error *e);
+/* Appends n bytes of whole lines by one write.  0 or -E_IO. */
+int knownhosts_add_lines(int fd, const char *path, const char *lines, size_t n, struct error *e);
+/* Makes the set know the line under its plain name, whatever stands in the file.  0 or -E_NOMEM. */
+int knownhosts_add_remember(struct knownhosts *set, const char *path, const char *name,
+                            const char *type, const char *key);
+/* "|1|salt|hash" of a name.  0 or -E_NOMEM. */
+int knownhosts_add_hash(struct knownhosts *set, const char *name, char *out, size_t size);
 
 /* Makes room for one more in an array of `item` bytes each.  The new place of the array, or NULL
  * (the old one stays). */

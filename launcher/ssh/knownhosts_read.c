@@ -8,8 +8,7 @@
 
 #include "launcher/ssh/knownhosts_impl.h"
 
-/* Reads what is left of fd, terminated; the caller frees *text. */
-static int slurp(int fd, const char *name, char **text, size_t *n, struct error *e)
+int knownhosts_read_all(int fd, const char *name, char **text, size_t *n, struct error *e)
 {
     struct stat st;
     size_t size = fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= KNOWNHOSTS_FILE_MAX
@@ -178,7 +177,7 @@ int knownhosts_read(struct knownhosts *set, unsigned file, struct error *e)
         rc = errors_set(e, -E_IO, "%s: not a regular file", name);
         goto out;
     }
-    rc = slurp(fd, name, &text, &n, e);
+    rc = knownhosts_read_all(fd, name, &text, &n, e);
     if (rc == 0) {
         rc = knownhosts_read_text(set, text, n, file);
         if (rc != 0)

@@ -23,6 +23,7 @@
 #include "launcher/ssh/ssh2_explain.h"
 #include "launcher/ssh/ssh2_hostkey.h"
 #include "launcher/ssh/ssh2_pipeline.h"
+#include "launcher/ssh/ssh2_scan.h"
 
 enum { RESTARTS_MAX = 4 };
 
@@ -42,7 +43,8 @@ static int begin_session(struct ssh2 *t, int fd, struct error *e)
         close(fd);
         return e->code;
     }
-    code = ssh2_algorithms_apply(t->session, t->o.config, t->known, &t->algorithms, e);
+    code = t->o.scan ? ssh2_scan_begin(t, e)
+                     : ssh2_algorithms_apply(t->session, t->o.config, t->known, &t->algorithms, e);
     if (code < 0)
         return code;
     ev_io_set(&t->readable, fd, EV_READ);
@@ -169,6 +171,8 @@ static int step_handshake(struct ssh2 *t, struct error *e)
     code = check_greeting(t, e);
     if (code < 0)
         return code;
+    if (t->o.scan)
+        return ssh2_scan_step(t, rc, version_is_known(), e);
     if (rc && rc != LIBSSH2_ERROR_EAGAIN)
         return ssh2_explain_failure(t->session, t->algorithms, t->o.config, rc, e);
     if (rc && !login_early(t))
@@ -291,6 +295,8 @@ int ssh2_setup_begin(struct ssh2 *t, struct error *e)
         return 0;
     if (begin_dial(t, e) < 0)
         return e->code;
+    if (t->o.scan)
+        return 0;
     t->auth = ssh2_auth_new(&auth);
     return t->auth ? 0 : errors_set(e, -E_NOMEM, "%s", "");
 }

@@ -264,7 +264,7 @@ static int begin(struct ssh2 *t, struct error *e)
     char why[300];
     int code;
 
-    if (sshconfig_needs_openssh(t->o.config, why, sizeof why))
+    if (!t->o.scan && sshconfig_needs_openssh(t->o.config, why, sizeof why))
         return errors_set(e, -E_AUTH_NEEDS_OPENSSH, "%s", why);
     code = ssh2_session_prepare();
     if (code < 0)
@@ -301,6 +301,13 @@ int transport_ssh2_sha1(const void *bytes, size_t n, char hex[TRANSPORT_SSH2_SHA
     for (size_t i = 0; i < TRANSPORT_SSH2_SHA1 / 2; i++)
         (void)snprintf(hex + 2 * i, 3, "%02x", hash[i]);
     return 0;
+}
+
+int transport_ssh2_write_keys(const char *path, const char *folder,
+                              struct knownhosts_change *changes, size_t n, struct error *e)
+{
+    knownhosts_make_folder(path, folder);
+    return knownhosts_write(path, changes, n, e);
 }
 
 struct transport *transport_ssh2(const struct transport_options *options, const char *command,

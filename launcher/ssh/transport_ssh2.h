@@ -23,4 +23,10 @@ void transport_ssh2_free_keys(struct keyring *keys);
  * there is none. */
 int transport_ssh2_sha1(const void *bytes, size_t n, char hex[TRANSPORT_SSH2_SHA1]);
 
+struct knownhosts_change;
+/* Puts keys into a file of known_hosts (knownhosts_write), whose folder is made if it is this one,
+ * ~/.ssh: what is looked up and hashed takes libcrypto, too. */
+int transport_ssh2_write_keys(const char *path, const char *folder,
+                              struct knownhosts_change *changes, size_t n, struct error *e);
+
 #endif

@@ -46,6 +46,31 @@ struct transport_handler {
     void (*trace)(void *arg, int level, const char *text);
 };
 
+/* A host's key, for who wants nothing else of it.  Texts live during the callback, and are safe to
+ * print. */
+struct transport_host_key {
+    const char *name;        /* the host's in known_hosts: "web1", "[web1]:2222" */
+    const char *type;        /* "ssh-ed25519"; NULL: the host has none that was asked for, and of
+                                the rest only `offered` counts */
+    const char *fingerprint; /* "SHA256:…" */
+    const char *key;         /* in base64, as in known_hosts */
+    unsigned bits;
+    int state;     /* enum knownhosts_state */
+    int authority; /* a @cert-authority stands for the host in known_hosts */
+    int same_type; /* of a changed key: the line that it differs from has one of the same type */
+    const char *file; /* the line of known_hosts that decides; NULL: none */
+    size_t line;
+    const char *other_type, *other_fingerprint, *other_key; /* of a changed key: that line's */
+    const char *offered; /* the host's algorithms of keys, as it names them, comma separated: NOT
+                            safe to print */
+};
+
+struct transport_scan {
+    const char *algorithms; /* of the key, comma separated; NULL: those of a connection */
+    /* Runs once, after the key exchange; nothing comes after it, and nobody logs in. */
+    void (*told)(void *arg, const struct transport_host_key *key);
+};
+
 /* Where to and how.  All pointers are borrowed and must live as long as the transport. */
 struct transport_options {
     struct ev_loop *loop;
@@ -63,6 +88,7 @@ struct transport_options {
     int64_t connect_timeout_ms;     /* resolve to auth together, 0: config's, or 30 s */
     int interactive;                /* may ask a person */
     struct asker *asker;            /* ssh2: asked instead of the terminal; NULL: none */
+    const struct transport_scan *scan; /* ssh2: only the host's key is wanted; NULL: a command */
 };
 
 /* Starts.  *handler is copied.  command: the text for the login shell.  NULL with *e filled. */

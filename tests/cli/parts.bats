@@ -28,7 +28,7 @@ setup() {
 @test "the part shows its few names only" {
     run -0 nm -D --defined-only "$PART"
     [ "$(awk '{ sub(/@.*/, "", $3); print $3 }' <<<"$output" | sort | tr '\n' ' ')" = \
-        'transport_ssh2 transport_ssh2_forgive transport_ssh2_free_keys transport_ssh2_sha1 transport_ssh2_version ' ]
+        'transport_ssh2 transport_ssh2_forgive transport_ssh2_free_keys transport_ssh2_sha1 transport_ssh2_version transport_ssh2_write_keys ' ]
 }
 
 @test "%C of ssh_config is SHA-1 of host name, host, port and user" {

@@ -365,6 +365,11 @@ int fleet_verb(const struct options *o, const struct fleet_kind *kind)
     grapnel_fleet_job_free(x.job);
     grapnel_fleet_free(x.f);
     grapnel_free(x.g);
+    if (kind->finish && x.over) {
+        int finished = kind->finish(kind->arg, o, x.pick.names, x.ending != 0);
+
+        status = finished > status ? finished : status;
+    }
     if (fleet_journal_close(x.journal) < 0) {
         if (!x.log_failed)
             say_note("%s: %s", log_path(&x), strerror(errno));

@@ -21,6 +21,12 @@ struct fleet_kind {
     void (*json)(json_t *object, const struct grapnel_fleet_result *r);
     int commands;     /* what is started is a command, whose words may be different for each host */
     const void *with; /* for `start` */
+    /* Told of each host that has ended, and when all have and their lines are gone, which is not if
+     * the process leaves on a signal; stopped: one has ended the work early.  names: of all hosts.
+     * Returns an exit status: the higher one counts.  NULL: values are shown by `text`. */
+    void (*ended)(void *arg, const struct grapnel_fleet_result *r);
+    int (*finish)(void *arg, const struct options *o, const char *const *names, int stopped);
+    void *arg;
 };
 
 /* Does it on all hosts that the options name.  The process's exit status. */

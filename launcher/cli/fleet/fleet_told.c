@@ -130,6 +130,8 @@ static void on_ended(void *arg, const struct grapnel_fleet_result *result)
 
     x->states[r.host] = ENDED;
     fleet_told_wake(x);
+    if (x->kind->ended)
+        x->kind->ended(x->kind->arg, &r);
     if (x->kind->text)
         text = put_value(x, &r);
     if (!x->o->json)
