@@ -12,6 +12,7 @@
 #include "launcher/ssh/sshconfig.h"
 #include "launcher/ssh/sshfiles.h"
 #include "launcher/ssh/sshline.h"
+#include "launcher/ssh/sshproxy.h"
 #include "launcher/ssh/sshsources.h"
 #include "launcher/ssh/sshwords.h"
 
@@ -99,9 +100,13 @@ void route_free(struct route *r)
     free(r);
 }
 
-void route_set_scan(struct route *r, const struct transport_scan *scan)
+int route_set_scan(struct route *r, const struct transport_scan *scan, struct error *e)
 {
+    int code = sshproxy_argv(r->config, r->config_file, r->options.connect_timeout_ms, &r->argv, e);
+
     r->options.scan = scan;
+    r->options.argv = r->argv;
+    return code;
 }
 
 void route_set_asker(struct route *r, struct asker *asker)

@@ -28,8 +28,9 @@ struct sshsources *route_take_sources(struct route *r);
 /* From the next route_start on this one is asked; NULL: nobody. */
 void route_set_asker(struct route *r, struct asker *asker);
 /* From now on the transport only asks for the host's key, for `scan`, which must outlive it; of
- * SSH hosts by "ssh2" only. */
-void route_set_scan(struct route *r, const struct transport_scan *scan);
+ * SSH hosts by "ssh2" only.  Where it leads through other hosts or a program, that is run.  0, or
+ * negative with *e filled. */
+int route_set_scan(struct route *r, const struct transport_scan *scan, struct error *e);
 /* From now on messages call the target by this name; before route_start.  0 or -E_NOMEM. */
 int route_rename(struct route *r, const char *name);
 

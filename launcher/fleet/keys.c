@@ -243,10 +243,9 @@ int keys_begin(struct task *t, struct route *route, struct error *e)
     s->task = t;
     s->route = route;
     s->left = t->job->key_kinds;
-    route_set_scan(route, &s->wish);
     if (begin_result(s) < 0)
         errors_set(e, -E_NOMEM, "keys");
-    else if (begin_exchange(s, e) == 0)
+    else if (route_set_scan(route, &s->wish, e) == 0 && begin_exchange(s, e) == 0)
         return 0;
     keys_free(t);
     return e->code;

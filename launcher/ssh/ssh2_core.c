@@ -41,6 +41,8 @@ void ssh2_core_fail(struct ssh2 *t, const struct error *e)
 
     if (t->stage == SSH2_FAILED)
         return;
+    if (t->proxy)
+        ssh2_proxy_explain(t->proxy, t->o.config, &copy);
     t->stage = SSH2_FAILED;
     ssh2_core_quiet(t);
     if (!t->doomed)
@@ -60,6 +62,8 @@ void ssh2_core_drop(struct ssh2 *t)
     ssh2_core_quiet(t);
     dial_free(t->dial);
     t->dial = NULL;
+    ssh2_proxy_free(t->proxy);
+    t->proxy = NULL;
     ssh2_channel_free(t->channel);
     t->channel = NULL;
     ssh2_algorithms_free(t->algorithms);

@@ -15,6 +15,7 @@
 #include "launcher/ssh/ssh2_algorithms.h"
 #include "launcher/ssh/ssh2_auth.h"
 #include "launcher/ssh/ssh2_channel.h"
+#include "launcher/ssh/ssh2_proxy.h"
 #include "launcher/ssh/ssh2_session.h"
 #include "launcher/ssh/sshconfig.h"
 #include "launcher/transport/transport.h"
@@ -41,6 +42,7 @@ struct ssh2 {
 
     enum ssh2_stage stage;
     struct dial *dial;
+    struct ssh2_proxy *proxy; /* in its place */
     struct ssh2_session *session;
     struct ssh2_algorithms *algorithms;
     struct ssh2_auth *auth;

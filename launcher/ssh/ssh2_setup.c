@@ -74,6 +74,21 @@ static void on_dialled(void *arg, int fd, const char *note, const struct error *
     ssh2_core_leave(t);
 }
 
+/* As if it had been dialled. */
+static int begin_proxy(struct ssh2 *t, struct error *e)
+{
+    int fd;
+
+    t->stage = SSH2_DIAL;
+    ev_now_update(t->o.loop);
+    t->began = ev_now(t->o.loop);
+    t->proxy = ssh2_proxy_start(t->o.argv, t->o.blocking, &fd, e);
+    if (!t->proxy)
+        return e->code;
+    on_dialled(t, fd, t->o.argv[0], NULL);
+    return 0;
+}
+
 static int begin_dial(struct ssh2 *t, struct error *e)
 {
     const struct sshconfig *config = t->o.config;
@@ -94,6 +109,8 @@ static int begin_dial(struct ssh2 *t, struct error *e)
         o.family = AF_INET;
     else if (config->family == SSHCONFIG_FAMILY_INET6)
         o.family = AF_INET6;
+    if (t->o.argv)
+        return begin_proxy(t, e);
     t->stage = SSH2_DIAL;
     ev_now_update(t->o.loop);
     t->began = ev_now(t->o.loop);

@@ -55,9 +55,9 @@ struct transport_host_key {
     const char *fingerprint; /* "SHA256:…" */
     const char *key;         /* in base64, as in known_hosts */
     unsigned bits;
-    int state;     /* enum knownhosts_state */
-    int authority; /* a @cert-authority stands for the host in known_hosts */
-    int same_type; /* of a changed key: the line that it differs from has one of the same type */
+    int state;        /* enum knownhosts_state */
+    int authority;    /* a @cert-authority stands for the host in known_hosts */
+    int same_type;    /* of a changed key: the line that it differs from has one of the same type */
     const char *file; /* the line of known_hosts that decides; NULL: none */
     size_t line;
     const char *other_type, *other_fingerprint, *other_key; /* of a changed key: that line's */
@@ -81,7 +81,8 @@ struct transport_options {
                                        where it is NULL (transport_ssh2_free_keys) */
     struct knownhosts *known_hosts; /* ssh2: parsed known_hosts, shared; NULL: made from config … */
     struct sshfiles *files;         /* … by way of this; may be NULL */
-    char *const *argv;              /* command and local: program and arguments, NULL-terminated */
+    char *const *argv;              /* command and local: program and arguments, NULL-terminated;
+                                       ssh2: the program that leads to the host; NULL: none */
     char *const *environment;       /* command: the program's; NULL: ours */
     int command_appended;           /* command: the text is the last argument (ssh), else: written
                                        to the program's stdin as a line (any shell) */

@@ -1,21 +1,19 @@
 /* The transports "command" and "local": a child process whose stdin and stdout are the pipe. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "launcher/blocking.h"
+#include "launcher/transport/reap.h"
 #include "launcher/transport/transport.h"
 
-#define READ_SIZE   (256 * 1024)
-#define PIPE_SIZE   (1024 * 1024)
-#define END_WAIT_MS 10000 /* until a child that does not end when its pipe is gone is killed */
+#define READ_SIZE (256 * 1024)
+#define PIPE_SIZE (1024 * 1024)
 
 struct command {
     struct transport base;
@@ -67,20 +65,8 @@ static void close_pipes(struct command *c)
 static void wait_in_thread(void *arg)
 {
     struct reaping *r = arg;
-    int fd = (int)syscall(SYS_pidfd_open, r->pid, 0);
-    struct pollfd p = {.fd = fd, .events = POLLIN};
 
-    if (fd < 0 || poll(&p, 1, END_WAIT_MS) == 0)
-        kill(r->pid, SIGKILL);
-    if (fd >= 0)
-        close(fd);
-    while (waitpid(r->pid, &r->status, 0) < 0) {
-        if (errno != EINTR) {
-            r->status = -1;
-            return;
-        }
-    }
-    r->status = WIFEXITED(r->status) ? WEXITSTATUS(r->status) : 128 + WTERMSIG(r->status);
+    r->status = reap_wait(r->pid);
 }
 
 static void waited(void *arg, int cancelled)
