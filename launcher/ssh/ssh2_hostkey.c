@@ -43,14 +43,8 @@ static void accept_key(const struct presented *p, const struct sshconfig *config
 }
 
 static int unknown(const struct presented *p, const struct sshconfig *config,
-                   struct knownhosts *known_hosts, const struct knownhosts_match *match, char *note,
-                   char *warning, struct error *e)
+                   struct knownhosts *known_hosts, char *note, char *warning, struct error *e)
 {
-    if (match->authority)
-        return errors_set(e, -E_AUTH_NEEDS_OPENSSH,
-                          "known_hosts has only a @cert-authority for it, and libssh2 does not "
-                          "check certificates; the server's key is %s %s",
-                          p->type, p->fingerprint);
     if (config->strict != SSHCONFIG_STRICT_ACCEPT_NEW && config->strict != SSHCONFIG_STRICT_OFF)
         return errors_set(e, -E_HOSTKEY_UNKNOWN, "%s %s", p->type, p->fingerprint);
     accept_key(p, config, known_hosts, note, warning);
@@ -81,6 +75,14 @@ int ssh2_hostkey_check(struct ssh2_session *s, const struct sshconfig *config,
         return errors_set(e, code, "%s", "looking up the host key");
     if (match.file)
         safetext_copy(file, sizeof file, match.file, strlen(match.file), 0);
+    /* A certificate of that authority's counts, whatever the key is, also where another one is
+     * known: the client looks for it, and refuses what it has none for. */
+    if (match.authority && (match.state == KNOWNHOSTS_UNKNOWN || match.state == KNOWNHOSTS_CHANGED))
+        return errors_set(e, -E_AUTH_NEEDS_OPENSSH,
+                          "known_hosts has %s @cert-authority for it, and libssh2 does not check "
+                          "certificates; the server's key is %s %s",
+                          match.state == KNOWNHOSTS_UNKNOWN ? "only a" : "another key and a",
+                          p.type, p.fingerprint);
     switch (match.state) {
     case KNOWNHOSTS_KNOWN:
         used = strlen(note);
@@ -94,6 +96,6 @@ int ssh2_hostkey_check(struct ssh2_session *s, const struct sshconfig *config,
                           p.type, p.fingerprint, file, match.line,
                           match.same_type ? "" : " (of another type)");
     default:
-        return unknown(&p, config, known_hosts, &match, note, warning, e);
+        return unknown(&p, config, known_hosts, note, warning, e);
     }
 }
