@@ -12,8 +12,9 @@
 
 #include "launcher/ssh/knownhosts_impl.h"
 
-#define REPLACED_MAX 100 /* times that another file takes its place while its lock is waited for   \
-                          */
+#define REPLACED_MAX                                                                               \
+    100 /* times that another file takes its place while its lock is waited for                    \
+         */
 
 int knownhosts_fingerprint(const void *key, size_t n, char out[KNOWNHOSTS_FINGERPRINT_MAX])
 {

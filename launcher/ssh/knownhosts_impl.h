@@ -102,6 +102,13 @@ int knownhosts_add_remember(struct knownhosts *set, const char *path, const char
 /* "|1|salt|hash" of a name.  0 or -E_NOMEM. */
 int knownhosts_add_hash(struct knownhosts *set, const char *name, char *out, size_t size);
 
+/* knownhosts_edit.c: what a file's text (n bytes, and a zero byte behind them) becomes by changes:
+ * its lines in *kept, new ones in *added.  set: what is in the text, and then what was added.
+ * Fills `kept` and `line` of each change.  0 or -E_NOMEM. */
+int knownhosts_edit(struct knownhosts *set, const char *path, const char *text, size_t n,
+                    struct knownhosts_change *changes, size_t count, struct wire_buf *kept,
+                    struct wire_buf *added);
+
 /* Makes room for one more in an array of `item` bytes each.  The new place of the array, or NULL
  * (the old one stays). */
 void *knownhosts_index_grow(void *array, size_t count, size_t *size, size_t item);

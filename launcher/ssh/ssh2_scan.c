@@ -99,7 +99,7 @@ static int judge(struct ssh2 *t, const void *key, size_t n, struct transport_hos
 
     if (code < 0)
         return code;
-    out->state = match.state;
+    out->state = (int)match.state;
     out->authority = match.authority;
     out->same_type = match.same_type;
     out->file = match.file;
