@@ -133,7 +133,7 @@ static void finish(struct scan *s)
     struct error e = {0};
 
     if (values_count(s->keys) == 0) {
-        errors_set(&e, -E_KEX, "it has no key of the kinds that were asked for");
+        errors_set(&e, -E_KEX, "it has no key of the types that were asked for");
     } else if (settle(s) < 0) {
         errors_set(&e, -E_NOMEM, "keys");
     }
@@ -292,7 +292,7 @@ static int read_kinds(const char *text, unsigned *out, struct error *e)
             *out |= 1u << i;
         else
             return errors_set(e, -E_ARGUMENT,
-                              "kinds of keys are ed25519, ecdsa, rsa and all, not '%.*s'",
+                              "types of keys are ed25519, ecdsa, rsa and all, not '%.*s'",
                               (int)(n < 60 ? n : 60), text);
         text += n + (text[n] == ',');
     }

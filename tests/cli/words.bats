@@ -90,6 +90,10 @@ option_names() {
     refuses "needs a size" run --max-output much h true
     refuses "needs NAME=VALUE" run -e A h true
     refuses "one verb at a time" help run facts
+    refuses "needs the word scan" keys web1
+    refuses "target is missing" keys scan
+    refuses "not an option of keys" keys scan --group web1
+    refuses "types of keys are" keys scan --type dsa web1
 }
 
 @test "-t says that it is not supported yet" {
@@ -151,9 +155,11 @@ option_names() {
     [ "$("$GRAPNEL" __complete script h '')" = :file ]
     [ "$("$GRAPNEL" __complete script h a.lua '')" = :file ]
     [ "$("$GRAPNEL" __complete lua '')" = :file ]
+    [ "$("$GRAPNEL" __complete keys '' | cut -f1)" = scan ]
+    [ "$("$GRAPNEL" __complete keys -p 22 scan '')" = :host ]
     [ "$("$GRAPNEL" __complete help d | cut -f1)" = doctor ]
     # Every option that help shows is offered, except those that are not to be had yet.
-    for verb in run facts doctor call eval script repl hosts; do
+    for verb in run facts doctor call eval script repl hosts keys; do
         offered=$("$GRAPNEL" __complete "$verb" -- | cut -f1 | sort)
         shown=$("$GRAPNEL" "$verb" --help | grep -v 'not supported yet' |
             option_names | sed 's/^/--/' | sort)
@@ -176,7 +182,7 @@ option_names() {
             echo "${COMPREPLY[@]}"' - "$1"
     }
     [ "$(complete_line 'grapnel ru')" = run ]
-    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script repl lua connect ls servers close undeploy ping hosts help --help --version" ]
+    [ "$(complete_line 'grapnel ')" = "run facts doctor call eval script repl lua connect ls servers close undeploy ping hosts keys help --help --version" ]
     [ "$(complete_line 'grapnel run --max-o')" = --max-output ]
     [ "$(complete_line 'grapnel run -F man/gr')" = man/grapnel.1 ]
     [[ " $(complete_line 'grapnel run h ba') " == *" bash "* ]]

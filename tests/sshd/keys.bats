@@ -144,9 +144,13 @@ STEPS
     scan --type rsa,ecdsa 127.0.0.2
     [ "$status" = 1 ]
     [ "$(cut -d ' ' -f 2 <<<"$output" | sort)" = $'ecdsa-sha2-nistp256\nssh-rsa' ]
-    scan --type dsa 127.0.0.2
+    # A server with one key only.
+    printf '%s\n' "HostKey $SSHD_DIR/host_ed25519" 'UsePAM no' 'StrictModes no' >"$T/sshd_config"
+    scan -o "ProxyCommand=$SSHD_BIN -i -f $T/sshd_config" --type all one
+    came 1 "new: ssh-ed25519 $ED_PRINT: one (1)"
+    scan -o "ProxyCommand=$SSHD_BIN -i -f $T/sshd_config" --type rsa one
     [ "$status" = 255 ]
-    [[ $stderr == *"not 'dsa'"* ]]
+    [[ $stderr == *'no key of the types that were asked for'* ]]
 }
 
 @test "the key that a connection would use is asked for; further ones of a known host are new" {
