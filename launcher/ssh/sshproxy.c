@@ -37,7 +37,7 @@ static int jump_words(const struct sshconfig *c, const char *config_file, int64_
                       struct words *w, struct error *e)
 {
     const char *comma = strrchr(c->proxy_jump, ',');
-    char user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX], number[32];
+    char user[SSHCONFIG_HOST_MAX], host[SSHCONFIG_HOST_MAX], number[40];
     char *before = NULL, *through = NULL;
     unsigned port;
     int code = sshconfig_split(comma ? comma + 1 : c->proxy_jump, user, host, &port, e);

@@ -564,6 +564,163 @@ START_TEST(test_a_map_goes_on_when_a_connection_is_lost)
 }
 END_TEST
 
+/* ---- keys ---- */
+
+static struct grapnel_fleet_job *ask_keys(struct grapnel_fleet *f, const char *wanted)
+{
+    struct grapnel_fleet_job *job = grapnel_fleet_keys(f, wanted, NULL, NULL, &error);
+
+    ck_assert_msg(job != NULL, "%s", error.detail);
+    return job;
+}
+
+static const char *text_of(const struct grapnel_value *map, const char *key)
+{
+    const char *text = grapnel_value_string(grapnel_value_get(map, key), NULL);
+
+    return text ? text : "";
+}
+
+START_TEST(test_keys_need_no_login)
+{
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct grapnel_fleet_result r;
+    struct results all;
+    char name[40];
+
+    NEED_SSHD;
+    snprintf(name, sizeof name, "[127.0.0.1]:%u", port);
+    connect_options.user = "nobody-at-all";
+    f = fleet((struct grapnel_fleet_options){0});
+    for (int round = 0; round < 2; round++) {
+        job = ask_keys(f, round ? "ed25519,rsa" : NULL);
+        for (int i = 0; i < MANY; i++) {
+            const struct grapnel_value *keys, *key;
+
+            ck_assert_int_eq(grapnel_fleet_wait_any(job, 40000, &r, &error), 0);
+            ck_assert_msg(!r.failed, "%s", r.error ? r.error->detail : "");
+            ck_assert_int_eq(r.begun, 0);
+            ck_assert_int_ge(r.phase_us[GRAPNEL_FLEET_KEX], 0);
+            ck_assert_int_lt(r.phase_us[GRAPNEL_FLEET_AUTH], 0);
+            ck_assert_ptr_null(r.out);
+            ck_assert_str_eq(text_of(r.value, "name"), name);
+            keys = grapnel_value_get(r.value, "keys");
+            ck_assert_uint_eq(grapnel_value_count(keys), 1);
+            key = grapnel_value_at(keys, 0);
+            ck_assert_str_eq(text_of(key, "type"), "ssh-ed25519");
+            ck_assert_str_eq(text_of(key, "state"), "known");
+            ck_assert_ptr_nonnull(strstr(text_of(key, "file"), "/known_hosts"));
+            ck_assert_int_eq(grapnel_value_bool(grapnel_value_get(key, "own"), 0), 1);
+        }
+        grapnel_fleet_job_free(job);
+    }
+    ck_assert_ptr_null(grapnel_fleet_keys(f, "ed25519,x", NULL, NULL, &error));
+    ck_assert_str_eq(error.name, "ARGUMENT");
+    job = run(f, "true"); /* that one logs in */
+    take_all(job, &all);
+    ck_assert_str_eq(all.error[0].name, "AUTH");
+    finish(f, job);
+}
+END_TEST
+
+START_TEST(test_keys_of_aliases_are_asked_for_once)
+{
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+    struct grapnel_fleet_options o = {.connect = &connect_options};
+    int aliases = 0;
+
+    NEED_SSHD;
+    f = grapnel_fleet_new(g, names, &o, &error);
+    job = ask_keys(f, NULL);
+    take_all(job, &all);
+    for (int i = 0; i < MANY; i++)
+        aliases += all.of[i].alias;
+    ck_assert_int_eq(aliases, MANY - 1);
+    ck_assert_int_eq(all.attempts, 1);
+    finish(f, job);
+}
+END_TEST
+
+START_TEST(test_keys_of_a_server_that_takes_few_at_a_time)
+{
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+    pid_t pid;
+
+    NEED_SSHD;
+    connect_options.port = crowded(5, &pid);
+    f = fleet((struct grapnel_fleet_options){0});
+    job = ask_keys(f, NULL);
+    take_all(job, &all);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_msg(!all.of[i].failed, "%s: %s", all.error[i].name, all.error[i].detail);
+    ck_assert_int_gt(all.attempts, MANY);
+    finish(f, job);
+    rig_stop(pid);
+}
+END_TEST
+
+START_TEST(test_keys_that_do_not_come)
+{
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+    pid_t mute;
+
+    NEED_SSHD;
+    connect_options.port = rig_fake("SSH-2.0-x\r\n", 11, 1, &mute);
+    f = fleet((struct grapnel_fleet_options){.total_timeout = 300});
+    job = ask_keys(f, "all");
+    take_all(job, &all);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_str_eq(all.error[i].name, "TIMEOUT");
+    grapnel_fleet_job_free(job);
+    job = ask_keys(f, "all"); /* cut where it is */
+    ck_assert_int_lt(grapnel_fleet_wait(job, 100, &error), 0);
+    finish(f, job);
+    connect_options.connect_timeout = 300;
+    f = fleet((struct grapnel_fleet_options){.retry = 1, .back_off = 10});
+    job = ask_keys(f, NULL);
+    take_all(job, &all);
+    for (int i = 0; i < MANY; i++) {
+        ck_assert_str_eq(all.error[i].name, "KEX_TIMEOUT");
+        ck_assert_int_eq(all.of[i].attempts, 2);
+    }
+    finish(f, job);
+    rig_stop(mute);
+}
+END_TEST
+
+/* The program that leads there is ended with the job, wherever that is. */
+START_TEST(test_keys_by_a_program)
+{
+    struct grapnel_fleet *f;
+    struct grapnel_fleet_job *job;
+    struct results all;
+
+    NEED_SSHD;
+    names[4] = NULL;
+    settings[5] = "ProxyCommand=echo it fails >&2; exit 1";
+    f = fleet((struct grapnel_fleet_options){0});
+    job = ask_keys(f, NULL);
+    take_all(job, &all);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_str_eq(all.error[i].name, "PROXY");
+        ck_assert_ptr_nonnull(strstr(all.error[i].detail, "it fails"));
+    }
+    finish(f, job);
+    settings[5] = "ProxyCommand=sleep 100";
+    f = fleet((struct grapnel_fleet_options){0});
+    job = ask_keys(f, NULL);
+    ck_assert_int_lt(grapnel_fleet_wait(job, 100, &error), 0);
+    finish(f, job);
+}
+END_TEST
+
 static Suite *fleet_sshd_suite(void)
 {
     Suite *s = suite_create("fleet_sshd");
@@ -579,6 +736,11 @@ static Suite *fleet_sshd_suite(void)
     tcase_add_test(c, test_what_does_not_answer_is_cancelled_at_once);
     tcase_add_test(c, test_a_busy_ssh_agent_is_waited_for);
     tcase_add_test(c, test_a_map_goes_on_when_a_connection_is_lost);
+    tcase_add_test(c, test_keys_need_no_login);
+    tcase_add_test(c, test_keys_of_aliases_are_asked_for_once);
+    tcase_add_test(c, test_keys_of_a_server_that_takes_few_at_a_time);
+    tcase_add_test(c, test_keys_that_do_not_come);
+    tcase_add_test(c, test_keys_by_a_program);
     suite_add_tcase(s, c);
     return s;
 }
