@@ -146,9 +146,12 @@ STEPS
     [ "$(cut -d ' ' -f 2 <<<"$output" | sort)" = $'ecdsa-sha2-nistp256\nssh-rsa' ]
     # A server with one key only.
     printf '%s\n' "HostKey $SSHD_DIR/host_ed25519" 'UsePAM no' 'StrictModes no' >"$T/sshd_config"
-    scan -o "ProxyCommand=$SSHD_BIN -i -f $T/sshd_config" --type all one
+    printf '#!/bin/sh\necho x >>"%s"\nexec %s -i -f "%s"\n' "$T/times" "$SSHD_BIN" "$T/sshd_config" >"$T/server"
+    chmod 755 "$T/server"
+    scan -o "ProxyCommand=$T/server" --type all one
     came 1 "new: ssh-ed25519 $ED_PRINT: one (1)"
-    scan -o "ProxyCommand=$SSHD_BIN -i -f $T/sshd_config" --type rsa one
+    [ "$(wc -l <"$T/times")" = 1 ] # since it says what it has
+    scan -o "ProxyCommand=$T/server" --type rsa one
     [ "$status" = 255 ]
     [[ $stderr == *'no key of the types that were asked for'* ]]
 }
@@ -169,6 +172,10 @@ STEPS
     scan --yes alias
     [ "$status" = 0 ]
     [ "$(cat "$K")" = "other $ED" ]
+    : >"$K"
+    scan --yes -o HostKeyAlias=same '127.0.0.[2-4]'
+    came 0 "new: ssh-ed25519 $ED_PRINT: 127.0.0.[2-4] (3)"
+    [ "$(cat "$K")" = "same $ED" ]
 }
 
 @test "a host behind others: through ProxyJump and ProxyCommand, whose failures are told" {
@@ -305,12 +312,9 @@ PY
 }
 
 @test "hosts that refuse, are mute or stall are named by cause, and the others are shown" {
-    "$TOOLS/badhosts" "$SSHD_PORT" good=20 refuse=2 mute=2 banner=2 half=2 >"$T/hosts" 2>&1 \
-        </dev/null 3>&- 4>&- &
-    tools+=($!)
-    within 10 says ready "$T/hosts"
-    port=$(head -n 1 "$T/hosts")
-    sed -n 's/^\(127[0-9.]*\) .*/\1/p' "$T/hosts" >"$T/names"
+    serve badhosts "$SSHD_PORT" good=20 refuse=2 mute=2 banner=2 half=2
+    within 10 says ready "$T/badhosts.out"
+    sed -n 's/^\(127[0-9.]*\) .*/\1/p' "$T/badhosts.out" >"$T/names"
     scan -p "$port" --connect-timeout 2s -H "$T/names"
     [ "$status" = 255 ]
     [[ $output == "new: ssh-ed25519 $ED_PRINT: "*" (20)" ]]
@@ -331,7 +335,7 @@ PY
     said+=$stderr
     scan -o "ProxyCommand=printf '\\033]0;title\\007' >&2" 127.0.0.1
     [[ $stderr == *'\x1b]0;title\a'* ]]
-    ! has_controls "$(tr -d '\n' <<<"$said$stderr")"
+    run -1 has_controls "$(tr -d '\n' <<<"$said$stderr")"
 }
 
 @test "Ctrl-C while hosts are asked: nothing is written" {

@@ -695,12 +695,27 @@ START_TEST(test_keys_that_do_not_come)
 }
 END_TEST
 
+/* 0: it is not there yet. */
+static pid_t read_pid(const char *path)
+{
+    char text[32] = "";
+    FILE *f = fopen(path, "re");
+
+    if (!f)
+        return 0;
+    if (!fgets(text, sizeof text, f) || !strchr(text, '\n'))
+        text[0] = '\0';
+    fclose(f);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
 /* The program that leads there is ended with the job, wherever that is. */
 START_TEST(test_keys_by_a_program)
 {
     struct grapnel_fleet *f;
     struct grapnel_fleet_job *job;
     struct results all;
+    pid_t pid = 0;
 
     NEED_SSHD;
     names[4] = NULL;
@@ -713,11 +728,21 @@ START_TEST(test_keys_by_a_program)
         ck_assert_ptr_nonnull(strstr(all.error[i].detail, "it fails"));
     }
     finish(f, job);
-    settings[5] = "ProxyCommand=sleep 100";
+    names[1] = NULL;
+    snprintf(settings_text[2], sizeof settings_text[2],
+             "ProxyCommand=sh -c 'echo $$ >%s; exec sleep 100'", sshtools_path("pid"));
+    settings[5] = settings_text[2];
     f = fleet((struct grapnel_fleet_options){0});
     job = ask_keys(f, NULL);
-    ck_assert_int_lt(grapnel_fleet_wait(job, 100, &error), 0);
+    for (double until = grapnel_now() + 10.; pid <= 1 && grapnel_now() < until;) {
+        ck_assert_int_lt(grapnel_fleet_wait(job, 10, &error), 0);
+        pid = read_pid(sshtools_path("pid"));
+    }
+    ck_assert_int_gt(pid, 1);
     finish(f, job);
+    for (double until = grapnel_now() + 5.; kill(pid, 0) == 0 && grapnel_now() < until;)
+        poll(NULL, 0, 1); /* a thread collects it, and nothing tells */
+    ck_assert_int_lt(kill(pid, 0), 0);
 }
 END_TEST
 
