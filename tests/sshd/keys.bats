@@ -188,9 +188,12 @@ STEPS
     grep -q '^grapnel: connect: connection refused: .*127.0.0.9.*nojump (ProxyJump): nowhere (1)$' <<<"$stderr"
     scan -o 'ProxyCommand=echo %h %p >&2; exit 3' 127.0.0.2
     [ "$status" = 255 ]
-    scan -o 'ProxyCommand=ssh -W %h:%p jump' '127.0.0.2$(touch '"$T"'/shell)'
+    cd "$T"
+    scan -o 'ProxyCommand=echo %n' 'x`>shell`'
     [ "$status" = 255 ]
-    [ ! -e "$T/shell" ]
+    [ ! -e shell ]
+    scan -o 'ProxyCommand=echo x`>shell`' x # that is the user's own
+    [ -e shell ]
 }
 
 # ---- changed keys ----
