@@ -974,6 +974,9 @@ grapnel_fleet_call(struct grapnel_fleet *f, const struct grapnel_instance_option
  *   "name"      what known_hosts calls the host: "web1", "[web1]:2222", or its HostKeyAlias
  *   "write_to"  the first of the user's known_hosts files; not there when ssh_config names none
  *   "hashed"    true when names are to be hashed there
+ *   "unread"    the keyword of ssh_config that may say more of its keys than the known_hosts files,
+ *               RevokedHostKeys or KnownHostsCommand, which only the OpenSSH client heeds; not there
+ *               when there is none
  *   "keys"      a list of maps:
  *     "type" "bits" "fingerprint" "key"  "ssh-ed25519", 256, "SHA256:…", in base64
  *     "state"   "new": nothing is known of the host, or only its keys of other types, one of which

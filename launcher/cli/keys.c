@@ -72,9 +72,13 @@ static void add(struct keys *k, size_t host, const struct grapnel_value *about,
 static void on_ended(void *arg, const struct grapnel_fleet_result *r)
 {
     const struct grapnel_value *keys = grapnel_value_get(r->value, "keys");
+    struct keys *k = arg;
 
+    if (text_at(r->value, "unread") && !k->unread)
+        k->unread = !strcmp(text_at(r->value, "unread"), "RevokedHostKeys") ? "RevokedHostKeys"
+                                                                            : "KnownHostsCommand";
     for (size_t i = 0; keys && i < grapnel_value_count(keys); i++)
-        add(arg, r->host, r->value, grapnel_value_at(keys, i));
+        add(k, r->host, r->value, grapnel_value_at(keys, i));
 }
 
 static void clear(struct keys *k)
@@ -119,6 +123,8 @@ static int finish(void *arg, const struct options *o, const char *const *names, 
         say_error(&error);
         return SAY_FAILED;
     }
+    if (k->unread && !o->quiet)
+        say_note("ssh_config's %s was not looked at: only the OpenSSH client does", k->unread);
     if (!stopped && keys_write(k, o) < 0)
         return SAY_FAILED;
     return exit_status(k);
@@ -132,6 +138,8 @@ static void json_of(json_t *object, const struct grapnel_fleet_result *r)
     grapnel_string_free(text);
     json_object_set(object, "known_as", json_object_get(about, "name"));
     json_object_set(object, "keys", json_object_get(about, "keys"));
+    if (json_object_get(about, "unread"))
+        json_object_set(object, "unread", json_object_get(about, "unread"));
     json_decref(about);
 }
 

@@ -37,6 +37,7 @@ struct keys {
     struct keys_found *found;
     size_t count, size;
     int no_memory;
+    const char *unread; /* the keyword of ssh_config that was not looked at; NULL: none */
 };
 
 /* keys_show.c: shows what was found on standard output; sorts it.  0, or negative with *error. */

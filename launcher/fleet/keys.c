@@ -106,10 +106,14 @@ static int begin_result(struct scan *s)
 {
     const struct sshconfig *c = route_config(s->route);
     const char *file = c->user_known_hosts.count ? c->user_known_hosts.item[0] : NULL;
+    const char *beside = c->revoked_host_keys     ? "RevokedHostKeys"
+                         : c->known_hosts_command ? "KnownHostsCommand"
+                                                  : NULL;
 
     s->about = values_map();
     s->keys = values_array();
     return !s->about || !s->keys || set_text(s->about, "write_to", file) < 0 ||
+                   set_text(s->about, "unread", beside) < 0 ||
                    values_set(s->about, "hashed", values_bool(c->hash_known_hosts)) < 0
                ? -E_NOMEM
                : 0;

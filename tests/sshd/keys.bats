@@ -285,6 +285,12 @@ $(name 127.0.0.2) $RSA
     cmp "$K" "$T/before"
 }
 
+@test "what only the OpenSSH client heeds is named" {
+    scan -o RevokedHostKeys=/etc/hostname --yes 127.0.0.2
+    [ "$status" = 0 ]
+    [[ $stderr == *"RevokedHostKeys was not looked at"* ]]
+}
+
 @test "a file that cannot be written: said, and status 255" {
     rm "$K"
     mkdir "$K"
