@@ -112,6 +112,15 @@ STEPS
     came 0 'known: 2 keys'
 }
 
+@test "Ctrl-C at the question: nothing is written" {
+    on_terminal 127.0.0.2 <<'STEPS'
+expect [y/N] 
+send \x03
+STEPS
+    [ "$status" = 130 ]
+    [ ! -s "$K" ]
+}
+
 @test "--yes writes without asking, and ssh and grapnel run know the hosts then" {
     printf 'before ssh-ed25519 x' >"$K"
     chmod 600 "$K"
