@@ -267,8 +267,9 @@ static json_t *json_of(const struct grapnel_value *value)
 }
 
 /* Tables have no order of their own: here they get one, that equal ones look the same. */
-static void text_of_many(FILE *f, const struct grapnel_fleet_result *r)
+static void text_of_many(FILE *f, const struct options *o, const struct grapnel_fleet_result *r)
 {
+    (void)o;
     for (size_t i = 0; i < grapnel_value_count(r->results); i++) {
         json_t *json = json_of(grapnel_value_at(r->results, i));
 

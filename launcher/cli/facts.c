@@ -86,10 +86,15 @@ static json_t *facts_of(const struct grapnel_value *value)
     return facts;
 }
 
-static void text_of_many(FILE *f, const struct grapnel_fleet_result *r)
+/* Where hosts are compared it is without what is never the same. */
+static void text_of_many(FILE *f, const struct options *o, const struct grapnel_fleet_result *r)
 {
     json_t *facts = facts_of(r->value);
 
+    if (o->group || o->diff) {
+        json_object_del(facts, "hostname");
+        json_object_del(facts, "pid");
+    }
     print_lines(f, facts);
     json_decref(facts);
 }

@@ -21,12 +21,16 @@ static int is_plain(const char *target)
 
 static int check_target(struct options *o, const char *target, struct grapnel_error *error)
 {
+    int takes_many = VERB_BIT_MANY >> o->verb->id & 1;
+    /* Who reads sets knows better what is wrong with it. */
+    int unclosed = takes_many && strchr(target, '[') && !strchr(target, ']');
+
     if (!*target)
         return say_fail(error, "ARGUMENT", "the target is empty");
-    if (is_plain(target))
+    if (is_plain(target) && !unclosed)
         return 0;
     o->many = 1;
-    if (!(VERB_BIT_MANY >> o->verb->id & 1))
+    if (!takes_many)
         return say_fail(error, "ARGUMENT", "'%s' names several hosts: give one target at a time",
                         target);
     return 0;

@@ -34,10 +34,11 @@ static int show(const struct options *o, const char *target, struct grapnel_serv
 
 /* ---- many hosts ---- */
 
-static void text_of_many(FILE *f, const struct grapnel_fleet_result *r)
+static void text_of_many(FILE *f, const struct options *o, const struct grapnel_fleet_result *r)
 {
     char text[QUANTITY_TEXT];
 
+    (void)o;
     fprintf(f, "%s\n", quantity_time_text(text, grapnel_value_int(r->value, 0)));
 }
 

@@ -228,6 +228,7 @@ warned
     [ "${#lines[@]}" = 2 ]
     run -255 --separate-stderr timeout 40 "$GRAPNEL" run --transport 'sh -c "exit 9"' a,b -- true
     [[ $stderr == *"2 hosts: 0 done, 2 failed"*": a,b (2)"* ]]
+    [ "${stderr_lines[-1]}" = "  way out: run it by hand to see why" ]
 }
 
 @test "why the broker is of no use is said once" {
@@ -384,6 +385,10 @@ warned
         [ "${#lines[@]}" = 1 ]
         [ ! -e began ]
     done
+    run -255 many run 'w[1-2' -- touch "$T/began"
+    [[ $output == *"the [ is never closed"* ]]
+    run -255 many run --rerun none -- touch "$T/began"
+    [[ $output == "grapnel: --rerun: none: No such file"* ]]
     for words in '--batch 0' '--batch 101%' '--max-fail x' '--fanout 0' '--retry -1' '--color blue' '--group --diff' '--label --no-label'; do
         # shellcheck disable=SC2086
         run -255 many run $words a,b -- touch "$T/began"
@@ -407,6 +412,10 @@ warned
 @test "facts, ping, call and eval of many hosts" {
     run -0 many facts a,b
     [ "$(grep -c '^[ab]: hostname ' <<<"$output")" = 2 ]
+    # Compared without what is never the same.
+    run -0 many facts --group a,b
+    [ "${lines[0]}" = "---- a,b (2) ----" ]
+    [ "$(grep -c '^system ' <<<"$output")" = 1 ]
     run -0 many facts --json a b
     json "$output" 'd["facts"]["system"] == "Linux" and d["host"] in ("a", "b")'
     run -0 many ping a,b
@@ -525,11 +534,18 @@ LUA
     run -130 on_terminal "$GRAPNEL" run --transport local 'n[1-3]' -- sleep 30 <<'STEPS'
 expect ] 0/3, 3 running, 0 failed
 send \x03
-expect still at work: n[1-3] (3)
+expect still at work: n[1-3] (3); Ctrl-C
 send \x03
 expect stopping
 expect 3 hosts: 0 done, 3 failed
 expect stopped, and the host has confirmed it: n[1-3] (3)
+STEPS
+    run -130 on_terminal "$GRAPNEL" run --transport local -f 2 'n[1-5]' -- sleep 30 <<'STEPS'
+expect 2 running
+send \x03
+expect still at work: n[1-2] (2), 3 not begun; Ctrl-C
+send \x03
+expect 5 hosts: 0 done, 2 failed, 3 not begun
 STEPS
     run -130 on_terminal "$GRAPNEL" run --transport local a,b -- sh -c 'trap "" TERM; echo on; sleep 30; sleep 30' <<'STEPS'
 expect on

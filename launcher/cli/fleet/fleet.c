@@ -20,16 +20,19 @@
 
 static void say_running(struct fleet *x)
 {
-    size_t *hosts = calloc(x->pick.count + 1, sizeof *hosts), n = 0;
-    char *folded;
+    size_t *hosts = calloc(x->pick.count + 1, sizeof *hosts), n = 0, waiting = 0;
+    char *folded, more[40] = "";
 
     for (size_t i = 0; hosts && i < x->pick.count; i++) {
         if (x->states[i] == AT_WORK)
             hosts[n++] = i;
+        waiting += x->states[i] == NOT_BEGUN;
     }
+    if (waiting)
+        snprintf(more, sizeof more, ", %zu not begun", waiting);
     folded = hosts ? fleet_pick_fold(x->pick.names, hosts, n) : NULL;
-    fleet_flow_note(x->flow, "still at work: %s (%zu); Ctrl-C again stops them",
-                    folded && n ? folded : "none", n);
+    fleet_flow_note(x->flow, "still at work: %s (%zu)%s; Ctrl-C again stops them",
+                    folded && n ? folded : "none", n, more);
     grapnel_string_free(folded);
     free(hosts);
 }
@@ -88,10 +91,14 @@ static const char *log_path(const struct fleet *x)
 /* Before the hosts are picked, when it says which; else when all is well so far.  0, or -1. */
 static int open_log(struct fleet *x, struct grapnel_error *error)
 {
+    struct grapnel_error why;
+
     if (!log_path(x) || x->o->dry_run || x->journal)
         return 0;
-    x->journal = fleet_journal_open(log_path(x), x->o->log != NULL, x->o->resume != NULL, error);
-    return x->journal ? 0 : -1;
+    x->journal = fleet_journal_open(log_path(x), x->o->log != NULL, x->o->resume != NULL, &why);
+    if (x->journal)
+        return 0;
+    return say_fail(error, why.name, "%s: %.900s", x->o->log ? "--log" : "--resume", why.detail);
 }
 
 /* ---- the loop ---- */
@@ -343,7 +350,8 @@ static int work(struct fleet *x)
         return SAY_FAILED;
     }
     if (x->pick.finished && !x->o->quiet)
-        say_note("%zu hosts are finished already", x->pick.finished);
+        say_note("%zu host%s finished already", x->pick.finished,
+                 x->pick.finished == 1 ? " is" : "s are");
     if (x->pick.none_again && !x->o->quiet)
         say_note("%s names no host: there is nothing to do again", x->o->rerun);
     if (x->pick.count == 0)

@@ -17,7 +17,7 @@ struct fleet_kind {
                                        struct grapnel_error *error);
     /* Lines of text for a value, and its members of a JSON object; NULL: there are no values, but
      * output. */
-    void (*text)(FILE *f, const struct grapnel_fleet_result *r);
+    void (*text)(FILE *f, const struct options *o, const struct grapnel_fleet_result *r);
     void (*json)(json_t *object, const struct grapnel_fleet_result *r);
     int commands;     /* what is started is a command, whose words may be different for each host */
     const void *with; /* for `start` */

@@ -92,16 +92,28 @@ static int pick(struct fleet_pick *p, const struct options *o, json_t *rerun, js
     return 0;
 }
 
+/* json_t of an option's file; NULL with *error. */
+static json_t *read_hosts(const char *option, const char *path, const char *member, int plain,
+                          struct grapnel_error *error)
+{
+    struct grapnel_error why;
+    json_t *hosts = fleet_journal_hosts(path, member, plain, &why);
+
+    if (!hosts)
+        say_fail(error, why.name, "%s: %.900s", option, why.detail);
+    return hosts;
+}
+
 int fleet_pick(struct fleet_pick *p, const struct options *o, struct grapnel_error *error)
 {
     json_t *rerun = NULL, *finished = NULL;
     int rc = 0;
 
     *p = (struct fleet_pick){0};
-    if (o->rerun && (rerun = fleet_journal_hosts(o->rerun, "failed", 1, error)) == NULL)
+    if (o->rerun && (rerun = read_hosts("--rerun", o->rerun, "failed", 1, error)) == NULL)
         rc = -1;
     if (o->resume && rc == 0 &&
-        (finished = fleet_journal_hosts(o->resume, "finished", 0, error)) == NULL)
+        (finished = read_hosts("--resume", o->resume, "finished", 0, error)) == NULL)
         rc = -1;
     p->none_again = rerun && json_object_size(rerun) == 0;
     if (rc == 0 && !p->none_again)

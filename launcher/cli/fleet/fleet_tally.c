@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "launcher/cli/fleet/fleet_pick.h"
 #include "launcher/cli/leave.h"
@@ -14,7 +15,7 @@
 
 /* Hosts that failed for the same reason. */
 struct cause {
-    const char *phase, *text; /* static */
+    const char *phase, *text, *hint; /* static */
     char *detail;             /* of the first … */
     int differ;               /* … and others have another one */
     int exit_status;
@@ -107,6 +108,7 @@ static int judge(const struct grapnel_fleet_result *r, int write_error, struct g
         *error = *r->error;
         if (!strcmp(error->name, "REMOTE")) {
             cut_traceback(error->detail);
+            error->hint = "-v shows where on each host";
             return CODE_FAILED;
         }
         name_way_out(error);
@@ -265,6 +267,7 @@ static int sort_in(struct cause *causes, size_t *count, const struct fleet_tally
         if (p->error) {
             c->phase = p->error->phase;
             c->text = p->error->text;
+            c->hint = p->error->hint;
             c->detail = p->error->detail;
         }
         c->hosts = malloc(t->count * sizeof *c->hosts);
@@ -294,6 +297,19 @@ static void say_cause(const struct fleet_tally *t, struct fleet_flow *flow, cons
     grapnel_string_free(folded);
 }
 
+/* Unless it is a part of the cause, or nothing. */
+static void say_hint(struct fleet_flow *flow, const struct cause *c)
+{
+    static const char start[] = "  way out: ";
+
+    if (!c->hint || !*c->hint || !strncmp(c->hint, "nothing", 7) ||
+        (c->detail && strstr(c->detail, c->hint)))
+        return;
+    fleet_flow_put(flow, STDERR_FILENO, start, strlen(start));
+    fleet_flow_put(flow, STDERR_FILENO, c->hint, strlen(c->hint));
+    fleet_flow_put(flow, STDERR_FILENO, "\n", 1);
+}
+
 void fleet_tally_say_causes(const struct fleet_tally *t, struct fleet_flow *flow, int only_errors)
 {
     size_t failed = 0, count = 0;
@@ -307,6 +323,8 @@ void fleet_tally_say_causes(const struct fleet_tally *t, struct fleet_flow *flow
     for (size_t i = 0; i < count; i++) {
         if (causes[i].text || !only_errors)
             say_cause(t, flow, &causes[i]);
+        if (!only_errors)
+            say_hint(flow, &causes[i]);
         free(causes[i].hosts);
     }
     free(causes);

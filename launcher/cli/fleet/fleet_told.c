@@ -66,7 +66,7 @@ static char *text_of(const struct fleet *x, const struct grapnel_fleet_result *r
     FILE *f = open_memstream(&text, n);
 
     if (f)
-        x->kind->text(f, r);
+        x->kind->text(f, x->o, r);
     if (f && fclose(f) == 0)
         return text;
     free(text);
