@@ -293,7 +293,7 @@ static void say_cause(const struct fleet_tally *t, struct fleet_flow *flow, cons
     else
         fleet_flow_note(flow, "%s: %s%s%s%s: %s (%zu)", c->phase, c->text,
                         c->detail && *c->detail ? ": " : "", c->detail ? c->detail : "",
-                        c->differ ? ", and other causes" : "", names, c->count);
+                        c->differ ? ", among others" : "", names, c->count);
     grapnel_string_free(folded);
 }
 
