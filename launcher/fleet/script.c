@@ -81,17 +81,27 @@ static int tell_value(struct task *t, const struct value *v)
     return done;
 }
 
-static void hold(struct script *s, struct grapnel_request *request)
+/* False: it is refused, as nobody listens, or as it does not wait until it is heard. */
+static int admit(struct script *s, struct grapnel_request *request)
 {
     struct error e = {0};
 
-    if (s->held_count < HELD_MOST) {
-        s->held[s->held_count++] = request;
-        return;
+    if (s->task && s->held_count < HELD_MOST)
+        return 1;
+    grapnel_fail(request, "nobody listens any more");
+    if (s->task) {
+        errors_set(&e, -E_PROTOCOL, "the script does not wait until it is heard");
+        task_stop(s->task, &e);
     }
-    grapnel_fail(request, "too much at once");
-    errors_set(&e, -E_PROTOCOL, "the script does not wait until it is heard");
-    task_stop(s->task, &e);
+    return 0;
+}
+
+static void answer(struct script *s, struct grapnel_request *request, int done)
+{
+    if (done || !s->task)
+        grapnel_return(request, "");
+    else
+        s->held[s->held_count++] = request;
 }
 
 static void on_say(void *arg, struct grapnel_request *request, const struct grapnel_value *args)
@@ -105,10 +115,8 @@ static void on_say(void *arg, struct grapnel_request *request, const struct grap
     const char *text = grapnel_value_string(what, &n);
     int done = 1;
 
-    if (!s->task) {
-        grapnel_fail(request, "nobody listens any more");
+    if (!admit(s, request))
         return;
-    }
     if (kind == SAID_VALUE && !what)
         what = (const struct grapnel_value *)(nil = values_nil());
     if (kind == SAID_VALUE)
@@ -116,10 +124,7 @@ static void on_say(void *arg, struct grapnel_request *request, const struct grap
     else if ((kind == SAID_OUT || kind == SAID_ERR) && text)
         done = tell(s->task, (int)kind, text, n);
     values_free(nil);
-    if (done)
-        grapnel_return(request, "");
-    else
-        hold(s, request);
+    answer(s, request, done);
 }
 
 static void on_print(void *arg, struct grapnel_request *request, const struct grapnel_value *args)
@@ -128,10 +133,8 @@ static void on_print(void *arg, struct grapnel_request *request, const struct gr
     size_t n = 0;
     const char *text = grapnel_value_string(grapnel_value_at(args, 0), &n);
 
-    if (!s->task || !text || tell(s->task, 1, text, n))
-        grapnel_return(request, "");
-    else
-        hold(s, request);
+    if (admit(s, request))
+        answer(s, request, !text || tell(s->task, 1, text, n));
 }
 
 void script_consumed(struct task *t)
