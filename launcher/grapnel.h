@@ -772,7 +772,8 @@ GRAPNEL_API int grapnel_broker_leave(struct grapnel_broker *b, struct grapnel_er
  * The language is ClusterShell's. web[01-20,30-40/2].example.com: ranges of numbers, whose leading
  * zeros are kept; several brackets make a product: r[1-4]n[01-16]. Operators stand between names
  * and are done from left to right, none before another: , (union) ! (difference) & (intersection)
- * ^ (symmetric difference). Words with spaces between them are united. @group and @source:group are
+ * ^ (symmetric difference). They compare names as they are written; but behind ! & ^ a host as the
+ * inventory calls it means its target, too. Words with spaces between them are united. @group and @source:group are
  * the hosts of a group, @* and @source:* those of all groups; the group's name may have ranges,
  * too. A name is [USER@]HOST[:PORT] or ssh://..., and is not looked into: brackets with a colon in
  * them at the start of the host are those around an IPv6 address, [fe80::1]:22, and ranges may
@@ -795,10 +796,15 @@ grapnel_targets_new(const struct grapnel_targets_options *options, struct grapne
 /* NULL is legal. */
 GRAPNEL_API void grapnel_targets_free(struct grapnel_targets *t);
 
-/* Adds what a text stands for, or removes it. May run commands (of sources of groups), and waits
- * for them. 0, or negative with *error filled: then the set is as it was. */
+/* Adds what a text stands for. May run commands (of sources of groups), and waits for them. 0, or
+ * negative with *error filled: then the set is as it was. */
 GRAPNEL_API int grapnel_targets_add(struct grapnel_targets *t, const char *text,
                                     struct grapnel_error *error);
+/* Removes what a text stands for, by what it names, not by how it is written: a HOST without a user
+ * and a port takes all of its names out of the set, root@HOST and HOST:22 as well; with one of them
+ * it is that name only. A host as the inventory calls it (that of the options, or of a group that
+ * was used) is its target as well. Results as above; grapnel_targets_count before and after tells
+ * whether it was of use. */
 GRAPNEL_API int grapnel_targets_exclude(struct grapnel_targets *t, const char *text,
                                         struct grapnel_error *error);
 /* Adds what the lines of a file stand for ("-": standard input). What follows a # at the start of a

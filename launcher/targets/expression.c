@@ -101,12 +101,33 @@ static int add_term(const struct reader *r, struct names *set, const char *s, co
     return pattern_expand(set, s, (size_t)(end - s), 0, r->e);
 }
 
+/* What inventories make of names on the right side: who is to be taken from a set is there under
+ * the name of its target. */
+static int add_targets(const struct reader *r, const struct names *set, struct names *right)
+{
+    size_t count = right->count;
+    int rc = 0;
+
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        const char *target = NULL, *name = names_at(right, i);
+        rc = r->groups->target(r->groups->arg, name, &target, r->e);
+        if (rc != 0 || target == NULL || names_find(set, target, strlen(target)) == NAMES_NONE)
+            continue;
+        if (names_find(set, name, names_length(right, i)) == NAMES_NONE)
+            names_remove(right, i);
+        rc = names_add(right, target, strlen(target), NULL, r->e);
+    }
+    return rc;
+}
+
 static int apply(const struct reader *r, struct names *set, char operation, const char *s,
                  const char *end)
 {
     struct names right = {.limit = set->limit};
     int rc = add_term(r, &right, s, end);
 
+    if (rc == 0 && *s != '@' && r->groups != NULL)
+        rc = add_targets(r, set, &right);
     if (rc == 0 && operation == '!')
         names_subtract(set, &right);
     else if (rc == 0 && operation == '&')

@@ -92,7 +92,7 @@ static int say_circle(const struct groups *g, const char *name, struct error *e)
 static int read_lines(struct groups *g, const struct group *group, struct names *members,
                       struct error *e)
 {
-    const struct expression_groups known = {groups_add, g};
+    const struct expression_groups known = {groups_add, groups_target, g};
     const char *path = g->files[group->file].path;
     int rc = 0;
 
@@ -341,4 +341,21 @@ const char *groups_value(struct groups *g, const char *name, const char *key, st
         value = rc == 0 ? inventory_value(s->inventory, name, key) : NULL;
     }
     return value;
+}
+
+int groups_target(void *arg, const char *name, const char **target, struct error *e)
+{
+    struct groups *g = arg;
+    int rc = g->inventory != NULL ? load(g, e) : 0;
+
+    *target = NULL;
+    for (size_t i = 0; rc == 0 && *target == NULL && i < g->source_names.count; i++) {
+        struct groups_source *s = &g->sources[i];
+        if (s->inventory_path != NULL && g->inventory != NULL &&
+            strcmp(s->inventory_path, g->inventory) == 0)
+            rc = open_inventory(s, e);
+        if (rc == 0 && s->inventory != NULL)
+            rc = inventory_target(s->inventory, name, target, e);
+    }
+    return rc;
 }

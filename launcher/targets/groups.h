@@ -34,6 +34,9 @@ void groups_free(struct groups *g);
 /* expression_groups.add: arg is a struct groups.  What a group is, is found out once. */
 int groups_add(void *arg, const char *name, struct names *set, struct error *e);
 
+/* expression_groups.target: by the inventory that was given, and by those that have been read. */
+int groups_target(void *arg, const char *name, const char **target, struct error *e);
+
 /* As grapnel_targets_value; e is filled when an inventory cannot be read. */
 const char *groups_value(struct groups *g, const char *name, const char *key, struct error *e);
 

@@ -21,6 +21,10 @@ void inventory_free(struct inventory *inv);
  * filled. */
 int inventory_add(struct inventory *inv, const char *group, struct names *set, struct error *e);
 
+/* The target of the host that is called so, *target NULL when there is none; until the next call.
+ * Results likewise. */
+int inventory_target(struct inventory *inv, const char *name, const char **target, struct error *e);
+
 /* A variable of a host, which is named as in the inventory or by a target that inventory_add has
  * made: the host's own, else that of the group that is nearest to it, else that of all hosts.
  * inventory_hostname is its name here.  NULL: there is none.  Until the inventory is freed. */

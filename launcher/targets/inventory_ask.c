@@ -204,6 +204,17 @@ static int make_target(struct inventory *inv, uint32_t host, struct error *e)
     return 0;
 }
 
+int inventory_target(struct inventory *inv, const char *name, const char **target, struct error *e)
+{
+    size_t host = names_find(&inv->host_names, name, strlen(name));
+    int rc = host == NAMES_NONE ? 0 : make_target(inv, (uint32_t)host, e);
+
+    *target = NULL;
+    if (rc == 0 && host != NAMES_NONE)
+        *target = names_at(&inv->targets, inv->hosts[host].target);
+    return rc;
+}
+
 static int add_host(struct inventory *inv, uint32_t host, struct names *set, struct error *e)
 {
     struct inventory_host *h = &inv->hosts[host];

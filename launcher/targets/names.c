@@ -223,10 +223,10 @@ int names_unite(struct names *set, const struct names *other, struct error *e)
     return rc;
 }
 
-static void take_away(struct names *set, size_t i)
+void names_remove(struct names *set, size_t i)
 {
+    set->gone += (size_t)names_there(set, i);
     set->at[i] |= GONE;
-    set->gone++;
 }
 
 void names_subtract(struct names *set, const struct names *other)
@@ -236,7 +236,7 @@ void names_subtract(struct names *set, const struct names *other)
                            ? names_find(set, names_at(other, i), names_length(other, i))
                            : NAMES_NONE;
         if (found != NAMES_NONE)
-            take_away(set, found);
+            names_remove(set, found);
     }
 }
 
@@ -245,7 +245,7 @@ void names_intersect(struct names *set, const struct names *other)
     for (size_t i = 0; i < set->count; i++)
         if (names_there(set, i) &&
             names_find(other, names_at(set, i), names_length(set, i)) == NAMES_NONE)
-            take_away(set, i);
+            names_remove(set, i);
     names_compact(set);
 }
 
@@ -259,7 +259,7 @@ int names_differ(struct names *set, const struct names *other, struct error *e)
             continue;
         found = names_find(set, names_at(other, i), n);
         if (found != NAMES_NONE)
-            take_away(set, found);
+            names_remove(set, found);
         else
             rc = names_add(set, names_at(other, i), n, NULL, e);
     }

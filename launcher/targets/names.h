@@ -48,6 +48,8 @@ int names_there(const struct names *set, size_t i);
 
 /* Adds all of `other`.  Results as names_add. */
 int names_unite(struct names *set, const struct names *other, struct error *e);
+/* Removes name i (< count), if it is there. */
+void names_remove(struct names *set, size_t i);
 /* Removes what is in `other`, in the time that the size of `other` takes; or what is not. */
 void names_subtract(struct names *set, const struct names *other);
 void names_intersect(struct names *set, const struct names *other);

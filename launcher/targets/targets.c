@@ -6,6 +6,7 @@
 
 #include "launcher/context.h"
 #include "launcher/grapnel.h"
+#include "launcher/targets/exclude.h"
 #include "launcher/targets/expression.h"
 #include "launcher/targets/fold.h"
 #include "launcher/targets/groups.h"
@@ -49,7 +50,7 @@ void grapnel_targets_free(struct grapnel_targets *t)
 
 static struct expression_groups known(struct grapnel_targets *t)
 {
-    return (struct expression_groups){groups_add, t->groups};
+    return (struct expression_groups){groups_add, groups_target, t->groups};
 }
 
 int grapnel_targets_add(struct grapnel_targets *t, const char *text, struct grapnel_error *error)
@@ -69,10 +70,8 @@ int grapnel_targets_exclude(struct grapnel_targets *t, const char *text,
     struct error e = {0};
     int rc = expression_add(&gone, text, strlen(text), &groups, &e);
 
-    if (rc == 0) {
-        names_subtract(&t->names, &gone);
-        names_compact(&t->names);
-    }
+    if (rc == 0)
+        rc = exclude_names(&t->names, &gone, &groups, &e);
     names_clear(&gone);
     return rc == 0 ? 0 : context_error(error, "", &e);
 }

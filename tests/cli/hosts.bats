@@ -65,7 +65,7 @@ refuses() {
     printf 'web: web[1-3]\n' >"$XDG_CONFIG_HOME/grapnel/groups"
     printf 'web: www\n[s]\nmap = echo "of-$GROUP"\n' >"$BATS_TEST_TMPDIR/groups"
     [ "$(hosts '@web,x')" = 'web[1-3],x' ]
-    [ "$(hosts --groups "$BATS_TEST_TMPDIR/groups" @web @s:y -x @s:z)" = 'of-y,www' ]
+    [ "$(hosts --groups "$BATS_TEST_TMPDIR/groups" @web @s:y,z,of-z -x @s:z)" = 'of-y,www,z' ]
     refuses "there is no group 'wbe' in $XDG_CONFIG_HOME/grapnel/groups" @wbe
     refuses "there is no group 'web': no file of groups is read" --groups none @web
     refuses 'No such file' --groups "$BATS_TEST_TMPDIR/none" @web
@@ -89,6 +89,49 @@ refuses() {
     [ "$(hosts --inventory "$BATS_TEST_TMPDIR/hosts.ini" @ansible:web)" = 'joe@web[01-02]:2222' ]
     refuses "neither a group nor a host 'db'" --inventory "$BATS_TEST_TMPDIR/hosts.ini" @ansible:db
     refuses "there is no source of groups 'ansible'" @ansible:web
+}
+
+@test "an excluded host is excluded whoever logs in there" {
+    [ "$(hosts -e h2 root@h2 h2:22 ssh://joe@h2 h22 root@h22 -x h2)" = $'h22\nroot@h22' ]
+    [ "$(hosts -e h2 root@h2 h2:22 -x root@h2)" = $'h2\nh2:22' ]
+    [ "$(hosts -e h2 root@h2 h2:22 -x h2:22)" = $'h2\nroot@h2' ]
+    [ "$(hosts -e ::1 root@::1 '[::1]:22' ::2 -x '[::1]')" = ::2 ]
+    [ "$(hosts -e h2 root@h2 -x ssh://h2)" = '' ]
+    [ "$(hosts 'root@h[1-9]' h1 -x 'h[2-9]!h3')" = 'h1,root@h[1,3]' ]
+    # The operators compare names as they are written.
+    [ "$(hosts -e 'h2,root@h2!h2')" = root@h2 ]
+}
+
+@test "an exclusion that excludes nothing is told" {
+    run -0 --separate-stderr "$GRAPNEL" hosts a b -x root@a -x b -x c
+    [ "$output" = a ]
+    [ "$stderr" = $'grapnel: --exclude root@a: none of the targets is that\ngrapnel: --exclude c: none of the targets is that' ]
+}
+
+@test "a host may be excluded by the name that the inventory has for it" {
+    cat >"$BATS_TEST_TMPDIR/hosts.ini" <<'END'
+[web]
+web[1:3] ansible_user=deploy
+web4 ansible_host=10.0.0.4 ansible_port=2222
+[web:children]
+db
+[db]
+db1
+END
+    local ini="$BATS_TEST_TMPDIR/hosts.ini"
+    cp "$ini" "$BATS_TEST_TMPDIR/lab.ini"
+    printf 'spare: web4\nkept: @lab:web!web[1-3]\n[lab]\ninventory = lab.ini\n' >"$BATS_TEST_TMPDIR/groups"
+    [ "$(hosts --inventory "$ini" -e @ansible:web)" = $'deploy@web1\ndeploy@web2\ndeploy@web3\n10.0.0.4:2222\ndb1' ]
+    [ "$(hosts --inventory "$ini" -e @ansible:web -x 'web[2-4]')" = $'deploy@web1\ndb1' ]
+    [ "$(hosts --inventory "$ini" -e '@ansible:web!web[2-4]')" = $'deploy@web1\ndb1' ]
+    [ "$(hosts --inventory "$ini" -e '@ansible:web&web[3-9],db1')" = $'deploy@web3\n10.0.0.4:2222\ndb1' ]
+    [ "$(hosts --inventory "$ini" -e '@ansible:web^web[1-4],web5')" = $'db1\nweb5' ]
+    [ "$(hosts --inventory "$ini" -e '@ansible:web,web1!web1,web2')" = $'deploy@web2\ndeploy@web3\n10.0.0.4:2222\ndb1\nweb2' ]
+    [ "$(hosts --inventory "$ini" -e 10.0.0.4:2222 -x web4)" = '' ]
+    [ "$(hosts --groups "$BATS_TEST_TMPDIR/groups" -e @lab:web -x @spare,db1 -x 'web[1-2]')" = deploy@web3 ]
+    [ "$(hosts --groups "$BATS_TEST_TMPDIR/groups" -e @kept)" = $'10.0.0.4:2222\ndb1' ]
+    printf '[broken\n' >"$ini"
+    refuses 'the [ is never closed' --inventory "$ini" web1 -x web4
 }
 
 @test "mistakes are shown with their place, and nothing reaches the terminal" {

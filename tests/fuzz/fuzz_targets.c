@@ -97,9 +97,18 @@ static int add_group(void *arg, const char *name, struct names *set, struct erro
     return rc == 0 ? names_add(set, "other", 5, NULL, e) : rc;
 }
 
+/* A host that is called "x" elsewhere. */
+static int target_of(void *arg, const char *name, const char **target, struct error *e)
+{
+    (void)arg;
+    (void)e;
+    *target = *name == 'x' ? "root@other" : NULL;
+    return 0;
+}
+
 static void check_text(const char *text, size_t n)
 {
-    const struct expression_groups groups = {add_group, NULL};
+    const struct expression_groups groups = {add_group, target_of, NULL};
     struct names set = {.limit = LIMIT};
     struct error e = {0};
     MUST(names_add(&set, "first", 5, NULL, &e) == 0);
