@@ -154,7 +154,8 @@ static const struct {
     {"run", {"--json", "--group", "a,b", "x"}, "only one of", {NULL}, NULL},
     {"run", {"--fanout", "0", "h", "x"}, "number from 1", {NULL}, NULL},
     {"run", {"--batch", "101%", "h", "x"}, "1% to 100%", {NULL}, NULL},
-    {"script", {"web[1-3]", "x"}, "one target at a time", {NULL}, NULL},
+    {"script", {"web[1-3]", "x"}, NULL, {"x"}, "web[1-3]"},
+    {"repl", {"web[1-3]"}, "one target at a time", {NULL}, NULL},
     {"run", {"[::1", "x"}, NULL, {"x"}, "[::1"}, /* wrong, which the library says better */
     {"run", {"u@[]", "x"}, NULL, {"x"}, "u@[]"},
     {"run", {"-p", "0", "h", "x"}, "port from 1", {NULL}, NULL},
