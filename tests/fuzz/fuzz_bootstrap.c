@@ -27,6 +27,7 @@ static void seeds(seeds_sink *sink, void *arg)
         "\x02@grapnel %N sys Linux x86_64\n@grapnel %N fail space 2\n",
         "\x03@grapnel %N sys Linux x86_64\n@grapnel %N fail gzip\n",
         "\x04@grapnel %N sys Linux x86_64\n@grapnel %N fail notemp\nrest",
+        "\x06@grapnel %N sys Linux x86_64\n@grapnel %N fail files\n",
         "\x46@grapnel %N sys Linux x86_64\n@grapnel %N kept space\nGRAPNEL\n",
         "\x85@grapnel %N sys Linux x86_64\n@grapnel %N fail keep hash\n",
         "\x05This account is currently not available.\n",
