@@ -489,6 +489,39 @@ START_TEST(test_instances_that_never_work)
 }
 END_TEST
 
+/* Code there that has put something else in the place of what tells outcomes: its host is out. */
+START_TEST(test_answers_that_are_none)
+{
+    static const char *const answers[] = {"",
+                                          "'x', 'y', 'z'",
+                                          "chunk.number",
+                                          "chunk.number, 5",
+                                          "chunk.number, -1, true, 0",
+                                          "chunk.number, 5, true",
+                                          "chunk.number, 5, true, 99, 1",
+                                          "chunk.number, 5, true, -1, 1",
+                                          "chunk.number, 5, true, math.maxinteger, 1",
+                                          "chunk.number, 5, table.unpack(('x'):rep(9000), 1, 9000)",
+                                          "chunk.number, 5, table.unpack({}, 1, 9001)"};
+    char source[1000];
+    struct grapnel_map_options o = {.source = source, .instances = 1, .count = 20};
+
+    snprintf(source, sizeof source,
+             "function(n)\n"
+             "for level = 1, n == 5 and 20 or 0 do\n"
+             "local f, name, i = (debug.getinfo(level, 'f') or {}).func, true, 0\n"
+             "while f and name do i = i + 1 name = debug.getupvalue(f, i)\n"
+             "if name == 'told' then\n"
+             "debug.setupvalue(f, i, function(chunk) return %s end) end end end\n"
+             "return n end",
+             answers[_i]);
+    map_all(o, 20);
+    ck_assert_code(all.end.code, "MALFORMED");
+    ck_assert_uint_eq(all.n, 20);
+    ck_assert_code(all.of[19].code, "MALFORMED");
+}
+END_TEST
+
 /* The agents of the fleet, which keeps them. */
 static void agents(struct grapnel_fleet *f, pid_t *pids)
 {
@@ -681,8 +714,8 @@ END_TEST
  * them; the second kind does not even wait. */
 START_TEST(test_nothing_waits_for_what_takes_long)
 {
-    static const char *const how[] = {"require 'time'.sleep(1)",
-                                      "local t = os.time() + 2 while os.time() < t do end"};
+    static const char *const how[] = {"require 'time'.sleep(3)",
+                                      "local t = os.time() + 3 while os.time() < t do end"};
     char source[200];
     struct grapnel_map_options o = {.source = source, .instances = 2};
 
@@ -810,6 +843,7 @@ static Suite *fleet_map_suite(void)
     tcase_add_loop_test(c, test_what_dies_is_done_again, 0, 2);
     tcase_add_test(c, test_what_must_not_be_done_twice);
     tcase_add_test(c, test_instances_that_never_work);
+    tcase_add_loop_test(c, test_answers_that_are_none, 0, 11);
     tcase_add_loop_test(c, test_hosts_that_die, 0, 2);
     tcase_add_loop_test(c, test_a_host_is_stopped, 0, 2);
     tcase_add_test(c, test_hosts_that_are_not_needed_and_one_that_is_not_there);
