@@ -773,11 +773,11 @@ GRAPNEL_API int grapnel_broker_leave(struct grapnel_broker *b, struct grapnel_er
  * zeros are kept; several brackets make a product: r[1-4]n[01-16]. Operators stand between names
  * and are done from left to right, none before another: , (union) ! (difference) & (intersection)
  * ^ (symmetric difference). They compare names as they are written; but behind ! & ^ a host as the
- * inventory calls it means its target, too. Words with spaces between them are united. @group and @source:group are
- * the hosts of a group, @* and @source:* those of all groups; the group's name may have ranges,
- * too. A name is [USER@]HOST[:PORT] or ssh://..., and is not looked into: brackets with a colon in
- * them at the start of the host are those around an IPv6 address, [fe80::1]:22, and ranges may
- * stand in them, [fe80::[1-9]]:22, which are decimal there as well.
+ * inventory calls it means its target, too. Words with spaces between them are united. @group and
+ * @source:group are the hosts of a group, @* and @source:* those of all groups; the group's name
+ * may have ranges, too. A name is [USER@]HOST[:PORT] or ssh://..., and is not looked into: brackets
+ * with a colon in them at the start of the host are those around an IPv6 address, [fe80::1]:22, and
+ * ranges may stand in them, [fe80::[1-9]]:22, which are decimal there as well.
  *
  * A set has each name once, in the order in which they were first mentioned. These objects belong
  * to no context, know no lock, and may be used by one thread at a time. */
@@ -981,22 +981,19 @@ grapnel_fleet_call(struct grapnel_fleet *f, const struct grapnel_instance_option
  *   "write_to"  the first of the user's known_hosts files; not there when ssh_config names none
  *   "hashed"    true when names are to be hashed there
  *   "unread"    the keyword of ssh_config that may say more of its keys than the known_hosts files,
- *               RevokedHostKeys or KnownHostsCommand, which only the OpenSSH client heeds; not there
- *               when there is none
- *   "keys"      a list of maps:
- *     "type" "bits" "fingerprint" "key"  "ssh-ed25519", 256, "SHA256:…", in base64
- *     "state"   "new": nothing is known of the host, or only its keys of other types, one of which
- *               it has shown, too.  "known".  "changed": other keys are known.  "revoked": it is
- *               marked so.  "authority": it is not known, but a @cert-authority stands for the host,
- *               whose certificate only the OpenSSH client can check
- *     "file" "line" "own"  the line of known_hosts that decides, and whether the file is one of the
- *               user's; not there for what is new
+ *               RevokedHostKeys or KnownHostsCommand, which only the OpenSSH client heeds; not
+ * there when there is none "keys"      a list of maps: "type" "bits" "fingerprint" "key"
+ * "ssh-ed25519", 256, "SHA256:…", in base64 "state"   "new": nothing is known of the host, or only
+ * its keys of other types, one of which it has shown, too.  "known".  "changed": other keys are
+ * known.  "revoked": it is marked so.  "authority": it is not known, but a @cert-authority stands
+ * for the host, whose certificate only the OpenSSH client can check "file" "line" "own"  the line
+ * of known_hosts that decides, and whether the file is one of the user's; not there for what is new
  *     "old_type" "old_fingerprint" "old_key"  what stands in that line, of a changed key
  * grapnel_known_hosts_write puts them down. */
-GRAPNEL_API struct grapnel_fleet_job *grapnel_fleet_keys(struct grapnel_fleet *f,
-                                                         const char *wanted,
-                                                         const struct grapnel_fleet_handler *handler,
-                                                         void *arg, struct grapnel_error *error);
+GRAPNEL_API struct grapnel_fleet_job *
+grapnel_fleet_keys(struct grapnel_fleet *f, const char *wanted,
+                   const struct grapnel_fleet_handler *handler, void *arg,
+                   struct grapnel_error *error);
 
 /* One key for known_hosts, of those that grapnel_fleet_keys has told. */
 struct grapnel_known_host {
@@ -1044,10 +1041,12 @@ grapnel_fleet_script(struct grapnel_fleet *f, const struct grapnel_instance_opti
  *         if (++*n > 1000)
  *             return GRAPNEL_MAP_END;
  *         *args = grapnel_value_new_array();
- *         return grapnel_value_append(*args, grapnel_value_new_int(*n)) == 0 ? GRAPNEL_MAP_TASK :
- * -1;
+ *         if (grapnel_value_append(*args, grapnel_value_new_int(*n)) < 0)
+ *             return -1;
+ *         return GRAPNEL_MAP_TASK;
  *     }
  *
+ *     int64_t n = 0;
  *     struct grapnel_map_options map = {.source = "function(n) return n * n end",
  *                                       .next = next, .arg = &n, .ordered = 1};
  *     struct grapnel_fleet_job *job = grapnel_fleet_map(f, &map, NULL, NULL, &error);
@@ -1060,22 +1059,25 @@ grapnel_fleet_script(struct grapnel_fleet *f, const struct grapnel_instance_opti
  * next.  A fleet of one host with the transport "local" is this machine with all its processors.
  *
  * Tasks that take little time go several to a message, as many as take a few milliseconds; so what
- * is begun where is not foreseeable.  When an instance or its host dies, the tasks that it had are
+ * is begun where is not foreseeable.  Where one turns out to take long, those that were sent along
+ * with it go to others.  When an instance or its host dies, the tasks that it had are
  * done again, elsewhere or in a new instance, each of them alone then, so that one which kills what
  * it runs in takes no others with it.  So every task is done at least once, and some may be done
  * more than once, or half: what a task does to the world must bear that, or `redo` must be -1. */
 
-enum {                      /* what `next` returns */
-       GRAPNEL_MAP_END = 0, /* there are no more */
-       GRAPNEL_MAP_TASK = 1,
-       GRAPNEL_MAP_LATER = 2, /* none just now: grapnel_fleet_map_more tells when to ask again */
+/* What `next` returns. */
+enum {
+    GRAPNEL_MAP_END = 0, /* there are no more */
+    GRAPNEL_MAP_TASK = 1,
+    GRAPNEL_MAP_LATER = 2, /* none just now: grapnel_fleet_map_more tells when to ask again */
 };
 
 struct grapnel_map_options {
-    /* What is called with the arguments of each task: a path as for grapnel_call, "fs.stat"; */
+    /* Either this is called with the arguments of each task: a path as for grapnel_call, "fs.stat"
+     * … */
     const char *path;
-    /* or Lua source: an expression that is a function, or a chunk that returns one, which is run
-     * once in each instance, and so can prepare what all tasks there use. */
+    /* … or this, Lua source: an expression that is a function, or a chunk that returns one, which
+     * is run once in each instance, and so can prepare what all tasks there use. */
     const char *source;
     /* Of each instance; may be NULL.  Its callbacks are of no effect. */
     const struct grapnel_instance_options *instance;
@@ -1085,13 +1087,13 @@ struct grapnel_map_options {
      * other, called when there is somebody to do the task, and not again after GRAPNEL_MAP_END. */
     int (*next)(void *arg, struct grapnel_value **args);
     void *arg;       /* its */
-    uint64_t count;  /* so many tasks there will be, 0: not known; shares the last ones out evenly,
-                        and  each of them is told of, also when no host is left */
+    uint64_t count;  /* so many tasks there will be, 0: not known.  The last ones are shared out
+                        evenly then, and each is told of, also when no host is left */
     int ordered;     /* results come in the order of the tasks; else as they come */
-    int redo;        /* a task is begun so many times more when what had it has died, and then fails
-                        with LOST; 0: 2; -1: never, and then each task is a message */
-    int64_t timeout; /* of each task: it is stopped and fails with TIMEOUT; 0: none.  Each task is a
-                        message then */
+    int redo;        /* a task is begun at most so many times more when what had it has died, and
+                        then fails with LOST; 0: 2; -1: never, and each is sent alone then */
+    int64_t timeout; /* of each task: it is stopped and fails with TIMEOUT; 0: none.  Each is sent
+                        alone then */
     size_t ahead; /* most tasks that are taken from `next` and whose result is not told; 0: as many
                      as the fleet's option `memory` admits for arguments and results */
 };

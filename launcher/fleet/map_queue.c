@@ -120,7 +120,9 @@ void queue_free(struct map *m)
 /* What is there, and what will come of all that is under way. */
 static int is_full(const struct map *m)
 {
-    return (double)m->weight + (double)m->under_way * m->size >= (double)m->job->f->options.memory;
+    double coming = m->size > 0. ? (double)m->under_way * m->size : 0.;
+
+    return (double)m->weight + coming >= (double)m->job->f->options.memory;
 }
 
 static int may_pull(const struct map *m)
@@ -155,7 +157,8 @@ static struct item *make(struct map *m, const struct value *args)
     if (it) {
         *it = (struct item){.alone = m->alone, .count = values_count(args)};
         it->n = wire_length(&bytes);
-        memcpy(it->bytes, wire_data(&bytes), it->n);
+        if (it->n > 0)
+            memcpy(it->bytes, wire_data(&bytes), it->n);
         it->outcome = calloc(1, sizeof *it->outcome);
     }
     wire_free(&bytes);
