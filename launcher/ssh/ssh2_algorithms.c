@@ -228,7 +228,7 @@ int ssh2_algorithms_apply(struct ssh2_session *s, const struct sshconfig *config
     return code;
 }
 
-static int common(const char *a, const char *b)
+int ssh2_algorithms_common(const char *a, const char *b)
 {
     while (*a) {
         size_t n = strcspn(a, ",");
@@ -247,7 +247,7 @@ static int openssh_could(const struct kind *k, const char *set, const char *serv
     int could = 0;
 
     if (all && sshconfig_algorithms(set, all, &list) == 0)
-        could = common(list, server);
+        could = ssh2_algorithms_common(list, server);
     free(list);
     free(all);
     return could;
@@ -262,13 +262,13 @@ int ssh2_algorithms_explain(const struct ssh2_algorithms *a, const struct ssh2_g
             char safe[400];
             int code;
 
-            if (!server || common(a->list[i], server))
+            if (!server || ssh2_algorithms_common(a->list[i], server))
                 continue;
             /* An AEAD cipher has its MAC built in: the MAC lists do not matter then. */
             if (i == MAC && ssh2_greeting_names(g, SSH2_GREETING_CIPHER_OUT) &&
-                common("chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,"
-                       "aes256-gcm@openssh.com",
-                       ssh2_greeting_names(g, SSH2_GREETING_CIPHER_OUT)))
+                ssh2_algorithms_common("chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,"
+                                       "aes256-gcm@openssh.com",
+                                       ssh2_greeting_names(g, SSH2_GREETING_CIPHER_OUT)))
                 continue;
             safetext_copy(safe, sizeof safe, server, strlen(server), 0);
             code = openssh_could(&kinds[i], setting(config, i), server) ? -E_AUTH_NEEDS_OPENSSH

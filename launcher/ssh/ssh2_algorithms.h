@@ -23,6 +23,9 @@ void ssh2_algorithms_free(struct ssh2_algorithms *a);
 int ssh2_algorithms_explain(const struct ssh2_algorithms *a, const struct ssh2_greeting *g,
                             const struct sshconfig *config, struct error *e);
 
+/* True when a name is in both lists, whose names have commas between them. */
+int ssh2_algorithms_common(const char *a, const char *b);
+
 /* What was agreed: "curve25519-sha256, ssh-ed25519, chacha20-poly1305@openssh.com". */
 void ssh2_algorithms_chosen(struct ssh2_session *s, char *out, size_t size);
 

@@ -46,21 +46,7 @@ static int has_none(const struct ssh2 *t)
 {
     const char *asked = t->o.scan->algorithms, *names = offered(t);
 
-    if (!asked || !*names)
-        return 0;
-    for (const char *at = asked; *at;) {
-        size_t n = strcspn(at, ",");
-
-        for (const char *name = names; *name;) {
-            size_t length = strcspn(name, ",");
-
-            if (length == n && memcmp(at, name, n) == 0)
-                return 0;
-            name += length + (name[length] == ',');
-        }
-        at += n + (at[n] == ',');
-    }
-    return 1;
+    return asked && *names && !ssh2_algorithms_common(asked, names);
 }
 
 static int name_of(const struct ssh2 *t, char *name, size_t size, struct error *e)
