@@ -195,6 +195,10 @@ static const struct {
     {"facts", {"a", "-p", "7", "b", "--", "-c"}, NULL, {"a", "b", "-c"}, "a"},
     {"facts", {"-e", "A=b", "a"}, "not an option of facts", {NULL}, NULL},
     {"doctor", {"h"}, NULL, {"h"}, "h"},
+    {"keys", {"scan", "-p", "7", "a", "b[1-2]"}, NULL, {"a", "b[1-2]"}, "a"},
+    {"keys", {"-p", "7", "scan", "--yes", "scan"}, NULL, {"scan"}, "scan"},
+    {"keys", {"a"}, "needs the word scan", {NULL}, NULL},
+    {"keys", {"scan"}, "target is missing", {NULL}, NULL},
     {"doctor", {"h", "i"}, "one target at a time", {NULL}, NULL},
 };
 
