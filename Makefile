@@ -277,10 +277,12 @@ ifneq ($(SSH2_LIB),)
 	    $(AR) Dd $@ cipher-chachapoly.o
 endif
 
+# A thread that asks the name service may outlive all that is freed, so the code stays when the
+# library is closed (-z nodelete), as Lua does with modules.
 $(LIB_SO): $(LIB_OBJ) $(SSH2_LIB)
 	$(call say,LD,$@)
 	@echo '{ global: grapnel_*; local: *; };' >$(GEN)/libgrapnel.map
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--as-needed \
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--as-needed \
 	    -Wl,--version-script=$(GEN)/libgrapnel.map $(LIB_OBJ) $(SSH2_LIB) $(HOST_LIBS) -o $@
 	@ln -sf $(@F) $(BUILD)/$(SONAME)
 
@@ -289,7 +291,8 @@ $(MODULE): $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	@echo '{ global: luaopen_grapnel; local: *; };' >$(GEN)/module.map
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--as-needed -Wl,--version-script=$(GEN)/module.map \
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -Wl,--as-needed \
+	    -Wl,--version-script=$(GEN)/module.map \
 	    $(MODULE_OBJ) $(PEER_OBJ) $(LIB_A) $(HOST_LIBS) -o $@
 
 # SSH in process, for the command to load: what that needs of the library, and what it calls by name.

@@ -42,6 +42,7 @@ struct dial {
     const struct addrinfo *order[DIAL_ADDRESSES_MAX];
     size_t count, next;
     ev_timer deadline, stagger, begin;
+    double began;
     int finished;
     int calling, doomed; /* within `trying`; freed there */
 };
@@ -101,6 +102,37 @@ static void lookup_work(void *arg)
     lookup_run(arg, 0);
 }
 
+/* From now on its time runs. */
+static void begin_time(struct dial *d)
+{
+    /* The loop's clock may be old: it stands still while the loop does not run. */
+    ev_now_update(d->o.loop);
+    d->began = ev_now(d->o.loop);
+    if (d->o.timeout_ms > 0) {
+        ev_timer_set(&d->deadline, (double)d->o.timeout_ms / 1000, 0);
+        ev_timer_start(d->o.loop, &d->deadline);
+    }
+}
+
+static void lookup_begun(void *arg)
+{
+    struct lookup *l = arg;
+
+    if (l->dial)
+        begin_time(l->dial);
+}
+
+/* It may go on for long: its thread frees it. */
+static void leave_lookup(struct dial *d)
+{
+    if (!d->job || !d->lookup)
+        return;
+    d->lookup->dial = NULL;
+    blocking_cancel(d->job);
+    d->lookup = NULL;
+    d->job = NULL;
+}
+
 /* Ends it: what else is open is closed before the caller hears of it, who may free d at once. */
 static void finish(struct dial *d, int fd, const char *note, const struct error *e)
 {
@@ -108,6 +140,7 @@ static void finish(struct dial *d, int fd, const char *note, const struct error 
 
     snprintf(copy, sizeof copy, "%s", note ? note : "");
     d->finished = 1;
+    leave_lookup(d);
     ev_timer_stop(d->o.loop, &d->deadline);
     ev_timer_stop(d->o.loop, &d->stagger);
     ev_timer_stop(d->o.loop, &d->begin);
@@ -375,12 +408,6 @@ static void watchers_init(struct dial *d)
         ev_init(&d->attempts[i].writable, on_writable);
         d->attempts[i].writable.data = &d->attempts[i];
     }
-    /* The loop's clock may be old: it stands still while the loop does not run. */
-    ev_now_update(d->o.loop);
-    if (d->o.timeout_ms > 0) {
-        ev_timer_set(&d->deadline, (double)d->o.timeout_ms / 1000, 0);
-        ev_timer_start(d->o.loop, &d->deadline);
-    }
 }
 
 struct dial *dial_start(const struct dial_options *options, struct error *e)
@@ -405,10 +432,12 @@ struct dial *dial_start(const struct dial_options *options, struct error *e)
         d->lookup->list = NULL;
         d->lookup->bind_result = 0;
         code = -E_SYSTEM;
-        d->job = blocking_queue(options->blocking, lookup_work, lookup_done, d->lookup);
+        d->job =
+            blocking_queue(options->blocking, lookup_work, lookup_begun, lookup_done, d->lookup);
         if (!d->job)
             goto out;
     } else {
+        begin_time(d);
         ev_timer_set(&d->begin, 0, 0);
         ev_timer_start(d->o.loop, &d->begin);
     }
@@ -417,6 +446,11 @@ out:
     errors_set(e, code, "%s", code == -E_SYSTEM ? "no thread could be started" : "");
     dial_free(d);
     return NULL;
+}
+
+double dial_began(const struct dial *d)
+{
+    return d->began;
 }
 
 void dial_free(struct dial *d)
@@ -435,12 +469,8 @@ void dial_free(struct dial *d)
         if (d->attempts[i].fd >= 0)
             close(d->attempts[i].fd);
     }
-    if (d->job) {
-        d->lookup->dial = NULL;
-        blocking_cancel(d->job);
-    } else {
-        lookup_free(d->lookup);
-    }
+    leave_lookup(d);
+    lookup_free(d->lookup);
     if (d->list)
         freeaddrinfo(d->list);
     if (d->bind_list)

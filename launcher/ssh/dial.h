@@ -27,7 +27,8 @@ struct dial_options {
     const char *bind_address;         /* name or address to connect from; NULL: any */
     const char *bind_interface;       /* interface to connect through; NULL: any */
     int keepalive;                    /* set SO_KEEPALIVE */
-    int64_t timeout_ms;               /* for all of it; 0: none of our own */
+    int64_t timeout_ms;               /* for all of it, but not for waiting until it is the
+                                         name's turn to be resolved; 0: none of our own */
     /* An address is being tried: "192.0.2.1 port 22".  May be NULL. */
     void (*trying)(void *arg, const char *note);
     /* The end, once: fd >= 0 (non-blocking, close-on-exec, TCP_NODELAY; the receiver's to close)
@@ -41,6 +42,9 @@ struct dial_options {
  * NULL with *e filled (-E_NOMEM, -E_SYSTEM: no thread).  The caller frees it, in `done` or at any
  * other time. */
 struct dial *dial_start(const struct dial_options *options, struct error *e);
+
+/* When the time that it is allowed has begun, by the loop's clock; once it is under way. */
+double dial_began(const struct dial *d);
 
 /* Gives up what is under way and frees.  NULL is legal. */
 void dial_free(struct dial *d);

@@ -55,7 +55,6 @@ struct ssh2 {
 
     ev_io readable, writable;
     ev_timer deadline, kick;
-    double began;
     int paused, wants_room, wants_eof, sent_eof;
     int broken;        /* writing failed */
     int depth, doomed; /* callbacks under way; to be freed when they have returned */

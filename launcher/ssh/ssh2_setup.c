@@ -67,7 +67,8 @@ static void on_dialled(void *arg, int fd, const char *note, const struct error *
         if (begin_session(t, fd, &e) < 0) {
             ssh2_core_fail(t, &e);
         } else {
-            ssh2_core_deadline(t, (double)t->timeout_ms / 1000 - (ev_now(t->o.loop) - t->began));
+            ssh2_core_deadline(t, (double)t->timeout_ms / 1000 -
+                                      (ev_now(t->o.loop) - dial_began(t->dial)));
             t->drive(t);
         }
     }
@@ -112,8 +113,6 @@ static int begin_dial(struct ssh2 *t, struct error *e)
     if (t->o.argv)
         return begin_proxy(t, e);
     t->stage = SSH2_DIAL;
-    ev_now_update(t->o.loop);
-    t->began = ev_now(t->o.loop);
     t->dial = dial_start(&o, e);
     return t->dial ? 0 : e->code;
 }

@@ -348,6 +348,71 @@ START_TEST(freed_when_trying)
 }
 END_TEST
 
+/* ---- names that wait for a thread ---- */
+
+static void hang(void *arg)
+{
+    char byte;
+
+    ck_assert_int_eq(read(((int *)arg)[0], &byte, 1), 0);
+}
+
+static void ignore(void *arg)
+{
+    (void)arg;
+}
+
+static void on_hung(void *arg, int cancelled)
+{
+    (void)arg;
+    (void)cancelled;
+}
+
+static void on_time(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    close(((int *)w->data)[1]);
+}
+
+/* All threads are taken for longer than the name may take: its time begins with its own thread. */
+START_TEST(its_turn_comes_late)
+{
+    struct result r = {.fd = -1};
+    unsigned port = 0;
+    int fd = listener(AF_INET, &port, 8), ends[2];
+    struct dial_options o = {.host = "localhost",
+                             .port = port,
+                             .family = AF_INET,
+                             .timeout_ms = 100,
+                             .trying = on_trying,
+                             .done = on_done,
+                             .arg = &r};
+    ev_timer later;
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    r.loop = o.loop = ev_loop_new(0);
+    o.blocking = blocking_new(r.loop);
+    for (int i = 0; i < BLOCKING_QUEUE_MAX; i++)
+        ck_assert_ptr_nonnull(blocking_queue(o.blocking, hang, ignore, on_hung, ends));
+    r.dial = dial_start(&o, &r.e);
+    ck_assert_ptr_nonnull(r.dial);
+    ev_timer_init(&later, on_time, 0.3, 0);
+    later.data = ends;
+    ev_timer_start(r.loop, &later);
+    ev_ref(r.loop); /* who waits for a thread keeps nobody */
+    ev_run(r.loop, 0);
+    ev_unref(r.loop);
+    ck_assert_msg(r.fd >= 0, "%s", r.e.detail);
+    ev_timer_stop(r.loop, &later);
+    blocking_free(o.blocking);
+    ev_loop_destroy(r.loop);
+    close(r.fd);
+    close(fd);
+    close(ends[0]);
+}
+END_TEST
+
 /* Given up while the thread still resolves. */
 START_TEST(freed_when_resolving)
 {
@@ -383,6 +448,7 @@ static Suite *suite(void)
     tcase_add_test(c, no_address);
     tcase_add_test(c, too_few_descriptors);
     tcase_add_test(c, freed_when_trying);
+    tcase_add_test(c, its_turn_comes_late);
     tcase_add_test(c, freed_when_resolving);
     suite_add_tcase(s, c);
     return s;
