@@ -161,9 +161,10 @@ json_t *say_json_text(const char *text)
     return json;
 }
 
-static char *base64(const unsigned char *s, size_t n)
+char *say_base64(const void *bytes, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *s = bytes;
     char *text = malloc((n + 2) / 3 * 4 + 1), *t = text;
 
     for (; text && n > 0; n -= n < 3 ? n : 3, s += 3) {
@@ -192,7 +193,7 @@ int say_json_bytes(json_t *object, const char *key, const void *bytes, size_t n)
 
     if (text)
         return json_object_set_new(object, key, text);
-    encoded = base64(bytes, n);
+    encoded = say_base64(bytes, n);
     snprintf(name, sizeof name, "%s_base64", key);
     rc = json_object_set_new(object, name, encoded ? json_string(encoded) : NULL);
     free(encoded);

@@ -36,6 +36,8 @@ json_t *say_json_text(const char *text);
 /* Puts bytes into an object: as `key` when they are UTF-8, else as `key`_base64.  0, or -1: memory
  * is out. */
 int say_json_bytes(json_t *object, const char *key, const void *bytes, size_t n);
+/* Bytes in base64, for free.  NULL: memory is out. */
+char *say_base64(const void *bytes, size_t n);
 /* {"name", "phase", "text", "detail", "hint"}. */
 json_t *say_json_error(const struct grapnel_error *error);
 /* One line of JSON on standard output; takes the object.  A NULL (memory was out) fails.  0, or

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int open_file(void)
+int spool_open_file(void)
 {
     const char *folder = getenv("TMPDIR");
     char path[4096];
@@ -29,7 +29,7 @@ int spool_open(void)
     if (fd >= 0)
         return fd;
 #endif
-    return open_file();
+    return spool_open_file();
 }
 
 char *spool_read(int fd, size_t *n)

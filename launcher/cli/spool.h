@@ -7,6 +7,8 @@
 
 /* A descriptor to write to, close-on-exec.  -1 with errno. */
 int spool_open(void);
+/* The same in an unlinked file in any case, in $TMPDIR or /tmp, for what may be much. */
+int spool_open_file(void);
 /* All that was written, *n bytes, to be freed by free().  NULL with errno. */
 char *spool_read(int fd, size_t *n);
 

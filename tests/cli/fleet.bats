@@ -117,12 +117,67 @@ few" ]
     [ "$output" = x ]
 }
 
-@test "--group: no more is kept than there is room for, and the way out is named" {
-    run -0 bash -c '(ulimit -v 1200000 && exec "$0" run --transport local --group --substitute a,b,c -- \
+# peak OUT WORD...: runs it, standard output goes where it says, and prints the most memory it has
+# had, in MB.
+peak() {
+    python3 -c 'import resource, subprocess, sys
+with open(sys.argv[1], "wb") as f:
+    subprocess.run(sys.argv[2:], stdout=f, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)' "$@"
+}
+
+@test "--group: what hosts say is on the disk until it is shown" {
+    run -0 peak out "$GRAPNEL" run --transport local --group --substitute 'w[1-24],x,y' -- \
+        sh -c 'yes "$1" | head -c 10000000; echo 2>&1' - %h
+    [ "$output" -lt 100 ]
+    [ "$(wc -c <out)" -gt 260000000 ]
+    [ "$(grep -c '^----' out)" = 26 ]
+    [ "$(grep -c '^w24$' out)" -ge 2499999 ]
+    # Equal output is there once.
+    run -0 peak out "$GRAPNEL" run --transport local --group 'w[1-12]' -- sh -c 'yes | head -c 10000000'
+    [ "$output" -lt 100 ]
+    [ "$(wc -c <out)" = $((10000000 + $(head -n 1 out | wc -c))) ]
+}
+
+@test "--json: nobody reads, and memory stays small; then all of it comes" {
+    mkfifo pipe
+    : >ended
+    # Opened for both, so that nobody waits for a reader.
+    exec 5<>pipe
+    "$GRAPNEL" run --transport local --json --substitute 'w[1-24]' -- \
+        sh -c 'yes "$1\"ä" | head -n 1500000; printf "\374" >&2; echo >>ended' - %h </dev/null >pipe 2>err 3>&- 5>&- &
+    job=$!
+    for ((tries = 0; tries < 3000; tries++)); do
+        [ "$(wc -l <ended)" -lt 24 ] || break
+        read -rt 0.01 _ <> <(:) || true
+    done
+    [ "$(wc -l <ended)" = 24 ]
+    [ "$(awk '/VmHWM/ { print int($2 / 1024) }' "/proc/$job/status")" -lt 100 ]
+    python3 -c 'import json
+seen = set()
+with open("pipe", "rb") as f:
+    for line in f:
+        d = json.loads(line)
+        assert (d["stderr_base64"], d["exit"]) == ("/A==", 0)
+        assert d["stdout"] == (d["host"] + "\"ä\n") * 1500000
+        seen.add(d["host"])
+        if len(seen) == 24: break' 5>&-
+    exec 5>&-
+    wait "$job"
+}
+
+@test "--group: output that cannot be kept stops its host, and the way out is named" {
+    run -0 bash -c '(ulimit -f 20000 && exec "$0" run --transport local --group --substitute a,b,c -- \
         sh -c "[ \$0 = c ] || exec yes; echo x" %h 2>err) | wc -c' "$GRAPNEL"
-    [ "$output" -gt 250000000 ]
-    [ "$output" -lt 270000000 ]
-    grep -q "^grapnel: exec: there was more output than can be kept here: .* 256 MiB .*--outdir.*: a,b (2)$" err
+    [ "$output" -gt 10000000 ]
+    [ "$output" -lt 21000000 ]
+    grep -q "^grapnel: local: its output could not be written: File too large: a,b (2)$" err
+    run -255 bash -c 'ulimit -f 20000 && exec "$0" run --transport local --json a,b -- yes | python3 -c "
+import json, sys
+for line in sys.stdin:
+    d = json.loads(line)
+    print(d[\"error\"][\"hint\"], d[\"confirmed\"])"; exit "${PIPESTATUS[0]}"' "$GRAPNEL"
+    [ "$(grep -c 'TMPDIR.*--outdir.*True' <<<"$output")" = 2 ]
 }
 
 @test "--diff: how others differ from most" {

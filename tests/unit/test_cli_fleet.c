@@ -83,16 +83,34 @@ END_TEST
 
 /* ---- groups ---- */
 
+static struct fleet_kept kept(struct fleet_store *store, const char *text)
+{
+    struct fleet_kept k = {0};
+
+    ck_assert_int_eq(fleet_store_add(store, &k, text, strlen(text)), 0);
+    return k;
+}
+
+static void add_host(struct fleet_store *store, struct fleet_groups *g, size_t host,
+                     const char *out, const char *err)
+{
+    struct fleet_kept o = kept(store, out), e = kept(store, err);
+
+    ck_assert_int_eq(fleet_groups_add(g, host, &o, &e), 0);
+    ck_assert_uint_eq(fleet_store_length(&o) + fleet_store_length(&e), 0);
+}
+
 START_TEST(equal_output_is_one_group)
 {
     static const char *const names[] = {"web10", "web11", "web12", "web13", "db"};
     static const char *const out[] = {"x\n", "y\n", "x\n", "x\n", "y\n"};
-    struct fleet_groups *g = fleet_groups_new();
+    struct fleet_store *store = fleet_store_new();
+    struct fleet_groups *g = fleet_groups_new(store);
     char *title;
 
     /* In the order in which they end. */
     for (size_t i = 5; i-- > 0;)
-        ck_assert_int_eq(fleet_groups_add(g, i, out[i], 2, i == 3 ? "e" : "", i == 3), 0);
+        add_host(store, g, i, out[i], i == 3 ? "e" : "");
     fleet_groups_sort(g);
     title = fleet_groups_title(fleet_groups_at(g, 0), names);
     ck_assert_str_eq(title, "web[10,12] (2)");
@@ -101,21 +119,24 @@ START_TEST(equal_output_is_one_group)
     ck_assert_str_eq(title, "db,web11 (2)");
     free(title);
     ck_assert_uint_eq(fleet_groups_at(g, 2)->hosts[0], 3);
-    ck_assert_str_eq(fleet_groups_at(g, 2)->err, "e");
+    title = fleet_store_text(store, &fleet_groups_at(g, 2)->err);
+    ck_assert_str_eq(title, "e");
+    free(title);
     ck_assert_ptr_null(fleet_groups_at(g, 3));
     fleet_groups_free(g);
+    fleet_store_free(store);
 }
 END_TEST
 
 START_TEST(many_groups)
 {
-    struct fleet_groups *g = fleet_groups_new();
+    struct fleet_store *store = fleet_store_new();
+    struct fleet_groups *g = fleet_groups_new(store);
     char text[16];
 
     for (size_t i = 0; i < 20000; i++) {
-        int n = snprintf(text, sizeof text, "%zu", i % 5000);
-
-        ck_assert_int_eq(fleet_groups_add(g, i, text, (size_t)n, "", 0), 0);
+        snprintf(text, sizeof text, "%zu", i % 5000);
+        add_host(store, g, i, text, "");
     }
     fleet_groups_sort(g);
     for (size_t i = 0; i < 5000; i++) {
@@ -124,6 +145,53 @@ START_TEST(many_groups)
     }
     ck_assert_ptr_null(fleet_groups_at(g, 5000));
     fleet_groups_free(g);
+    fleet_store_free(store);
+}
+END_TEST
+
+/* ---- what is kept in a file ---- */
+
+/* Bytes that are other ones at each place, and for each text. */
+static void fill(char *to, size_t n, unsigned with)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (char)(i * 2654435761u >> 13 ^ with);
+}
+
+START_TEST(texts_are_kept_apart)
+{
+    static char bytes[2][5 * FLEET_STORE_BLOCK + 100], piece[3 * FLEET_STORE_BLOCK];
+    struct fleet_store *s = fleet_store_new();
+    struct fleet_kept k[3] = {{0}};
+    char *text;
+
+    /* In turns, and in pieces that are no blocks. */
+    for (unsigned i = 0; i < 2; i++)
+        fill(bytes[i], sizeof bytes[i], i);
+    for (size_t at = 0; at < sizeof bytes[0]; at += 1000) {
+        size_t n = sizeof bytes[0] - at < 1000 ? sizeof bytes[0] - at : 1000;
+
+        for (size_t i = 0; i < 3; i++)
+            ck_assert_int_eq(fleet_store_add(s, &k[i], bytes[i % 2] + at, n), 0);
+    }
+    ck_assert_uint_eq(fleet_store_length(&k[1]), sizeof bytes[1]);
+    ck_assert_int_eq(fleet_store_same(s, &k[0], &k[2]), 1);
+    ck_assert_int_eq(fleet_store_same(s, &k[0], &k[1]), 0);
+    ck_assert_int_eq(fleet_store_read(s, &k[1], 8000, piece, sizeof piece), sizeof piece);
+    ck_assert_mem_eq(piece, bytes[1] + 8000, sizeof piece);
+    /* The place of what was dropped is taken again, and the others are as they were. */
+    fleet_store_drop(s, &k[0]);
+    ck_assert_uint_eq(fleet_store_length(&k[0]), 0);
+    ck_assert_int_eq(fleet_store_add(s, &k[0], bytes[1], sizeof bytes[1]), 0);
+    ck_assert_int_eq(fleet_store_same(s, &k[0], &k[1]), 1);
+    text = fleet_store_text(s, &k[2]);
+    ck_assert_mem_eq(text, bytes[0], sizeof bytes[0]);
+    free(text);
+    ck_assert_int_eq(fleet_store_read(s, &k[1], sizeof bytes[1] - 10, piece, sizeof piece), 10);
+    ck_assert_int_eq(fleet_store_read(s, &k[1], sizeof bytes[1], piece, sizeof piece), 0);
+    for (size_t i = 0; i < 3; i++)
+        fleet_store_drop(s, &k[i]);
+    fleet_store_free(s);
 }
 END_TEST
 
@@ -425,6 +493,7 @@ static Suite *suite(void)
     tcase_add_test(t, long_lines_come_in_parts);
     tcase_add_test(t, equal_output_is_one_group);
     tcase_add_test(t, many_groups);
+    tcase_add_test(t, texts_are_kept_apart);
     tcase_add_loop_test(t, texts_differ, 0, COUNT(differences));
     tcase_add_loop_test(t, differences_can_be_applied, 0, 200);
     tcase_add_loop_test(t, share_is_read, 0, COUNT(shares));

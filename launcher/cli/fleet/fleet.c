@@ -163,25 +163,27 @@ static void turn(struct fleet *x)
     else
         grapnel_drive(x->g, TICK_MS);
     fleet_flow_write(x->flow);
+    fleet_show_more(x->show);
     look_at_output(x);
     fleet_told_settle(x);
     show_bar(x);
     look_at_log(x);
 }
 
-/* Until all has ended and was said. */
+/* Until all has ended and was shown, or is on its way out. */
 static void drive(struct fleet *x)
 {
     while (!x->over && !x->leave)
         turn(x);
     fleet_flow_bar(x->flow, NULL, 0);
-    if (!x->leave)
-        fleet_show_done(x->show);
+    x->has_bar = 0;
+    fleet_show_done(x->show);
+    while (!x->leave && fleet_show_more(x->show))
+        turn(x);
 }
 
 static void drain(struct fleet *x)
 {
-    x->has_bar = 0;
     while (!x->leave && fleet_flow_next(x->flow))
         turn(x);
 }

@@ -6,6 +6,9 @@
 
 #include <stddef.h>
 
+/* Bytes on their way out, over which nobody should put more, if it can wait. */
+#define FLEET_FLOW_HIGH ((size_t)1 << 20)
+
 struct fleet_flow;
 
 /* NULL: memory is out. */

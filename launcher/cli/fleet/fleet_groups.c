@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "launcher/cli/fleet/fleet_pick.h"
-#include "launcher/cli/linediff.h"
 
 struct fleet_groups {
+    struct fleet_store *store;
     struct fleet_group **items; /* in the order in which they came */
     uint64_t *hashes;
     size_t count, size;
@@ -16,17 +16,21 @@ struct fleet_groups {
     size_t slot_count;
 };
 
-struct fleet_groups *fleet_groups_new(void)
+struct fleet_groups *fleet_groups_new(struct fleet_store *store)
 {
-    return calloc(1, sizeof(struct fleet_groups));
+    struct fleet_groups *g = calloc(1, sizeof *g);
+
+    if (g)
+        g->store = store;
+    return g;
 }
 
-static void free_group(struct fleet_group *g)
+static void free_group(struct fleet_store *store, struct fleet_group *g)
 {
     if (!g)
         return;
-    free(g->out);
-    free(g->err);
+    fleet_store_drop(store, &g->out);
+    fleet_store_drop(store, &g->err);
     free(g->hosts);
     free(g);
 }
@@ -36,7 +40,7 @@ void fleet_groups_free(struct fleet_groups *g)
     if (!g)
         return;
     for (size_t i = 0; i < g->count; i++)
-        free_group(g->items[i]);
+        free_group(g->store, g->items[i]);
     free(g->items);
     free(g->hashes);
     free(g->slots);
@@ -44,11 +48,19 @@ void fleet_groups_free(struct fleet_groups *g)
 }
 
 /* FNV-1a: a host that makes outputs collide slows down the user who asked it, and no more. */
-static uint64_t hash(uint64_t h, const char *bytes, size_t n)
+static int hash(const struct fleet_store *store, const struct fleet_kept *k, uint64_t *h)
 {
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
-    return h;
+    char piece[FLEET_STORE_BLOCK];
+    uint64_t at = 0;
+    int64_t n;
+
+    while ((n = fleet_store_read(store, k, at, piece, sizeof piece)) > 0) {
+        for (int64_t i = 0; i < n; i++)
+            *h = (*h ^ (unsigned char)piece[i]) * 0x100000001b3u;
+        at += (uint64_t)n;
+    }
+    *h ^= at;
+    return n < 0 ? -1 : 0;
 }
 
 static size_t *slot_of(const struct fleet_groups *g, uint64_t h)
@@ -92,41 +104,25 @@ static int grow(struct fleet_groups *g)
     return 0;
 }
 
-static char *copy_of(const char *bytes, size_t n)
-{
-    char *copy = malloc(n + 1);
-
-    if (!copy)
-        return NULL;
-    if (n > 0)
-        memcpy(copy, bytes, n);
-    copy[n] = '\0';
-    return copy;
-}
-
-static struct fleet_group *new_group(const char *out, size_t out_length, const char *err,
-                                     size_t err_length)
+static struct fleet_group *new_group(struct fleet_kept *out, struct fleet_kept *err)
 {
     struct fleet_group *g = calloc(1, sizeof *g);
 
     if (!g)
         return NULL;
-    g->out = copy_of(out, out_length);
-    g->err = copy_of(err, err_length);
-    g->out_length = out_length;
-    g->err_length = err_length;
-    if (g->out && g->err)
-        return g;
-    free_group(g);
-    return NULL;
+    g->out = *out;
+    g->err = *err;
+    *out = *err = (struct fleet_kept){0};
+    return g;
 }
 
-static int is_same(const struct fleet_group *g, const char *out, size_t out_length, const char *err,
-                   size_t err_length)
+/* 1, 0, or -1 with errno. */
+static int is_same(const struct fleet_store *s, const struct fleet_group *g,
+                   const struct fleet_kept *out, const struct fleet_kept *err)
 {
-    return g->out_length == out_length && g->err_length == err_length &&
-           (!out_length || !memcmp(g->out, out, out_length)) &&
-           (!err_length || !memcmp(g->err, err, err_length));
+    int same = fleet_store_same(s, &g->out, out);
+
+    return same == 1 ? fleet_store_same(s, &g->err, err) : same;
 }
 
 static int add_host(struct fleet_group *g, size_t host)
@@ -144,23 +140,41 @@ static int add_host(struct fleet_group *g, size_t host)
     return 0;
 }
 
-int fleet_groups_add(struct fleet_groups *g, size_t host, const char *out, size_t out_length,
-                     const char *err, size_t err_length)
+/* Where a group with that output, or a new one, has its slot.  NULL with errno. */
+static size_t *find(const struct fleet_groups *g, uint64_t h, const struct fleet_kept *out,
+                    const struct fleet_kept *err)
 {
-    uint64_t h = hash(hash(0xcbf29ce484222325u, out, out_length) ^ out_length, err, err_length);
+    size_t *slot = slot_of(g, h);
+
+    for (; *slot; slot = next_slot(g, slot)) {
+        int same = 0;
+
+        if (g->hashes[*slot - 1] == h)
+            same = is_same(g->store, g->items[*slot - 1], out, err);
+        if (same)
+            return same > 0 ? slot : NULL;
+    }
+    return slot;
+}
+
+int fleet_groups_add(struct fleet_groups *g, size_t host, struct fleet_kept *out,
+                     struct fleet_kept *err)
+{
+    uint64_t h = 0xcbf29ce484222325u;
     struct fleet_group *made;
     size_t *slot;
 
-    if (g->count == g->size && grow(g) < 0)
+    if ((g->count == g->size && grow(g) < 0) || hash(g->store, out, &h) < 0 ||
+        hash(g->store, err, &h) < 0 || (slot = find(g, h, out, err)) == NULL)
         return -1;
-    for (slot = slot_of(g, h); *slot; slot = next_slot(g, slot)) {
-        if (g->hashes[*slot - 1] == h &&
-            is_same(g->items[*slot - 1], out, out_length, err, err_length))
-            return add_host(g->items[*slot - 1], host);
+    if (*slot) {
+        fleet_store_drop(g->store, out);
+        fleet_store_drop(g->store, err);
+        return add_host(g->items[*slot - 1], host);
     }
-    made = new_group(out, out_length, err, err_length);
+    made = new_group(out, err);
     if (!made || add_host(made, host) < 0) {
-        free_group(made);
+        free_group(g->store, made);
         return -1;
     }
     g->hashes[g->count] = h;
@@ -200,7 +214,7 @@ void fleet_groups_sort(struct fleet_groups *g)
     g->size = g->slot_count = 0;
 }
 
-const struct fleet_group *fleet_groups_at(const struct fleet_groups *g, size_t i)
+struct fleet_group *fleet_groups_at(const struct fleet_groups *g, size_t i)
 {
     return i < g->count ? g->items[i] : NULL;
 }
@@ -213,10 +227,4 @@ char *fleet_groups_title(const struct fleet_group *g, const char *const *names)
         title = NULL;
     grapnel_string_free(folded);
     return title;
-}
-
-char *fleet_groups_diff(const struct fleet_group *a, const char *a_title,
-                        const struct fleet_group *b, const char *b_title)
-{
-    return linediff(a->out, a->out_length, a_title, b->out, b->out_length, b_title);
 }

@@ -12,6 +12,9 @@
 #include "launcher/cli/verdict.h"
 
 #define CODE_FAILED 1 /* exit status: code on the host threw an error */
+#define NO_ROOM                                                                                    \
+    "free some space where it goes to (to be shown together: in TMPDIR, or /tmp), bound it with "  \
+    "--max-output, or have it written elsewhere with --outdir"
 
 /* Hosts that failed for the same reason. */
 struct cause {
@@ -101,8 +104,7 @@ static int judge(const struct grapnel_fleet_result *r, int write_error, struct g
         return 0;
     if (write_error) {
         snprintf(error->detail, sizeof error->detail, "%s", strerror(write_error));
-        return verdict_say(error, "IO", "local", "its output could not be written",
-                           "free some space where it goes to; the command was stopped");
+        return verdict_say(error, "IO", "local", "its output could not be written", NO_ROOM);
     }
     if (r->error) {
         *error = *r->error;

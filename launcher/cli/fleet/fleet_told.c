@@ -1,4 +1,5 @@
 /* What the library tells while many hosts are at work. */
+#include <errno.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +8,6 @@
 #include "launcher/cli/fleet/fleet_impl.h"
 #include "launcher/cli/fleet/fleet_words.h"
 #include "launcher/cli/say.h"
-
-#define FLOW_HIGH ((size_t)1 << 20) /* bytes on their way out, over which hosts have to wait */
 
 void fleet_told_wake(struct fleet *x)
 {
@@ -22,7 +21,8 @@ static void on_began(void *arg, size_t host)
     x->states[host] = AT_WORK;
 }
 
-/* All is taken; but while much is on its way out, the host is told so later. */
+/* All is taken; but while much is on its way out, a host whose lines are shown as they come is told
+ * so later. */
 static size_t on_output(void *arg, size_t host, int which, const uint8_t *bytes, size_t n)
 {
     struct fleet *x = arg;
@@ -33,8 +33,10 @@ static size_t on_output(void *arg, size_t host, int which, const uint8_t *bytes,
         which = STDERR_FILENO;
     if (fleet_show_output(x->show, host, which, bytes, n) < 0)
         grapnel_fleet_stop(x->job, host); /* for nobody */
+    if (fleet_show_gathers(x->show))
+        return n;
     fleet_told_wake(x);
-    if (fleet_flow_pending(x->flow) < FLOW_HIGH)
+    if (fleet_flow_pending(x->flow) < FLEET_FLOW_HIGH)
         return n;
     owed->bytes[which - 1] += n;
     if (!owed->listed)
@@ -45,7 +47,7 @@ static size_t on_output(void *arg, size_t host, int which, const uint8_t *bytes,
 
 void fleet_told_settle(struct fleet *x)
 {
-    if (x->owing_count == 0 || fleet_flow_pending(x->flow) >= FLOW_HIGH / 2)
+    if (x->owing_count == 0 || fleet_flow_pending(x->flow) >= FLEET_FLOW_HIGH / 2)
         return;
     for (size_t i = 0; i < x->owing_count; i++) {
         struct owed *owed = &x->owed[x->owing[i]];
@@ -73,36 +75,25 @@ static char *text_of(const struct fleet *x, const struct grapnel_fleet_result *r
     return NULL;
 }
 
-/* A value is shown as if it were output, and what was printed as the error output.  Returns what
- * is to be freed. */
-static char *put_value(const struct fleet *x, struct grapnel_fleet_result *r)
+/* A value is shown as if it were output, beside the error output that what was printed is. */
+static void put_value(const struct fleet *x, const struct grapnel_fleet_result *r)
 {
     size_t n = 0;
-    char *text = r->value ? text_of(x, r, &n) : NULL;
+    char *text = text_of(x, r, &n);
 
-    r->err = r->out ? r->out : "";
-    r->err_length = r->out_length;
-    r->out = text ? text : "";
-    r->out_length = n;
-    if (!fleet_show_gathers(x->show))
+    if (!text)
+        fleet_flow_fail(x->flow, ENOMEM);
+    else
         fleet_show_output(x->show, r->host, STDOUT_FILENO, text, n);
-    return text;
+    free(text);
 }
 
 static json_t *json_of(const struct fleet *x, const struct grapnel_fleet_result *r)
 {
     json_t *object = fleet_tally_json(x->tally, r);
 
-    if (!object)
-        return NULL;
-    if (r->value && x->kind->json)
+    if (object && r->value && x->kind->json)
         x->kind->json(object, r);
-    if ((r->out && !x->kind->text && say_json_bytes(object, "stdout", r->out, r->out_length) < 0) ||
-        (r->err && (!x->kind->text || r->err_length > 0) &&
-         say_json_bytes(object, "stderr", r->err, r->err_length) < 0)) {
-        json_decref(object);
-        return NULL;
-    }
     return object;
 }
 
@@ -122,29 +113,24 @@ static void note_in_journal(struct fleet *x, const struct grapnel_fleet_result *
     fleet_journal_add(x->journal, object);
 }
 
-static void on_ended(void *arg, const struct grapnel_fleet_result *result)
+static void on_ended(void *arg, const struct grapnel_fleet_result *r)
 {
     struct fleet *x = arg;
-    struct grapnel_fleet_result r = *result;
-    char *text = NULL;
+    const struct options *o = x->o;
 
-    x->states[r.host] = ENDED;
+    x->states[r->host] = ENDED;
     fleet_told_wake(x);
     if (x->kind->ended)
-        x->kind->ended(x->kind->arg, &r);
-    if (x->kind->text)
-        text = put_value(x, &r);
-    if (!x->o->json)
-        fleet_show_ended(x->show, &r, NULL);
-    fleet_tally_add(x->tally, &r, fleet_show_error(x->show, r.host));
-    if (x->o->json)
-        fleet_show_ended(x->show, &r, json_of(x, &r));
+        x->kind->ended(x->kind->arg, r);
+    if (x->kind->text && r->value && !o->json)
+        put_value(x, r);
+    fleet_tally_add(x->tally, r, fleet_show_error(x->show, r->host));
+    fleet_show_ended(x->show, r, o->json ? json_of(x, r) : NULL, x->kind->text != NULL);
     if (x->journal)
-        note_in_journal(x, &r);
-    if (x->o->verbose && r.error)
-        fleet_flow_note(x->flow, "%s: %s: %s: %s", x->pick.names[r.host], r.error->phase,
-                        r.error->text, r.error->detail);
-    free(text);
+        note_in_journal(x, r);
+    if (o->verbose && r->error)
+        fleet_flow_note(x->flow, "%s: %s: %s: %s", x->pick.names[r->host], r->error->phase,
+                        r->error->text, r->error->detail);
 }
 
 static void on_over(void *arg)
@@ -242,7 +228,7 @@ struct grapnel_fleet_handler fleet_told_handler(const struct fleet *x)
 {
     return (struct grapnel_fleet_handler){
         .began = on_began,
-        .output = fleet_show_gathers(x->show) ? NULL : on_output,
+        .output = on_output,
         .ended = on_ended,
         .done = on_over,
         .prepare = x->kind->commands && x->o->substitute ? on_prepare : NULL,
