@@ -82,7 +82,6 @@ static int begin_proxy(struct ssh2 *t, struct error *e)
 
     t->stage = SSH2_DIAL;
     ev_now_update(t->o.loop);
-    t->began = ev_now(t->o.loop);
     t->proxy = ssh2_proxy_start(t->o.argv, t->o.blocking, &fd, e);
     if (!t->proxy)
         return e->code;

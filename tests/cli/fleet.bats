@@ -585,6 +585,25 @@ LUA
 
 # ---- terminals and signals ----
 
+@test "what Ctrl-C says is shown although nobody reads the output" {
+    mkfifo pipe
+    exec 5<>pipe
+    env --default-signal "$GRAPNEL" run --transport local 'n[1-2]' -- seq 1 1000000 \
+        </dev/null >pipe 2>err 3>&- 5>&- &
+    job=$!
+    # The pipe is full.
+    for ((tries = 0; tries < 1000; tries++)); do
+        ! python3 -c 'import select; raise SystemExit(bool(select.select([], [5], [], 0)[1]))' || break
+    done
+    kill -INT "$job"
+    says 'still at work: n\[1-2\] (2); Ctrl-C again stops them' err
+    kill -INT "$job"
+    says 'stopping; once more leaves at once' err
+    kill -INT "$job"
+    wait "$job" || [ $? = 130 ]
+    exec 5>&-
+}
+
 @test "on a terminal there is a bar, and Ctrl-C shows, stops, leaves" {
     run -130 on_terminal "$GRAPNEL" run --transport local 'n[1-3]' -- sleep 30 <<'STEPS'
 expect ] 0/3, 3 running, 0 failed

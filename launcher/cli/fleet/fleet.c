@@ -31,8 +31,8 @@ static void say_running(struct fleet *x)
     if (waiting)
         snprintf(more, sizeof more, ", %zu not begun", waiting);
     folded = hosts ? fleet_pick_fold(x->pick.names, hosts, n) : NULL;
-    fleet_flow_note(x->flow, "still at work: %s (%zu)%s; Ctrl-C again stops them",
-                    folded && n ? folded : "none", n, more);
+    fleet_flow_urgent(x->flow, "still at work: %s (%zu)%s; Ctrl-C again stops them",
+                      folded && n ? folded : "none", n, more);
     grapnel_string_free(folded);
     free(hosts);
 }
@@ -42,7 +42,7 @@ static void stop(struct fleet *x, int number)
     if (!x->ending && number) {
         x->ending = number;
         if (!x->o->quiet)
-            fleet_flow_note(x->flow, "stopping; once more leaves at once");
+            fleet_flow_urgent(x->flow, "stopping; once more leaves at once");
     }
     grapnel_fleet_cancel(x->job);
 }

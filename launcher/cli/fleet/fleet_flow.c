@@ -28,6 +28,7 @@ struct fleet_flow {
     size_t pending;
     size_t bar;     /* columns of the bar that is shown */
     int tty[3];     /* of descriptor 1 and 2 */
+    int together;   /* both go to the same place */
     size_t step[3]; /* of descriptor 1 and 2: bytes that a write takes without waiting */
     int error[3];   /* errno; 0: works */
 };
@@ -41,6 +42,14 @@ static size_t step_of(int fd)
     return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? CHUNK : PIPE_STEP;
 }
 
+static int go_together(void)
+{
+    struct stat out, err;
+
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+           out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 struct fleet_flow *fleet_flow_new(void)
 {
     struct fleet_flow *f = calloc(1, sizeof *f);
@@ -49,6 +58,8 @@ struct fleet_flow *fleet_flow_new(void)
         f->tty[fd] = isatty(fd);
         f->step[fd] = step_of(fd);
     }
+    if (f)
+        f->together = go_together();
     return f;
 }
 
@@ -140,16 +151,13 @@ void fleet_flow_bar(struct fleet_flow *f, const char *text, size_t width)
     f->bar = n;
 }
 
-void fleet_flow_note(struct fleet_flow *f, const char *format, ...)
+static void note(struct fleet_flow *f, const char *format, va_list ap)
 {
     char *text = NULL, *line = NULL;
     size_t size = 0;
-    va_list ap;
 
-    va_start(ap, format);
     if (vasprintf(&text, format, ap) < 0)
         text = NULL;
-    va_end(ap);
     if (text) {
         size = 4 * strlen(text) + 1; /* each byte may become \xNN */
         line = malloc(size);
@@ -161,6 +169,45 @@ void fleet_flow_note(struct fleet_flow *f, const char *format, ...)
     }
     free(text);
     free(line);
+}
+
+void fleet_flow_note(struct fleet_flow *f, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    note(f, format, ap);
+    va_end(ap);
+}
+
+/* Behind the first one that is a part of a line on standard error. */
+static struct chunk **place_ahead(struct fleet_flow *f)
+{
+    struct chunk *c = f->first;
+
+    return c && c->fd == STDERR_FILENO && c->gone > 0 ? &c->next : &f->first;
+}
+
+void fleet_flow_urgent(struct fleet_flow *f, const char *format, ...)
+{
+    struct chunk **place = place_ahead(f), *rest = *place, *last = f->last;
+    va_list ap;
+
+    if (!f->together && rest) {
+        *place = NULL;
+        f->last = place == &f->first ? NULL : f->first;
+    }
+    va_start(ap, format);
+    note(f, format, ap);
+    va_end(ap);
+    if (!f->together && rest) {
+        if (f->last)
+            f->last->next = rest;
+        else
+            f->first = rest;
+        f->last = last;
+    }
+    fleet_flow_write(f);
 }
 
 size_t fleet_flow_pending(const struct fleet_flow *f)

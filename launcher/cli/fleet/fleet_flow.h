@@ -22,6 +22,11 @@ void fleet_flow_put(struct fleet_flow *f, int fd, const void *bytes, size_t n);
 void fleet_flow_note(struct fleet_flow *f, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The same of what a user has asked for just now: ahead of what waits for the reader of standard
+ * output, unless both go to the same place. */
+void fleet_flow_urgent(struct fleet_flow *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Shows a line without newline on standard error, a terminal of so many columns, more than there
  * are in the line, in place of that before; whatever is put later takes it away.  NULL: takes it
  * away. Nothing happens while there are bytes that have not gone. */
