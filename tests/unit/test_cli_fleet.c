@@ -326,10 +326,34 @@ START_TEST(bar_tells_how_far_it_is)
     ck_assert_str_eq(fleet_bar_text(text, &b, &c, 60),
                      "60/100, 10 running, 2 failed, 10/s, 4s left");
     ck_assert_str_eq(fleet_bar_text(text, &b, &c, 20), "60/100, 10 running,");
-    /* A pause makes it slower, bit by bit. */
-    fleet_bar_note(&b, &c, 13);
+    /* At first it is that of all the time, later that of the last seconds. */
+    fleet_bar_note(&b, &c, 14);
     ck_assert_str_eq(fleet_bar_text(text, &b, &c, 100),
-                     "[============        ] 60/100, 10 running, 2 failed, 8.0/s, 5s left");
+                     "[============        ] 60/100, 10 running, 2 failed, 5.0/s, 8s left");
+    fleet_bar_note(&b, &c, 15);
+    fleet_bar_note(&b, &c, 16);
+    ck_assert_str_eq(fleet_bar_text(text, &b, &c, 100),
+                     "[============        ] 60/100, 10 running, 2 failed, 3.2/s, 13s left");
+}
+END_TEST
+
+/* One after the other, two in a second: no tick says anything else. */
+START_TEST(bar_is_steady_from_the_start)
+{
+    struct grapnel_fleet_counts c = {.hosts = 40, .running = 1};
+    struct fleet_bar b = {0};
+    char text[FLEET_BAR_TEXT];
+
+    fleet_bar_note(&b, &c, 100);
+    for (int tick = 1; tick <= 75; tick++) {
+        c.done = (size_t)tick / 5 * 2;
+        fleet_bar_note(&b, &c, 100 + tick / 5.);
+        if (tick % 5)
+            continue;
+        fleet_bar_text(text, &b, &c, 100);
+        ck_assert_msg(tick < 25 ? strstr(text, ", 2.0/s, ") != NULL : b.rate > 1.6 && b.rate < 2.5,
+                      "after %d ticks: %s", tick, text);
+    }
 }
 END_TEST
 
@@ -498,6 +522,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, differences_can_be_applied, 0, 200);
     tcase_add_loop_test(t, share_is_read, 0, COUNT(shares));
     tcase_add_test(t, bar_tells_how_far_it_is);
+    tcase_add_test(t, bar_is_steady_from_the_start);
     tcase_add_loop_test(t, words_stand_for_something_else, 0, COUNT(words));
     tcase_add_test(t, journal_is_read_again);
     tcase_add_test(t, names_of_one_host_are_finished_together);

@@ -238,6 +238,7 @@ static int start(struct fleet *x, struct grapnel_error *error)
     /* A thousand hosts have nobody to ask a thousand questions. */
     connect.interactive = 0;
     x->began = grapnel_now();
+    fleet_bar_note(&x->bar, &(struct grapnel_fleet_counts){0}, x->began);
     x->f = grapnel_fleet_new(x->g, x->pick.names, &options, error);
     if (x->f)
         x->job = x->kind->start(x->kind, o, x->f, &handler, x, error);

@@ -14,16 +14,19 @@ static size_t ended_of(const struct grapnel_fleet_counts *c)
 void fleet_bar_note(struct fleet_bar *b, const struct grapnel_fleet_counts *counts, double now)
 {
     size_t ended = ended_of(counts);
-    double seconds = now - b->at, weight = seconds < WINDOW ? seconds / WINDOW : 1, rate;
+    double seconds = now - b->at, weight = seconds < WINDOW ? seconds / WINDOW : 1;
 
     if (b->at <= 0) {
-        *b = (struct fleet_bar){.at = now, .ended = ended};
+        *b = (struct fleet_bar){.began = now, .at = now, .ended = ended, .before = ended};
         return;
     }
     if (seconds <= 0)
         return;
-    rate = (double)(ended - b->ended) / seconds;
-    b->rate = b->rate > 0 ? b->rate + weight * (rate - b->rate) : rate;
+    /* A few hosts at first are no rate: what there was so far is. */
+    if (now - b->began <= WINDOW)
+        b->rate = (double)(ended - b->before) / (now - b->began);
+    else
+        b->rate += weight * ((double)(ended - b->ended) / seconds - b->rate);
     b->at = now;
     b->ended = ended;
 }
