@@ -10,6 +10,7 @@
 #include "launcher/cli/say.h"
 
 #define CLOSE_MS 5000
+#define LATE     "the code was stopped at its time limit"
 
 struct call {
     struct far far;
@@ -212,7 +213,7 @@ static int fail(struct call *c)
     if (c->answer && c->o->timeout && !strcmp(name, "TIMEOUT")) {
         r->error.exit_status = FAR_TIMEOUT;
         r->error.phase = "remote code";
-        r->error.text = "the code was stopped at its time limit";
+        r->error.text = LATE;
         r->error.hint = "raise --timeout";
         r->error.detail[0] = '\0';
     }
@@ -307,7 +308,7 @@ static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const
 static int verb_of_many(const struct options *o)
 {
     static const struct fleet_kind many = {
-        .start = start_many, .text = text_of_many, .json = json_of_many};
+        .start = start_many, .text = text_of_many, .json = json_of_many, .late = LATE};
 
     return fleet_verb(o, &many);
 }

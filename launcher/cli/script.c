@@ -16,6 +16,8 @@
 #include "lua_script.h"
 #include "lua_script_far.h"
 
+#define LATE "the script was stopped at its time limit"
+
 struct script {
     struct far far;
     const struct options *o;
@@ -179,7 +181,7 @@ static int late(struct script *s)
 
     say_fail(e, "TIMEOUT", "%s", "");
     e->phase = "remote code";
-    e->text = "the script was stopped at its time limit";
+    e->text = LATE;
     e->hint = "raise --timeout";
     e->exit_status = FAR_TIMEOUT;
     return far_fail(&s->far);
@@ -243,7 +245,7 @@ static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const
 
 static int run_many(struct script *s)
 {
-    struct fleet_kind many = {.start = start_many, .with = s};
+    struct fleet_kind many = {.start = start_many, .late = LATE, .with = s};
 
     return fleet_verb(s->o, &many);
 }

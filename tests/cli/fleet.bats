@@ -535,7 +535,11 @@ LUA
     json "$output" 'd["error"]["detail"] == "stdin:1: boom" and "stdin:1: in main chunk" in d["error"]["traceback"]'
     run -124 --separate-stderr many script --timeout 0.5 a,b - <<<'print("x") while true do end'
     [ "${#lines[@]}" = 2 ]
-    [[ ${stderr_lines[1]} == *"stopped at its time limit: a,b (2)" ]]
+    [ "${stderr_lines[1]}" = "grapnel: remote code: the script was stopped at its time limit: a,b (2)" ]
+    run -124 --separate-stderr many call --timeout 0.5 a,b time.sleep 9
+    [ "${stderr_lines[1]}" = "grapnel: remote code: the code was stopped at its time limit: a,b (2)" ]
+    run -124 --separate-stderr many eval --json --timeout 0.5 a,b 'require("time").sleep(9)'
+    json "$output" '(d["exit"], d["error"]["name"], d["error"]["hint"]) == (124, "TIMEOUT", "raise --timeout")'
     run -134 --separate-stderr many script a,b - <<<'os.execute("kill -ABRT $PPID") require("time").sleep(9)'
     [ "${stderr_lines[1]}" = "grapnel: ended by signal 6: a,b (2)" ]
     run -152 --separate-stderr many script --cpu 1 a,b - <<<'while true do end'

@@ -201,7 +201,7 @@ static int prepare(struct fleet *x, struct grapnel_error *error)
     size_t count = x->pick.count;
 
     x->flow = fleet_flow_new();
-    x->tally = fleet_tally_new(x->pick.names, count);
+    x->tally = fleet_tally_new(x->pick.names, count, x->kind->late);
     x->states = calloc(count + 1, 1);
     x->owed = calloc(count + 1, sizeof *x->owed);
     x->owing = calloc(count + 1, sizeof *x->owing);

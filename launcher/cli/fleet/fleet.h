@@ -20,6 +20,7 @@ struct fleet_kind {
     void (*text)(FILE *f, const struct options *o, const struct grapnel_fleet_result *r);
     void (*json)(json_t *object, const struct grapnel_fleet_result *r);
     int commands;     /* what is started is a command, whose words may be different for each host */
+    const char *late; /* what is said of code that --timeout has stopped; NULL: it is a command */
     const void *with; /* for `start` */
     /* Told of each host that has ended, and when all have and their lines are gone, which is not if
      * the process leaves on a signal; stopped: one has ended the work early.  names: of all hosts.

@@ -34,13 +34,13 @@ struct part {
 };
 
 struct fleet_tally {
-    const char *const *names;
+    const char *const *names, *late;
     size_t count;
     struct part *parts;
     int exit_status;
 };
 
-struct fleet_tally *fleet_tally_new(const char *const *names, size_t count)
+struct fleet_tally *fleet_tally_new(const char *const *names, size_t count, const char *late)
 {
     struct fleet_tally *t = calloc(1, sizeof *t);
 
@@ -49,6 +49,7 @@ struct fleet_tally *fleet_tally_new(const char *const *names, size_t count)
         return NULL;
     }
     t->names = names;
+    t->late = late;
     t->count = count;
     return t;
 }
@@ -96,8 +97,17 @@ static void name_way_out(struct grapnel_error *error)
     snprintf(error->detail + n, sizeof error->detail - n, "%s%s", n ? "; " : "", error->hint);
 }
 
+/* As of one host: it is no command. */
+static void name_late(struct grapnel_error *error, const char *late)
+{
+    error->name = "TIMEOUT";
+    error->phase = "remote code";
+    error->text = late;
+}
+
 /* The exit status; *error is filled when there is more to say. */
-static int judge(const struct grapnel_fleet_result *r, int write_error, struct grapnel_error *error)
+static int judge(const struct fleet_tally *t, const struct grapnel_fleet_result *r, int write_error,
+                 struct grapnel_error *error)
 {
     *error = (struct grapnel_error){.phase = "", .text = "", .hint = ""};
     if (r->alias)
@@ -114,6 +124,8 @@ static int judge(const struct grapnel_fleet_result *r, int write_error, struct g
             return CODE_FAILED;
         }
         name_way_out(error);
+        if (t->late && !strcmp(error->name, "EXEC_TIMEOUT"))
+            name_late(error, t->late);
         if (!strcmp(error->name, "CPU_LIMIT") && r->status)
             return leave_status(r->status->signal_number);
         return error->exit_status ? error->exit_status : SAY_FAILED;
@@ -138,7 +150,7 @@ int fleet_tally_add(struct fleet_tally *t, const struct grapnel_fleet_result *r,
     struct part *p = &t->parts[r->host];
     struct grapnel_error error;
 
-    p->exit_status = judge(r, write_error, &error);
+    p->exit_status = judge(t, r, write_error, &error);
     p->ended = 1;
     p->alias = r->alias != 0;
     p->failed = p->exit_status != 0;

@@ -10,8 +10,9 @@
 
 struct fleet_tally;
 
-/* names: of `count` hosts, which must outlive it.  NULL: memory is out. */
-struct fleet_tally *fleet_tally_new(const char *const *names, size_t count);
+/* names: of `count` hosts; late: what is said of code that its time limit has stopped, NULL: it is
+ * a command.  Both must outlive it.  NULL: memory is out. */
+struct fleet_tally *fleet_tally_new(const char *const *names, size_t count, const char *late);
 void fleet_tally_free(struct fleet_tally *t);
 
 /* A host has ended.  write_error: errno of its files in a folder; 0: none.  Returns its exit
