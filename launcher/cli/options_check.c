@@ -74,6 +74,9 @@ static int check_fleet(const struct options *o, struct grapnel_error *error)
                         o->color);
     if (o->label && o->no_label)
         return say_fail(error, "ARGUMENT", "--label and --no-label contradict each other");
+    if (o->log && o->resume && strcmp(o->log, o->resume) != 0)
+        return say_fail(error, "ARGUMENT",
+                        "--resume goes on writing to its own file: leave out --log");
     if (o->group + o->diff + o->json + (o->outdir != NULL) > 1 && o->many)
         return say_fail(error, "ARGUMENT", "only one of --group, --diff, --json and --outdir goes");
     return 0;

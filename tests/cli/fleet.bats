@@ -399,6 +399,9 @@ warned
     run -0 many run --resume log 'n[1-6]' -- echo again
     [ "$output" = "grapnel: 6 hosts are finished already" ]
     [ "$(grep -c '"finished":true}$' log)" = 6 ]
+    run -255 many run --resume log --log other 'n[1-6]' -- touch "$T/began"
+    [[ $output == *"--resume goes on writing to its own file: leave out --log"* ]]
+    [ ! -e began ] && [ ! -e other ]
     run -255 many run --resume none a,b -- true
     [[ $output == *"none: No such file"* ]]
     [ ! -e none ]

@@ -190,12 +190,18 @@ static int read_lines(json_t *hosts, FILE *f, const char *path, const char *memb
     int rc = 0;
 
     while (rc == 0 && (n = getline(&line, &size, f)) > 0) {
+        char *at = line;
+
         number++;
-        if (*line == '{')
-            take_json(hosts, line, (size_t)n, member);
+        while (n > 1 && !*at) { /* there is a newline, or a zero, behind them */
+            at++;
+            n--;
+        }
+        if (*at == '{')
+            take_json(hosts, at, (size_t)n, member);
         else if (plain)
-            rc = take_names(hosts, line, &inner);
-        else if (*line != '\n')
+            rc = take_names(hosts, at, &inner);
+        else if (*at && *at != '\n')
             rc = say_fail(error, "ARGUMENT", "%s: line %zu is none that --log has written", path,
                           number);
     }

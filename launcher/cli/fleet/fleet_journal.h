@@ -27,7 +27,8 @@ int fleet_journal_close(struct fleet_journal *j);
 
 /* The hosts in a file: an object whose keys they are, in the order in which they came.  Of a line
  * of JSON the host if its `member` is true, or that of the host which it is another name for
- * ("same_as"), as the last line of each has it; torn lines are passed over.  plain: other lines
+ * ("same_as"), as the last line of each has it; torn lines are passed over, and zero bytes at the
+ * beginning of one, which a power cut leaves.  plain: other lines
  * name sets of hosts, with # before comments; else they are an error.  NULL with *error. */
 json_t *fleet_journal_hosts(const char *path, const char *member, int plain,
                             struct grapnel_error *error);
