@@ -433,6 +433,14 @@ warned
     [[ ${lines[2]} == 'u@w1:23: ssh2 u@w1, port 23'* ]]
     run -0 --separate-stderr "$GRAPNEL" run --dry-run --aliases -F none 'u@w1,u@W1:22' -- true
     [[ ${lines[1]} == 'u@W1:22: ssh2 u@'* ]]
+    run -0 --separate-stderr "$GRAPNEL" run --dry-run --sudo --substitute -F none 'u@w[1-2]' -- mv %u/x %h.%n
+    [[ ${lines[1]} == 'u@w2: ssh2 u@w2'*' KiB), as root: mv u/x w2.2' ]]
+    run -0 --separate-stderr "$GRAPNEL" run --dry-run --json --sudo=bob --substitute -F none 'u@w[1-2]' -- mv 'a b' %h
+    json "$output" 'd["sudo"] == "bob" and d["words"] == ["mv", "a b", d["host"][2:]]'
+    # What the run would refuse, it does.
+    run -255 --separate-stderr "$GRAPNEL" run --dry-run --substitute -F none 'u@w[1-2]' -- echo '%{rack}'
+    [[ $stderr == *"u@w1: the inventory has no rack for it"* ]]
+    [ -z "$output" ]
 }
 
 @test "bad input is told before anything is begun" {

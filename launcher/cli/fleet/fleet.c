@@ -344,6 +344,16 @@ static int run(struct fleet *x)
     return status;
 }
 
+static int show_plan(struct fleet *x)
+{
+    struct grapnel_error error;
+
+    if (fleet_told_check(x, &error) == 0 && (x->g = reach_context(&x->trace, 1, &error)) != NULL)
+        return fleet_plan_show(x->g, &x->pick, x->o, x->o->substitute ? fleet_told_words : NULL, x);
+    say_error(&error);
+    return SAY_FAILED;
+}
+
 static int work(struct fleet *x)
 {
     struct grapnel_error error;
@@ -359,13 +369,7 @@ static int work(struct fleet *x)
         say_note("%s names no host: there is nothing to do again", x->o->rerun);
     if (x->pick.count == 0)
         return 0;
-    if (!x->o->dry_run)
-        return run(x);
-    x->g = reach_context(&x->trace, 1, &error);
-    if (x->g)
-        return fleet_plan_show(x->g, &x->pick, x->o);
-    say_error(&error);
-    return SAY_FAILED;
+    return x->o->dry_run ? show_plan(x) : run(x);
 }
 
 int fleet_verb(const struct options *o, const struct fleet_kind *kind)

@@ -59,6 +59,9 @@ void fleet_told_settle(struct fleet *x);
 /* Sees whether the words of the command can be made for every host, but for the user, who may take
  * time to find out: 0, or negative with *error. */
 int fleet_told_check(struct fleet *x, struct grapnel_error *error);
+/* The words of the command for a host, until the next call, NULL behind the last: see
+ * fleet_plan_words. */
+const char *const *fleet_told_words(void *fleet, size_t host, char *why, size_t why_size);
 /* Frees x->words. */
 void fleet_told_clear(struct fleet *x);
 

@@ -22,6 +22,21 @@ static void show_text(const char *before, const char *text)
     say_text(stdout, text);
 }
 
+/* What is the same for all of them. */
+struct plan {
+    struct grapnel *g;
+    const struct options *o;
+    json_t *places; /* that were shown, with the names that lead there */
+    fleet_plan_words *words;
+    void *arg;
+};
+
+/* root, where nobody is named; NULL: the user who has logged in. */
+static const char *sudo_user(const struct options *o)
+{
+    return o->sudo_user && !*o->sudo_user ? "root" : o->sudo_user;
+}
+
 /* Those that there are: ssh tries a number of usual names. */
 static void show_keys(const struct grapnel_value *route)
 {
@@ -38,7 +53,8 @@ static void show_keys(const struct grapnel_value *route)
     }
 }
 
-static void show_route(const char *name, const char *same, const struct grapnel_value *route)
+static void show_route(const struct plan *p, const char *name, const char *same,
+                       const struct grapnel_value *route, const char *const *words)
 {
     char size[QUANTITY_TEXT];
 
@@ -58,11 +74,25 @@ static void show_route(const char *name, const char *same, const struct grapnel_
     show_keys(route);
     show_text(", ssh-agent ", text_at(route, "ssh_agent"));
     show_text(", agent ", text_at(route, "agent"));
-    printf(" (%s)\n",
+    printf(" (%s)",
            quantity_size_text(size, grapnel_value_int(grapnel_value_get(route, "agent_bytes"), 0)));
+    show_text(", as ", sudo_user(p->o));
+    for (const char *before = ": "; words && *words; words++, before = " ")
+        show_text(before, *words);
+    putchar('\n');
 }
 
-static int show_json(const char *name, const char *same, const struct grapnel_value *route,
+static json_t *json_words(const char *const *words)
+{
+    json_t *array = json_array();
+
+    for (; *words; words++)
+        json_array_append_new(array, say_json_text(*words));
+    return array;
+}
+
+static int show_json(const struct plan *p, const char *name, const char *same,
+                     const struct grapnel_value *route, const char *const *words,
                      struct grapnel_error *error)
 {
     char *text = grapnel_value_json(route);
@@ -72,6 +102,10 @@ static int show_json(const char *name, const char *same, const struct grapnel_va
     object = json_pack("{s:o, s:o}", "host", say_json_text(name), "route", object);
     if (object && same)
         json_object_set_new(object, "same_as", say_json_text(same));
+    if (object && sudo_user(p->o))
+        json_object_set_new(object, "sudo", say_json_text(sudo_user(p->o)));
+    if (object && words)
+        json_object_set_new(object, "words", json_words(words));
     return say_json(object, error);
 }
 
@@ -88,35 +122,40 @@ static const char *same_as(json_t *places, const char *name, const struct grapne
 }
 
 /* 0, or -1 with *error. */
-static int show_host(struct grapnel *g, const char *name, const struct options *o, json_t *places,
+static int show_host(const struct plan *p, const char *name, size_t host,
                      struct grapnel_error *error)
 {
-    struct grapnel_connect_options connect = reach_options(o);
-    struct grapnel_value *route = grapnel_route(g, name, &connect, error);
-    const char *same = route && !o->aliases ? same_as(places, name, route) : NULL;
+    struct grapnel_connect_options connect = reach_options(p->o);
+    struct grapnel_value *route = grapnel_route(p->g, name, &connect, error);
+    const char *same = route && !p->o->aliases ? same_as(p->places, name, route) : NULL;
+    const char *const *words = NULL;
+    char why[600];
     int rc = route ? 0 : -1;
 
-    if (rc == 0 && o->json)
-        rc = show_json(name, same, route, error);
+    if (rc == 0 && p->words && !same && !(words = p->words(p->arg, host, why, sizeof why)))
+        rc = say_fail(error, "ARGUMENT", "%s", why);
+    if (rc == 0 && p->o->json)
+        rc = show_json(p, name, same, route, words, error);
     else if (rc == 0)
-        show_route(name, same, route);
+        show_route(p, name, same, route, words);
     grapnel_value_free(route);
     return rc;
 }
 
-int fleet_plan_show(struct grapnel *g, const struct fleet_pick *p, const struct options *o)
+int fleet_plan_show(struct grapnel *g, const struct fleet_pick *p, const struct options *o,
+                    fleet_plan_words *words, void *arg)
 {
+    struct plan plan = {.g = g, .o = o, .places = json_object(), .words = words, .arg = arg};
     struct grapnel_error error;
-    json_t *places = json_object();
     int status = 0;
 
     for (size_t i = 0; i < p->count; i++) {
-        if (show_host(g, p->names[i], o, places, &error) < 0) {
+        if (show_host(&plan, p->names[i], i, &error) < 0) {
             say_error(&error);
             status = SAY_FAILED;
         }
     }
-    json_decref(places);
+    json_decref(plan.places);
     if (say_flush(&error) < 0) {
         say_error(&error);
         return SAY_FAILED;

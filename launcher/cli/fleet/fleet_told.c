@@ -210,6 +210,13 @@ int fleet_told_check(struct fleet *x, struct grapnel_error *error)
     return 0;
 }
 
+const char *const *fleet_told_words(void *fleet, size_t host, char *why, size_t why_size)
+{
+    struct fleet *x = fleet;
+
+    return make_words(x, host, NULL, why, why_size) < 0 ? NULL : (const char *const *)x->words;
+}
+
 static int on_prepare(void *arg, size_t host, struct grapnel_exec_options *command)
 {
     struct fleet *x = arg;
