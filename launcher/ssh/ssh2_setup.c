@@ -52,13 +52,15 @@ static int begin_session(struct ssh2 *t, int fd, struct error *e)
     return 0;
 }
 
+/* failure: NULL when there is a descriptor. */
 static void on_dialled(void *arg, int fd, const char *note, const struct error *failure)
 {
     struct ssh2 *t = arg;
     struct error e = {0};
+    double took; /* seconds of the time limit */
 
     ssh2_core_enter(t);
-    if (fd < 0) {
+    if (failure) {
         ssh2_core_fail(t, failure);
     } else {
         ssh2_core_trace(t, 2, "connected to %s", note);
@@ -67,8 +69,8 @@ static void on_dialled(void *arg, int fd, const char *note, const struct error *
         if (begin_session(t, fd, &e) < 0) {
             ssh2_core_fail(t, &e);
         } else {
-            ssh2_core_deadline(t, (double)t->timeout_ms / 1000 -
-                                      (ev_now(t->o.loop) - dial_began(t->dial)));
+            took = t->dial ? ev_now(t->o.loop) - dial_began(t->dial) : 0;
+            ssh2_core_deadline(t, (double)t->timeout_ms / 1000 - took);
             t->drive(t);
         }
     }
