@@ -12,7 +12,8 @@
 
 #include "proto/errors.h"
 
-#define ROOM 65536 /* bytes of output that there is room for at first */
+#define ROOM    65536 /* bytes of output that there is room for at first */
+#define LOOK_MS 50    /* how often we look for signals that are held back */
 
 extern char **environ;
 
@@ -30,6 +31,47 @@ static long long now_ms(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
+
+/* ---- signals ---- */
+
+struct signals {
+    sigset_t held, before;
+};
+
+/* Holds those back that end this process: the program, which has a process group of its own, would
+ * go on. */
+static void hold_signals(struct signals *s)
+{
+    static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    struct sigaction now;
+
+    (void)sigemptyset(&s->held);
+    (void)pthread_sigmask(SIG_BLOCK, NULL, &s->before);
+    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
+        if (!sigismember(&s->before, ending[i]) && sigaction(ending[i], NULL, &now) == 0 &&
+            now.sa_handler != SIG_IGN)
+            (void)sigaddset(&s->held, ending[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &s->held, NULL);
+}
+
+static void let_signals_through(const struct signals *s)
+{
+    (void)pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+}
+
+static int is_to_end(const struct signals *s)
+{
+    sigset_t pending;
+    int to_end = 0;
+
+    if (sigpending(&pending) != 0)
+        return 0;
+    for (int i = 1; i < NSIG && !to_end; i++)
+        to_end = sigismember(&s->held, i) == 1 && sigismember(&pending, i) == 1;
+    return to_end;
+}
+
+/* ---- output ---- */
 
 /* Room for more; 0: there is to be none. */
 static size_t make_room(struct sink *s)
@@ -64,8 +106,8 @@ static int drain(struct sink *s)
     return 0;
 }
 
-/* Until both pipes are at their ends.  0, -E_TIMEOUT, -E_LIMIT. */
-static int collect(struct sink *sinks, long long deadline)
+/* Until both pipes are at their ends.  0, -E_TIMEOUT, -E_LIMIT, -E_CANCELLED. */
+static int collect(struct sink *sinks, const struct signals *signals, long long deadline)
 {
     int rc = 0;
     while (rc == 0 && (sinks[0].fd >= 0 || sinks[1].fd >= 0)) {
@@ -74,7 +116,9 @@ static int collect(struct sink *sinks, long long deadline)
         long long left = deadline - now_ms();
         if (left <= 0)
             return -E_TIMEOUT;
-        if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+        if (is_to_end(signals))
+            return -E_CANCELLED;
+        if (poll(fds, 2, left < LOOK_MS ? (int)left : LOOK_MS) < 0 && errno != EINTR)
             return -E_SYSTEM;
         for (int i = 0; i < 2 && rc == 0; i++)
             if (fds[i].fd >= 0 && fds[i].revents != 0)
@@ -86,7 +130,7 @@ static int collect(struct sink *sinks, long long deadline)
 }
 
 /* Waits for the child until the deadline, then kills it with what it started. */
-static int reap(pid_t pid, int rc, long long deadline, int *status)
+static int reap(pid_t pid, int rc, const struct signals *signals, long long deadline, int *status)
 {
     struct timespec pause = {0, 2000000};
     while (rc == 0) {
@@ -97,6 +141,8 @@ static int reap(pid_t pid, int rc, long long deadline, int *status)
             return -E_SYSTEM;
         if (now_ms() >= deadline)
             rc = -E_TIMEOUT;
+        else if (is_to_end(signals))
+            rc = -E_CANCELLED;
         else
             (void)nanosleep(&pause, NULL); /* its pipes are closed: it is about to end */
     }
@@ -163,16 +209,15 @@ static int high_pipe(int ends[2])
     return -E_DESCRIPTORS;
 }
 
-int capture_run(const struct capture *c, struct capture_result *r)
+/* Starts it and reads what it says. */
+static int run(const struct capture *c, struct sink sinks[2], const struct signals *signals,
+               struct capture_result *r)
 {
-    int rc, outs[2] = {-1, -1}, errs[2] = {-1, -1};
+    int outs[2] = {-1, -1}, errs[2] = {-1, -1};
     long long deadline = now_ms() + c->timeout_ms;
-    size_t limit = c->limit + 1, room = limit < ROOM ? limit : ROOM;
     pid_t pid;
-    struct sink sinks[2] = {{.fd = -1, .text = malloc(room), .size = room, .limit = limit},
-                            {.fd = -1, .text = r->errors, .size = sizeof r->errors}};
-    *r = (struct capture_result){.out = NULL};
-    rc = sinks[0].text == NULL ? -E_NOMEM : high_pipe(outs);
+    int rc = high_pipe(outs);
+
     if (rc == 0)
         rc = high_pipe(errs);
     if (rc == 0) {
@@ -185,7 +230,7 @@ int capture_run(const struct capture *c, struct capture_result *r)
         sinks[0].fd = outs[0];
         sinks[1].fd = errs[0];
         outs[0] = outs[1] = errs[0] = errs[1] = -1;
-        rc = reap(pid, collect(sinks, deadline), deadline, &r->status);
+        rc = reap(pid, collect(sinks, signals, deadline), signals, deadline, &r->status);
     }
     for (int i = 0; i < 2; i++) {
         const int fds[] = {outs[i], errs[i], sinks[i].fd};
@@ -193,6 +238,23 @@ int capture_run(const struct capture *c, struct capture_result *r)
             if (fds[j] >= 0)
                 close(fds[j]);
     }
+    return rc;
+}
+
+int capture_run(const struct capture *c, struct capture_result *r)
+{
+    size_t limit = c->limit + 1, room = limit < ROOM ? limit : ROOM;
+    struct sink sinks[2] = {{.fd = -1, .text = malloc(room), .size = room, .limit = limit},
+                            {.fd = -1, .text = r->errors, .size = sizeof r->errors}};
+    struct signals signals;
+    int rc;
+
+    *r = (struct capture_result){.out = NULL};
+    if (sinks[0].text == NULL)
+        return -E_NOMEM;
+    hold_signals(&signals);
+    rc = run(c, sinks, &signals, r);
+    let_signals_through(&signals);
     if (rc == 0) {
         r->out = sinks[0].text;
         r->length = sinks[0].n;

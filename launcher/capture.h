@@ -22,8 +22,10 @@ struct capture_result {
     int number;                  /* why it could not be started: an errno value, else 0 */
 };
 
-/* Waits for it.  0, however it ended; or -E_NOMEM, -E_DESCRIPTORS, -E_SYSTEM, -E_TIMEOUT, -E_LIMIT.
- */
+/* Waits for it.  INT, TERM, HUP and QUIT that come to this thread meanwhile have it killed first,
+ * with what it has started, and act then as they usually do; where the process goes on, the result
+ * is -E_CANCELLED.  0, however it ended; or -E_NOMEM, -E_DESCRIPTORS, -E_SYSTEM, -E_TIMEOUT,
+ * -E_LIMIT. */
 int capture_run(const struct capture *c, struct capture_result *r);
 
 #endif

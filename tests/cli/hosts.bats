@@ -71,6 +71,49 @@ refuses() {
     refuses 'No such file' --groups "$BATS_TEST_TMPDIR/none" @web
 }
 
+# Waits until the process is gone, or but a zombie that nobody takes.
+gone() {
+    local tries
+    for ((tries = 0; tries < 1000; tries++)); do
+        grep -qv '^[0-9]* ([^)]*) Z' "/proc/$1/stat" 2>/dev/null || return 0
+        read -rt 0.01 _ <> <(:) || true
+    done
+    return 1
+}
+
+@test "a command that names a group ends with us" {
+    mkfifo "$BATS_TEST_TMPDIR/up"
+    printf '[s]\nmap = sleep 100 & echo $! >"$UP"; wait\n' >"$BATS_TEST_TMPDIR/groups"
+    local signal pid status up=$BATS_TEST_TMPDIR/up
+    for signal in INT TERM HUP QUIT; do
+        UP=$up env --default-signal "$GRAPNEL" hosts --groups "$BATS_TEST_TMPDIR/groups" @s:x 3>&- &
+        read -r pid <"$up"
+        [ -d "/proc/$pid" ]
+        kill -"$signal" $!
+        status=0
+        wait $! || status=$?
+        [ "$status" -eq $((128 + $(kill -l "$signal"))) ]
+        gone "$pid"
+    done
+    # A signal that is ignored, as by nohup, is none.
+    printf '[s]\nmap = echo $$ >"$UP"; cat "$UP"\n' >"$BATS_TEST_TMPDIR/groups"
+    UP=$up env --ignore-signal=HUP "$GRAPNEL" hosts --groups "$BATS_TEST_TMPDIR/groups" @s:x \
+        >"$BATS_TEST_TMPDIR/out" 3>&- &
+    read -r pid <"$up"
+    kill -HUP $!
+    echo n1 >"$up"
+    wait $!
+    [ "$(cat "$BATS_TEST_TMPDIR/out")" = n1 ]
+}
+
+@test "on a terminal, Ctrl-C ends the command that names a group" {
+    printf '[s]\nmap = sleep 100 & echo $! >"$UP"; echo up >/dev/tty; wait\n' >"$BATS_TEST_TMPDIR/groups"
+    export UP=$BATS_TEST_TMPDIR/up
+    run -130 timeout 40 python3 "$BATS_TEST_DIRNAME/terminal.py" "$GRAPNEL" hosts \
+        --groups "$BATS_TEST_TMPDIR/groups" @s:x <<<$'expect up\nsend \\x03'
+    gone "$(cat "$UP")"
+}
+
 @test "what the account's file says wins over the system's" {
     unshare -m --propagation private true 2>/dev/null || skip "no mount namespaces here"
     mkdir -p "$XDG_CONFIG_HOME/grapnel"
