@@ -237,8 +237,12 @@ static int read_file(struct groups *g, char *path, int usual, struct error *e)
     *f = (struct groups_file){.path = path};
     g->file_count++;
     int rc = textfile_read(path, FILE_MAX, &f->text, &n, &st, &missing, e);
+    if (rc != 0 && usual && missing) {
+        *e = (struct error){0};
+        return 0;
+    }
     if (rc != 0)
-        return usual && missing ? 0 : rc;
+        return rc;
     f->shared =
         (st.st_mode & (S_IWGRP | S_IWOTH)) != 0 || (st.st_uid != 0 && st.st_uid != getuid());
     return read_text(g, (unsigned)g->file_count - 1, n, e);

@@ -205,6 +205,13 @@ START_TEST(a_value_that_cannot_be_looked_up_is_no_value)
     ck_assert_ptr_null(grapnel_targets_value(t, "web9", "env", NULL));
     grapnel_targets_free(t);
 
+    /* Where there is no file at all, there is nothing to complain of. */
+    setenv("XDG_CONFIG_HOME", "/none/such", 1);
+    t = grapnel_targets_new(NULL, NULL);
+    ck_assert_ptr_null(grapnel_targets_value(t, "web9", "env", &error));
+    ck_assert_int_eq(error.code, 0);
+    grapnel_targets_free(t);
+
     t = grapnel_targets_new(&none, NULL);
     ck_assert_ptr_null(grapnel_targets_value(t, "web9", "env", &error));
     ck_assert_int_eq(error.code, 0);
