@@ -159,13 +159,19 @@ static int print_results(struct call *c)
     return say_flush(error);
 }
 
+/* NULL: memory is out, or Jansson cannot take it: it knows no zero bytes in the keys of objects. */
+static json_t *json_of(const char *text)
+{
+    return text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+}
+
 /* {"host", "error"}, the latter as everywhere, with the traceback and what was thrown. */
 static int print_failure_json(struct call *c, const struct grapnel_value *thrown,
                               const char *traceback)
 {
     struct grapnel_error *error = &c->far.error;
     char *text = thrown ? grapnel_value_json(thrown) : NULL;
-    json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *value = json_of(text);
     json_t *object = say_json_error(error);
 
     grapnel_string_free(text);
@@ -258,31 +264,32 @@ static int verb(const struct options *o, const char *what)
 
 /* ---- many hosts ---- */
 
-static json_t *json_of(const struct grapnel_value *value)
-{
-    char *text = grapnel_value_json(value);
-    json_t *json = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-
-    grapnel_string_free(text);
-    return json;
-}
-
 /* Tables have no order of their own: here they get one, that equal ones look the same. */
 static void text_of_many(FILE *f, const struct options *o, const struct grapnel_fleet_result *r)
 {
     (void)o;
     for (size_t i = 0; i < grapnel_value_count(r->results); i++) {
-        json_t *json = json_of(grapnel_value_at(r->results, i));
+        char *text = grapnel_value_json(grapnel_value_at(r->results, i));
+        json_t *json = json_of(text);
 
-        json_dumpf(json, f, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+        if (json)
+            json_dumpf(json, f, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+        else
+            fputs(text ? text : "null", f);
         fputc('\n', f);
         json_decref(json);
+        grapnel_string_free(text);
     }
 }
 
+/* What Jansson cannot take is there as text. */
 static void json_of_many(json_t *object, const struct grapnel_fleet_result *r)
 {
-    json_object_set_new(object, "results", json_of(r->results));
+    char *text = grapnel_value_json(r->results);
+    json_t *json = json_of(text);
+
+    json_object_set_new(object, "results", json || !text ? json : json_string(text));
+    grapnel_string_free(text);
 }
 
 static struct grapnel_fleet_job *start_many(const struct fleet_kind *kind, const struct options *o,

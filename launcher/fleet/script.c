@@ -38,17 +38,20 @@ static void release(void *arg)
 
 /* ---- what it says ---- */
 
-/* Tables have no order of their own: here they get one, that equal ones look the same.  For free.
- */
+/* Tables have no order of their own: here they get one, that equal ones look the same; but not
+ * where a key has a zero byte, which Jansson does not know.  For free. */
 static char *json_line(const struct value *v, size_t *n)
 {
     char *text = values_json(v), *sorted = NULL, *line = NULL;
-    json_t *json = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *json = text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
 
     if (json)
         sorted = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
     json_decref(json);
-    free(text);
+    if (sorted)
+        free(text);
+    else
+        sorted = text;
     if (sorted && (line = realloc(sorted, strlen(sorted) + 2)) != NULL) {
         *n = strlen(line) + 1;
         memcpy(line + *n - 1, "\n", 2);

@@ -500,6 +500,20 @@ warned
     [ "$(sort <<<"$stderr")" = "a: hi"$'\n'"b: hi" ]
     run -1 many eval a,b 'error("no")'
     [[ $output == *"2 failed"*"remote code: "*"no"* ]]
+    # Zero bytes are as others, also in keys.
+    run -0 many eval a,b '"a\0b", {["k\0"] = 1}'
+    [ "$(sort <<<"$output")" = 'a: "a\u0000b"
+a: {"k\u0000":1}
+b: "a\u0000b"
+b: {"k\u0000":1}' ]
+    run -0 many eval --json a,b '"a\0b"'
+    json "$output" 'd["results"] == ["a\0b"]'
+    run -0 many eval --json a,b '{["k\0"] = 1}'
+    json "$output" "d['results'] == r'[{\"k\\u0000\":1}]'"
+    echo 'channel:send("a\0b") channel:send({["k\0"]=1})' >zero.lua
+    run -0 many script -n a,b zero.lua
+    [ "$(sort <<<"$output" | head -n 2)" = 'a: "a\u0000b"
+a: {"k\u0000":1}' ]
 }
 
 # ---- scripts ----
