@@ -64,11 +64,18 @@ static void put_hosts(const struct keys *k, const struct keys_found *found, size
 /* "FILE:12,13" of keys with the same file. */
 static void put_lines(const struct keys_found *found, size_t n)
 {
+    int shown = 0;
+
     say_text(stdout, found->file);
-    for (size_t i = 0; i < n && i < LINES_SHOWN; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && found[i].line == found[i - 1].line)
+            continue; /* several names in it */
+        if (shown++ == LINES_SHOWN) {
+            fputs(",...", stdout);
+            break;
+        }
         printf("%c%ld", i ? ',' : ':', found[i].line);
-    if (n > LINES_SHOWN)
-        fputs(",...", stdout);
+    }
 }
 
 /* What n keys with the same fingerprint differ from, or are marked by. */

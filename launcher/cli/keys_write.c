@@ -14,6 +14,8 @@ static int is_writable(const struct keys_found *f, const char **why)
         *why = "the old key stands in a file that is not the user's";
     else if (f->state == KEYS_NEW && !f->write_to)
         *why = "ssh_config names no UserKnownHostsFile";
+    else if (f->state == KEYS_NEW && !strcmp(f->write_to, "/dev/null"))
+        *why = "ssh_config's UserKnownHostsFile is /dev/null";
     return !*why;
 }
 

@@ -120,7 +120,8 @@ static size_t without(const struct fields *f, struct knownhosts_change *const *c
     return left;
 }
 
-/* 1 when the hashed name is that of a change that is made, 0 when not, negative: memory is out. */
+/* 1 when the hashed name is that of a change that is made, which is hashed then, too; 0 when not,
+ * negative: memory is out. */
 static int is_hashed(struct editing *w, const struct fields *f,
                      struct knownhosts_change *const *changes, size_t n)
 {
@@ -141,8 +142,10 @@ static int is_hashed(struct editing *w, const struct fields *f,
             continue;
         if (knownhosts_index_hmac(w->set, salt, name, strlen(name), mac) < 0)
             return -E_NOMEM;
-        if (memcmp(mac, hash, sizeof mac) == 0)
+        if (memcmp(mac, hash, sizeof mac) == 0) {
+            changes[i]->hashed = 1;
             return 1;
+        }
     }
     return 0;
 }
@@ -198,10 +201,11 @@ static int look_at_line(struct editing *w, const char *line, const char *end,
 {
     char *room;
 
-    (void)w;
     (void)line;
     (void)end;
-    if (n == 0 || *f->hosts == '|')
+    if (n > 0 && *f->hosts == '|')
+        return is_hashed(w, f, changes, n) < 0 ? -E_NOMEM : 0;
+    if (n == 0)
         return 0;
     room = malloc(f->hosts_n + 1);
     if (!room)

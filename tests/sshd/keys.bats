@@ -267,9 +267,16 @@ first,last  $OTHER a comment
 another $OTHER
 $(name 127.0.0.2) $RSA
 @revoked * ssh-ed25519 nonsense" ]
-    [ "$(tail -n +6 "$K" | sort)" = "$(for i in 2 3 4; do echo "$(name "127.0.0.$i") $ED"; done)" ]
+    # Whose name was hidden stays so.
+    [ "$(tail -n +6 "$K" | grep -v '^|1|' | sort)" = "$(for i in 2 4; do echo "$(name "127.0.0.$i") $ED"; done)" ]
+    [ "$(grep -c "^|1|.* $ED\$" "$K")" = 1 ]
     scan --type ed25519 '127.0.0.[2-4]'
     came 0 'known: 3 keys'
+}
+
+@test "what is kept nowhere is not said to be written" {
+    run -1 --separate-stderr "$GRAPNEL" keys scan -F "$SSHD_CONFIG" -o UserKnownHostsFile=/dev/null --yes 127.0.0.2
+    [ "$stderr" = "grapnel: 127.0.0.2: not to be written: ssh_config's UserKnownHostsFile is /dev/null" ]
 }
 
 @test "lines with patterns, and those of files that are not the user's, are told and not changed" {
@@ -290,7 +297,7 @@ $(name 127.0.0.2) $RSA
     echo "@revoked * $ED" >"$K"
     cp "$K" "$T/before"
     scan --yes --replace '127.0.0.[2-3]'
-    came 1 "REVOKED: ssh-ed25519 $ED_PRINT: 127.0.0.[2-3] (2)" "    marked so in $K:1,1"
+    came 1 "REVOKED: ssh-ed25519 $ED_PRINT: 127.0.0.[2-3] (2)" "    marked so in $K:1"
     cmp "$K" "$T/before"
 }
 
