@@ -438,8 +438,9 @@ warned
     run -0 --separate-stderr "$GRAPNEL" run --dry-run --json --sudo=bob --substitute -F none 'u@w[1-2]' -- mv 'a b' %h
     json "$output" 'd["sudo"] == "bob" and d["words"] == ["mv", "a b", d["host"][2:]]'
     # What the run would refuse, it does.
-    run -255 --separate-stderr "$GRAPNEL" run --dry-run --substitute -F none 'u@w[1-2]' -- echo '%{rack}'
-    [[ $stderr == *"u@w1: the inventory has no rack for it"* ]]
+    printf 'w1 row=1\n' >inv
+    run -255 --separate-stderr "$GRAPNEL" run --dry-run --substitute -F none --inventory inv 'w[1-2]' -- echo '%{rack}'
+    [[ $stderr == *"w1: the inventory has no rack for it"* ]]
     [ -z "$output" ]
 }
 

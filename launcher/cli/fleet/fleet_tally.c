@@ -19,8 +19,8 @@
 /* Hosts that failed for the same reason. */
 struct cause {
     const char *phase, *text, *hint; /* static */
-    char *detail;             /* of the first … */
-    int differ;               /* … and others have another one */
+    char *detail;                    /* of the first … */
+    int differ;                      /* … and others have another one */
     int exit_status;
     size_t *hosts;
     size_t count;
