@@ -3,7 +3,10 @@
 #ifndef GRAPNEL_LAUNCHER_FLEET_FLEET_H
 #define GRAPNEL_LAUNCHER_FLEET_FLEET_H
 
+#include <stddef.h>
+
 struct grapnel_fleet_job;
+struct grapnel_value;
 
 /* told(arg) runs in the loop whenever fleet_has_news may have become true. */
 void fleet_watch(struct grapnel_fleet_job *job, void (*told)(void *arg), void *arg);
@@ -11,5 +14,7 @@ void fleet_watch(struct grapnel_fleet_job *job, void (*told)(void *arg), void *a
 int fleet_has_news(const struct grapnel_fleet_job *job);
 /* The same for grapnel_fleet_map_next. */
 int fleet_has_map_news(const struct grapnel_fleet_job *job);
+/* Bytes that a value takes in memory, about. */
+size_t fleet_map_weight(const struct grapnel_value *v);
 
 #endif

@@ -160,6 +160,11 @@ void grapnel_fleet_map_more(struct grapnel_fleet_job *job)
     context_unlock(job->g);
 }
 
+size_t fleet_map_weight(const struct grapnel_value *v)
+{
+    return queue_weigh((const struct value *)v);
+}
+
 int fleet_has_map_news(const struct grapnel_fleet_job *job)
 {
     return queue_has_next(job->map) || job->over_told;

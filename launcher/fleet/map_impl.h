@@ -134,6 +134,8 @@ void queue_done(struct map *m, struct item *it, const struct worker *w, struct v
 void queue_drop_all(struct map *m);
 /* True when there is nothing left to do. */
 int queue_is_done(const struct map *m);
+/* Bytes that a value takes in memory, about. */
+size_t queue_weigh(const struct value *v);
 /* True when queue_next would give one. */
 int queue_has_next(const struct map *m);
 /* The next result, to be freed by queue_told; NULL: none. */

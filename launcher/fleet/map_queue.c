@@ -38,7 +38,7 @@ struct item *items_take(struct items *q)
 
 /* ---- memory ---- */
 
-static size_t weigh(const struct value *v)
+size_t queue_weigh(const struct value *v)
 {
     const struct value *key, *item;
     size_t n = 0, bytes = PER_VALUE;
@@ -50,11 +50,11 @@ static size_t weigh(const struct value *v)
         return bytes + n;
     case VALUE_ARRAY:
         for (size_t i = 0; i < values_count(v); i++)
-            bytes += weigh(values_at(v, i));
+            bytes += queue_weigh(values_at(v, i));
         return bytes;
     case VALUE_MAP:
         for (size_t i = 0; values_pair(v, i, &key, &item); i++)
-            bytes += weigh(key) + weigh(item);
+            bytes += queue_weigh(key) + queue_weigh(item);
         return bytes;
     case VALUE_NIL:
     case VALUE_BOOL:
@@ -272,7 +272,8 @@ static void finish(struct map *m, struct item *it)
         r->results = (const struct grapnel_value *)o->values;
         r->value = (const struct grapnel_value *)values_at(o->values, 0);
     }
-    o->weight = sizeof *o + (o->values ? weigh(o->values) : 0) + (o->error ? sizeof *o->error : 0);
+    o->weight =
+        sizeof *o + (o->values ? queue_weigh(o->values) : 0) + (o->error ? sizeof *o->error : 0);
     m->weight += o->weight;
     free_item(m, it);
     place(m, o);

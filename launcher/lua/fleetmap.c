@@ -14,7 +14,8 @@
 #include "proto/errors.h"
 
 #define META  "grapnel.fleet.map"
-#define AHEAD 1024 /* tasks that are there before they are asked for, at most */
+#define AHEAD 1024      /* tasks that are there before they are asked for, at most … */
+#define BYTES (1 << 20) /* … and with so much in their arguments no others */
 
 enum { FLEET = 1, HOSTS = 2 }; /* what belongs to a map */
 
@@ -24,7 +25,7 @@ struct lua_map {
     struct grapnel_fleet_job *job; /* NULL: all was told, or it was given up */
     /* Tasks that were put, from `at` on around; guarded by the context's lock. */
     struct grapnel_value *tasks[AHEAD];
-    size_t at, n, most;
+    size_t at, n, most, bytes;
     int ended;   /* no more will be put */
     int counted; /* it is known how many there are: each of them is told of */
 };
@@ -52,6 +53,7 @@ static int next(void *arg, struct grapnel_value **args)
     *args = m->tasks[m->at];
     m->at = (m->at + 1) % AHEAD;
     m->n--;
+    m->bytes -= fleet_map_weight(*args);
     return GRAPNEL_MAP_TASK;
 }
 
@@ -60,7 +62,7 @@ static int wants_more(struct lua_map *m, size_t most)
     int wants;
 
     context_lock(host_context(m->host));
-    wants = m->job && !m->ended && m->n < most;
+    wants = m->job && !m->ended && m->n < most && m->bytes < BYTES;
     context_unlock_quiet(host_context(m->host));
     return wants;
 }
@@ -77,10 +79,12 @@ static int wants(lua_State *L)
 static void put_task(struct lua_map *m, struct grapnel_value *args)
 {
     context_lock(host_context(m->host));
-    if (args)
+    if (args) {
         m->tasks[(m->at + m->n++) % AHEAD] = args;
-    else
+        m->bytes += fleet_map_weight(args);
+    } else {
         m->ended = 1;
+    }
     context_unlock_quiet(host_context(m->host));
 }
 

@@ -98,11 +98,16 @@ local function source(tasks)
     elseif type(tasks) ~= "table" then
         error("bad argument #2 to 'map' (a list or an iterator expected, got " .. type(tasks) .. ")", 3)
     end
-    local at = 0
+    local at, n = 0, #tasks
+    for i = 1, n do
+        if tasks[i] == nil then
+            error(("bad argument #2 to 'map' (task %d of %d is nil)"):format(i, n), 3)
+        end
+    end
     return function()
         at = at + 1
         return tasks[at]
-    end, #tasks
+    end, n
 end
 
 local names = {instances = true, ordered = true, redo = true, timeout = true, ahead = true}

@@ -511,7 +511,7 @@ b: {"k\u0000":1}' ]
     json "$output" 'd["results"] == ["a\0b"]'
     run -0 many eval --json a,b '{["k\0"] = 1}'
     json "$output" "d['results'] == r'[{\"k\\u0000\":1}]'"
-    echo 'channel:send("a\0b") channel:send({["k\0"]=1})' >zero.lua
+    printf '%s\n' 'channel:send("a\0b") channel:send({["k\0"]=1})' >zero.lua
     run -0 many script -n a,b zero.lua
     [ "$(sort <<<"$output" | head -n 2)" = 'a: "a\u0000b"
 a: {"k\u0000":1}' ]

@@ -169,9 +169,28 @@ do
     fails("no option", fleet.map, fleet, "tostring", {}, {instance = 1})
     fails("whole number", fleet.map, fleet, "tostring", {}, {instances = 0})
     fails("a list or an iterator", fleet.map, fleet, "tostring", 7)
+    fails("task 2 of 3 is nil", fleet.map, fleet, "tostring", {1, nil, 3})
     fails("a function, its path", fleet.map, fleet, 7, {})
     local object = setmetatable({}, {})
     fails("metatable", fleet.map, fleet, function() return object end, {})
     fails("not written in Lua", fleet.map, fleet, function() return grapnel.now() end, {})
 end
 print "fine"
+
+-- Large tasks are not taken from an iterator long before there is room for them.
+do
+    local fleet <close> = grapnel.fleet({"here"}, {connect = {transport = "local"}, memory = 4 << 20})
+    local taken, results = 0, 0
+    local function large()
+        taken = taken + 1
+        return ("x"):rep(1 << 20)
+    end
+    for result in fleet:map("function(s) return #s end", large, {instances = 2}) do
+        eq(result.value, 1 << 20)
+        results = results + 1
+        assert(taken < results + 32, taken)
+        if results == 50 then
+            break
+        end
+    end
+end
