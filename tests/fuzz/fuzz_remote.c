@@ -90,6 +90,14 @@ void instance_free(struct instance *i)
     }
 }
 
+const struct grapnel_exec_status *instance_status(const struct instance *w)
+{
+    static const struct grapnel_exec_status left = {.exited = 1};
+
+    (void)w;
+    return &left;
+}
+
 void instance_cancel_all(struct grapnel_server *s)
 {
     (void)s;
