@@ -83,6 +83,7 @@ static int in_goodbye(struct link *l, const struct frame *f)
         return link_broken(l, -E_PROTOCOL, "second GOODBYE");
     }
     l->peer_goodbye = true;
+    link_wake(l); /* for answers that wait for company */
     if (l->handler.goodbye != NULL) {
         l->handler.goodbye(l->arg, l, code, text);
     }

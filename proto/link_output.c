@@ -112,7 +112,8 @@ void link_schedule(struct stream *s)
 {
     if (!s->in_ring && sendable(s)) {
         ring_push(s->link, s);
-        if (!s->answer_late) {
+        /* Behind a goodbye nothing more comes that it could go with. */
+        if (!s->answer_late || s->link->goodbye_said || s->link->peer_goodbye) {
             link_wake(s->link);
         }
     }

@@ -125,7 +125,7 @@ sh_line() {
     # Each target has its line all the same.
     sh_line 'exec 3>&- 4>&-; ulimit -n 5; exec "$GRAPNEL_BIN" facts --json -F "$SSHD_CONFIG" t u'
     [ "$status" -eq 255 ]
-    [ "$(grep -c '"host":"[tu]","error":{"name":"DESCRIPTORS"' <<<"$output")" -eq 2 ]
+    [ "$(grep -c '"host":"[tu]","exit":255,"failed":true,.*"error":{"name":"DESCRIPTORS"' <<<"$output")" -eq 2 ]
     [ -z "$stderr" ]
 }
 

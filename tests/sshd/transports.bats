@@ -339,10 +339,12 @@ ordered() {
 
 @test "targets: those that are none are told apart" {
     local target
-    for target in http://t SSH://t '[::1' user@ ssh://t:99999 t: t:0 ssh://t/path; do
+    for target in http://t SSH://t user@ ssh://t:99999 t: t:0 ssh://t/path; do
         run --separate-stderr "$GRAPNEL" run -F none -- "$target" true
         fails "$target: local: invalid argument: "
     done
+    run --separate-stderr "$GRAPNEL" run -F none -- '[::1' true
+    fails "local: invalid argument: in '[::1', character 5: "
     run --separate-stderr "$GRAPNEL" run -F none -- '' true
     fails 'the target is empty'
     run --separate-stderr "$GRAPNEL" run -F none --transport '' t true
