@@ -1,7 +1,12 @@
 #include "launcher/blocking.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
+
+#define LATE_NS 300000000 /* at the end those of the queue are waited for so long, and left then   \
+                           */
 
 struct blocking_job {
     struct blocking *owner;
@@ -26,6 +31,7 @@ struct blocking {
     int running; /* those that blocking_free waits for */
     int holders; /* the owner, and each thread of the queue: the last one frees */
     int closing; /* threads must not touch the loop any more */
+    int closed;  /* those that are still there are on their own */
     /* Of blocking_queue, for the loop's thread. */
     struct blocking_job *waiting, **waiting_tail;
     int queue_running; /* those that somebody waits for */
@@ -160,17 +166,35 @@ static void let_go(struct blocking *b)
     free(b);
 }
 
+/* For all that somebody waits for, and a little for the rest. */
+static void wait_for_threads(struct blocking *b)
+{
+    struct timespec until;
+    int late = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += LATE_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&b->lock);
+    b->closing = 1;
+    while (b->running || (b->holders > 1 && !late)) {
+        if (late)
+            pthread_cond_wait(&b->idle, &b->lock);
+        else
+            late = pthread_cond_timedwait(&b->idle, &b->lock, &until) == ETIMEDOUT;
+    }
+    b->closed = 1;
+    pthread_mutex_unlock(&b->lock);
+}
+
 void blocking_free(struct blocking *b)
 {
     struct blocking_job *job;
 
     if (!b)
         return;
-    pthread_mutex_lock(&b->lock);
-    b->closing = 1;
-    while (b->running)
-        pthread_cond_wait(&b->idle, &b->lock);
-    pthread_mutex_unlock(&b->lock);
+    wait_for_threads(b);
     while ((job = b->waiting)) {
         b->waiting = job->next;
         job->done(job->arg, 1);
@@ -205,7 +229,7 @@ static void *run(void *arg)
 
     job->work(job->arg);
     pthread_mutex_lock(&b->lock);
-    if (b->closing && job->in_queue) {
+    if (b->closed && job->in_queue) {
         finish_alone(job);
         return NULL;
     }
